@@ -1,0 +1,57 @@
+"""Search how many vision tokens each decoder layer of a multimodal LLM needs, and apply it.
+
+The two names most people need: `Schedule.load(path)` and `reduce(model, schedule)`. Importing the
+package does not import torch; the engine loads on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from schedsearch.errors import (
+    DataError,
+    InputError,
+    RunError,
+    ScheduleError,
+    SchedsearchError,
+    UnsupportedError,
+)
+
+if TYPE_CHECKING:
+    from schedsearch.core.schedule import RankerSpec, Schedule, Target
+    from schedsearch.engine.reduction import Reduction, reduce
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "RankerSpec": "schedsearch.core.schedule",
+    "Schedule": "schedsearch.core.schedule",
+    "Target": "schedsearch.core.schedule",
+    "Reduction": "schedsearch.engine.reduction",
+    "reduce": "schedsearch.engine.reduction",
+}
+
+__all__ = [
+    "DataError",
+    "InputError",
+    "RankerSpec",
+    "Reduction",
+    "RunError",
+    "Schedule",
+    "ScheduleError",
+    "SchedsearchError",
+    "Target",
+    "UnsupportedError",
+    "reduce",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name from the room that owns it."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_LAZY])

@@ -1,0 +1,49 @@
+"""Samples: what a calibration or held-out set consists of."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+Split = Literal["train", "validation", "calibration", "held-out"]
+
+ImageSource = Path | Callable[[], Any]
+"""A file, or a function that draws a PIL image when it is needed."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one or more images.
+
+    Attributes:
+        id: Unique within its set and stable between runs; scores are stored under it.
+        question: The user's text, without any chat template.
+        answers: Accepted reference answers; log-likelihood uses the first.
+        images: Sources in the order in which the prompt shows them.
+        kind: Type of the question, for tables by type; empty where there is none.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    images: tuple[ImageSource, ...]
+    kind: str = ""
+
+
+class SampleSet(Protocol):
+    """An ordered, immutable collection of samples with an identity."""
+
+    @property
+    def name(self) -> str:
+        """What reports call the set."""
+
+    @property
+    def split(self) -> Split:
+        """Which of the four disjoint uses the set serves."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[Sample]: ...
+
+    def digest(self) -> str:
+        """Hash of the content: equal digests mean equal samples in equal order."""
