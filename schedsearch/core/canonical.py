@@ -1,0 +1,18 @@
+"""One way to turn values into bytes, so that digests agree between platforms and versions."""
+
+import hashlib
+import json
+from typing import Any
+
+
+def digest(value: Any) -> str:
+    """Return the SHA-256 (hex) of a value that JSON can express.
+
+    Keys are sorted and floats are written by `repr`, the shortest text that reads back to the
+    same double, so the result depends on neither the platform nor the order of insertion.
+
+    Raises:
+        ValueError: The value contains a NaN or an infinity.
+    """
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,168 @@
+"""The schedule: which share of the vision tokens each decoder layer processes."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from numbers import Real
+from typing import Self
+
+from schedsearch.core.canonical import digest
+from schedsearch.core.plugin import PlugIn
+from schedsearch.errors import InputError, ScheduleError
+
+_SLACK = 1e-6
+
+
+def kept_count(keep: float, n: int) -> int:
+    """Return how many of `n` vision tokens a layer with ratio `keep` processes: 0 to n.
+
+    This is the only place that turns a ratio into a count. The ceiling takes a slack of 1e-6
+    tokens because k / n * n may land above k in floats: (7 / 25) * 25 > 7.
+
+    Raises:
+        InputError: `n` is negative.
+    """
+    if n < 0:
+        raise InputError(f"`n` must be a number of tokens, but got {n}; pass 0 or more")
+    return min(n, max(0, math.ceil(keep * n - _SLACK)))
+
+
+@dataclass(frozen=True)
+class RankerSpec(PlugIn):
+    """The ranker that orders the vision tokens, with its parameters.
+
+    `last` orders by the attention of the last prompt row in the layer before the cut.
+    """
+
+    name: str = "last"
+
+
+@dataclass(frozen=True)
+class Target:
+    """The model that a schedule was made for.
+
+    Attributes:
+        architecture: Class name of the multimodal model in transformers.
+        layers: Decoder layers of its language model.
+        hidden_size: Width of the language model.
+        model: Where the model came from: a hub id or a folder.
+        weights: Digest of the weights, where one was taken.
+    """
+
+    architecture: str
+    layers: int
+    hidden_size: int | None = None
+    model: str | None = None
+    weights: str | None = None
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How many vision tokens each decoder layer processes, and who chooses them.
+
+    Two schedules are equal when `keep` and `ranker` are; the target is a note, not identity.
+
+    Attributes:
+        keep: Per decoder layer, counted from 0: vision tokens that this layer processes /
+            vision tokens that the sample had originally. In [0, 1], never growing with depth.
+        ranker: Orders the tokens wherever the count falls.
+        target: The model that the schedule was made for.
+
+    Raises:
+        ScheduleError: `keep` breaks one of these rules; the message names the layer.
+    """
+
+    keep: tuple[float, ...]
+    ranker: RankerSpec = RankerSpec()
+    target: Target | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keep", _validated(self.keep))
+        if self.target is not None and self.target.layers != self.layers:
+            raise ScheduleError(
+                f"`keep` must have one ratio per decoder layer of the target, but got "
+                f"{self.layers} for {self.target.layers} layers of {self.target.architecture}; "
+                f"use a schedule that was made for this model"
+            )
+
+    @classmethod
+    def full(cls, layers: int, ranker: RankerSpec | None = None) -> Self:
+        """Return the schedule under which every one of `layers` layers keeps everything."""
+        return cls((1.0,) * layers, ranker or RankerSpec())
+
+    @classmethod
+    def from_counts(
+        cls, counts: Sequence[int], n_max: int, ranker: RankerSpec | None = None
+    ) -> Self:
+        """Return the schedule on the grid k / n_max, so that `.counts(n_max) == counts`.
+
+        Raises:
+            ScheduleError: A count lies outside 0..n_max, or the counts grow.
+        """
+        if n_max < 1:
+            raise ScheduleError(f"`n_max` must be at least 1 token, but got {n_max}; raise it")
+        for layer, count in enumerate(counts):
+            if not 0 <= count <= n_max:
+                raise ScheduleError(
+                    f"`counts` must lie in [0, {n_max}], but got {count} at layer {layer}; "
+                    f"correct it"
+                )
+        return cls(tuple(count / n_max for count in counts), ranker or RankerSpec())
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers."""
+        return len(self.keep)
+
+    def counts(self, n_vision: int) -> tuple[int, ...]:
+        """Return the vision tokens per layer, shape (layers,), of a sample with `n_vision`."""
+        return tuple(kept_count(keep, n_vision) for keep in self.keep)
+
+    def drop_layers(self, n_vision: int) -> tuple[int, ...]:
+        """Return the layers before which tokens leave a sample with `n_vision` vision tokens."""
+        counts = (n_vision, *self.counts(n_vision))
+        return tuple(layer for layer in range(self.layers) if counts[layer + 1] < counts[layer])
+
+    def same_evaluation(self, other: "Schedule", n_visions: Iterable[int]) -> bool:
+        """Say whether both keep the same counts, by the same ranker, for all of `n_visions`."""
+        return self.ranker == other.ranker and all(
+            self.counts(n) == other.counts(n) for n in set(n_visions)
+        )
+
+    def digest(self) -> str:
+        """Return the SHA-256 (hex) of keep and ranker: equal schedules, equal digests."""
+        ranker = {"name": self.ranker.name, "params": dict(self.ranker.params)}
+        return digest({"keep": self.keep, "ranker": ranker})
+
+
+def _validated(keep: object) -> tuple[float, ...]:
+    if isinstance(keep, str) or not isinstance(keep, Iterable):
+        raise ScheduleError(
+            f"`keep` must be a sequence with one ratio per decoder layer, but got {keep!r}; "
+            f"write [1.0, 1.0, 0.5, ...]"
+        )
+    ratios = tuple(_ratio(value, layer) for layer, value in enumerate(keep))
+    if not ratios:
+        raise ScheduleError("`keep` must not be empty; give one ratio per decoder layer")
+    for layer, (above, here) in enumerate(zip(ratios, ratios[1:], strict=False), start=1):
+        if here > above:
+            raise ScheduleError(
+                f"`keep` must be non-increasing, but got {above!r} -> {here!r} at layer {layer}; "
+                f"tokens that have left cannot return: lower layer {layer} to {above!r} or less"
+            )
+    return ratios
+
+
+def _ratio(value: object, layer: int) -> float:
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise ScheduleError(
+            f"`keep` must consist of numbers, but got {value!r} at layer {layer}; "
+            f"write the share of vision tokens that the layer processes, 0 to 1"
+        )
+    ratio = float(value)
+    if not 0.0 <= ratio <= 1.0:  # false for NaN too
+        raise ScheduleError(
+            f"`keep` must lie in [0, 1], but got {ratio!r} at layer {layer}; "
+            f"write the share of vision tokens that the layer processes (half of them: 0.5)"
+        )
+    return ratio + 0.0  # -0.0 equals 0.0 and must have its digest too
