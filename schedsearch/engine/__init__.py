@@ -1,0 +1,1 @@
+"""The reduction runtime and what evaluates a schedule with it."""

@@ -1,0 +1,35 @@
+"""Rankers by name: the one place that maps names to classes."""
+
+from collections.abc import Callable
+
+from schedsearch.core.schedule import RankerSpec
+from schedsearch.engine.rankers.base import AttentionRanker, Ranker
+from schedsearch.engine.rankers.last import LastRanker
+from schedsearch.engine.rankers.random import RandomRanker
+from schedsearch.engine.rankers.text import TextRanker
+from schedsearch.engine.rankers.uniform import UniformRanker
+from schedsearch.errors import ScheduleError
+
+RANKERS: dict[str, Callable[..., Ranker]] = {
+    "last": LastRanker,
+    "text": TextRanker,
+    "random": RandomRanker,
+    "uniform": UniformRanker,
+}
+
+__all__ = ["RANKERS", "AttentionRanker", "Ranker", "make_ranker"]
+
+
+def make_ranker(spec: RankerSpec) -> Ranker:
+    """Ranker that a schedule names.
+
+    Raises:
+        ScheduleError: Unknown name or parameter.
+    """
+    if spec.name not in RANKERS:
+        known = ", ".join(sorted(RANKERS))
+        raise ScheduleError(f"`ranker.name` must be one of {known}, but got {spec.name!r}")
+    try:
+        return RANKERS[spec.name](**dict(spec.params))
+    except TypeError as error:
+        raise ScheduleError(f"`ranker.params` of {spec.name!r} do not fit: {error}") from None

@@ -1,0 +1,100 @@
+"""What the runtime has to know of a model: where its parts are and which tokens are vision."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from schedsearch.core.flops import DecoderShape
+from schedsearch.errors import UnsupportedError
+
+
+class Adapter:
+    """Locates the parts of a transformers multimodal model.
+
+    Everything here holds for every family whose text model has `layers` and a final `norm`; a
+    family overrides what differs.
+    """
+
+    vision_inputs: tuple[str, ...] = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
+    """Forward arguments that bring new vision tokens into a prompt."""
+
+    def trunk(self, model: nn.Module) -> nn.Module:
+        """Module whose forward takes `input_ids` and calls the decoder."""
+        return model.get_submodule("model")
+
+    def decoder(self, model: Any) -> nn.Module:
+        """Text model: `layers`, `norm`, and a `config` of its own."""
+        decoder: nn.Module = model.get_decoder()
+        return decoder
+
+    def layers(self, model: nn.Module) -> list[nn.Module]:
+        """Decoder layers from shallow to deep."""
+        return list(self.decoder(model).get_submodule("layers").children())
+
+    def attention(self, model: nn.Module, layer: int) -> nn.Module:
+        """Self-attention module of decoder layer `layer`."""
+        return self.layers(model)[layer].get_submodule("self_attn")
+
+    def vision_token_ids(self, model: Any) -> tuple[int, ...]:
+        """Token ids that stand for vision tokens in `input_ids`."""
+        names = ("image_token_id", "video_token_id")
+        ids = (getattr(model.config, name, None) for name in names)
+        return tuple(token_id for token_id in ids if token_id is not None)
+
+    def vision_mask(self, model: nn.Module, input_ids: torch.Tensor) -> torch.Tensor:
+        """True at vision tokens.
+
+        Args:
+            model: The multimodal model.
+            input_ids: `(batch, sequence)` token ids.
+
+        Returns:
+            `(batch, sequence)` bool.
+        """
+        mask = torch.zeros_like(input_ids, dtype=torch.bool)
+        for token_id in self.vision_token_ids(model):
+            mask |= input_ids == token_id
+        return mask
+
+    def architecture(self, model: nn.Module) -> str:
+        """Class name, as it stands in `config.architectures`."""
+        return type(model).__name__
+
+    def shape(self, model: nn.Module) -> DecoderShape:
+        """Sizes of the decoder that decide FLOPs and KV bytes."""
+        config: Any = self.decoder(model).config
+        heads = config.num_attention_heads
+        return DecoderShape(
+            layers=config.num_hidden_layers,
+            hidden_size=config.hidden_size,
+            heads=heads,
+            kv_heads=getattr(config, "num_key_value_heads", None) or heads,
+            head_dim=getattr(config, "head_dim", None) or config.hidden_size // heads,
+            mlp_size=config.intermediate_size,
+            vocab_size=config.vocab_size,
+        )
+
+    def check(self, model: nn.Module) -> None:
+        """Refuse a variant of the family that the runtime would serve wrongly.
+
+        Raises:
+            UnsupportedError: The decoder has sliding-window layers: a ranking layer would not
+                see the tokens outside its window.
+        """
+        config: Any = self.decoder(model).config
+        types = getattr(config, "layer_types", None)
+        sliding = "sliding_attention" in types if types else bool(_window(config))
+        if sliding:
+            raise UnsupportedError(
+                f"{self.architecture(model)} has sliding-window attention layers, which cannot "
+                "rank tokens outside their window; use a checkpoint with full attention in "
+                "every decoder layer"
+            )
+
+
+def _window(config: Any) -> int | None:
+    if getattr(config, "use_sliding_window", True) is False:
+        return None
+    window: int | None = getattr(config, "sliding_window", None)
+    return window

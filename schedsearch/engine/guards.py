@@ -1,0 +1,153 @@
+"""Refusals: calls that would run and be silently wrong under a reduction."""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from schedsearch.core.schedule import Schedule
+from schedsearch.engine.adapters import Adapter
+from schedsearch.errors import ScheduleError, UnsupportedError
+
+_GROWING_CACHES = (None, "dynamic")
+
+
+def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
+    """Refuse a schedule that was not made for this model.
+
+    Raises:
+        ScheduleError: Architecture, depth or width differ, or layer 0 drops tokens.
+        UnsupportedError: The model runs an attention implementation without support.
+    """
+    shape, architecture = adapter.shape(model), adapter.architecture(model)
+    target = schedule.target
+    if target is not None and target.architecture != architecture:
+        raise ScheduleError(
+            f"the schedule was made for {target.architecture}, but the model is {architecture}; "
+            "search a schedule for this model"
+        )
+    if schedule.layers != shape.layers:
+        raise ScheduleError(
+            f"`keep` must have one ratio for each of the model's {shape.layers} decoder layers, "
+            f"but got {schedule.layers}; search a schedule for this model"
+        )
+    hidden = target.hidden_size if target else None
+    if hidden is not None and hidden != shape.hidden_size:
+        raise ScheduleError(
+            f"the schedule was made for hidden size {hidden}, but the model has "
+            f"{shape.hidden_size}; search a schedule for this model"
+        )
+    if schedule.keep[0] < 1:
+        raise ScheduleError(
+            f"`keep` must be 1 at layer 0, but got {schedule.keep[0]}: no layer before it has "
+            "seen the tokens that would be dropped; drop from layer 1 on"
+        )
+    config: Any = adapter.decoder(model).config
+    attention = config._attn_implementation or "eager"
+    if attention not in ("eager", "sdpa") and "flash" not in attention:
+        raise UnsupportedError(
+            f"attention implementation {attention!r} is not supported under a reduction; load "
+            "the model with `attn_implementation` set to sdpa, eager or a flash attention"
+        )
+
+
+def check_forward(
+    inputs: Mapping[str, Any] | None, cache: Any, adapter: Adapter, *, continues: bool
+) -> None:
+    """Refuse forward calls under which the runtime cannot know what to drop.
+
+    Args:
+        inputs: Arguments of the multimodal module; `None` if only its decoder was called.
+        cache: The KV cache, or `None`.
+        adapter: Knows which arguments carry vision.
+        continues: Whether the cache already holds a prompt.
+
+    Raises:
+        UnsupportedError: See above; the message names the remedy.
+    """
+    if inputs is None:
+        raise UnsupportedError(
+            "the decoder was called without the multimodal model, so its vision tokens are "
+            "unknown; call the model itself with `input_ids`"
+        )
+    if getattr(cache, "is_compileable", False):
+        raise _static_cache(type(cache).__name__)
+    if continues:
+        given = [name for name in adapter.vision_inputs if inputs.get(name) is not None]
+        if given:
+            raise UnsupportedError(
+                f"`{given[0]}` came with a KV cache that already holds a prompt; a reduction "
+                "ranks the vision tokens of the first prompt only, so send all images there"
+            )
+    elif inputs.get("input_ids") is None:
+        raise UnsupportedError(
+            "`inputs_embeds` hide which tokens are vision; pass `input_ids` and the processor's "
+            "pixel values"
+        )
+
+
+@contextmanager
+def guard_generate(model: Any, on_width: Callable[[int | None], None]) -> Iterator[None]:
+    """Check what `model.generate` is asked for, and report the prompt's width while it runs.
+
+    Args:
+        model: The model; its `generate` is replaced on the instance only.
+        on_width: Called with the number of prompt columns before, and `None` after.
+    """
+    own = model.__dict__.get("generate")
+    original = model.generate
+
+    @functools.wraps(original)
+    def generate(*args: Any, **kwargs: Any) -> Any:
+        _check_generation(model, args, kwargs)
+        tokens = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
+        on_width(tokens.shape[1] if isinstance(tokens, torch.Tensor) else None)
+        try:
+            return original(*args, **kwargs)
+        finally:
+            on_width(None)
+
+    model.generate = generate
+    try:
+        yield
+    finally:
+        if own is None:
+            del model.generate
+        else:
+            model.generate = own
+
+
+def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    given = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
+
+    def setting(name: str) -> Any:
+        if name in kwargs:
+            return kwargs[name]
+        for config in (given, model.generation_config):
+            value = getattr(config, name, None)
+            if value is not None:
+                return value
+        return None
+
+    if setting("use_cache") is False:
+        raise UnsupportedError(
+            "generation with `use_cache=False` would rank tokens anew from every answer token; "
+            "leave `use_cache` on"
+        )
+    if setting("cache_implementation") not in _GROWING_CACHES:
+        raise _static_cache(f"cache_implementation={setting('cache_implementation')!r}")
+    if setting("prefill_chunk_size") is not None:
+        raise UnsupportedError(
+            "`prefill_chunk_size` splits the prompt, so no layer sees all of it before a drop; "
+            "leave it unset"
+        )
+
+
+def _static_cache(name: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"{name} keeps one length for all layers, but reduced layers cache fewer tokens; use the "
+        "dynamic cache, which is the default"
+    )

@@ -1,0 +1,43 @@
+"""From the queries and keys of a layer to one attention value per token."""
+
+import torch
+
+from schedsearch.engine.attention_tap import mean_attention
+from schedsearch.engine.prompt import Prompt
+from schedsearch.engine.selection import Stage, local_columns
+
+
+def row_attention(
+    prompt: Prompt,
+    stage: Stage | None,
+    rows: Stage,
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    scaling: float,
+) -> torch.Tensor:
+    """Attention that the chosen rows pay to each token, mean over heads, then over rows.
+
+    Args:
+        prompt: The batch.
+        stage: Tokens alive in the layer; `None` for all of them.
+        rows: The ranking rows of each sample, padded with -1.
+        queries: `(batch, heads, n, head_dim)` after RoPE.
+        keys: `(batch, kv_heads, n, head_dim)` after RoPE.
+        scaling: Factor on the dot product.
+
+    Returns:
+        `(batch, sequence)` float32 in absolute columns, 0 at tokens that are gone.
+    """
+    width = prompt.shape[1]
+    if stage is None:
+        columns = torch.arange(width, device=queries.device)[None]
+        alive, chosen = prompt.valid, rows.columns
+    else:
+        columns, alive = stage.columns, stage.alive
+        chosen = local_columns(stage, rows.columns, width)
+    index = chosen[:, None, :, None].expand(-1, queries.shape[1], -1, queries.shape[3])
+    visible = alive[:, None, :] & (columns[:, None, :] <= rows.columns[:, :, None])
+    attention = mean_attention(queries.gather(2, index), keys, scaling, visible)
+    attention = attention.masked_fill(~rows.alive[..., None], 0.0).sum(1)
+    attention = attention / rows.alive.sum(1, keepdim=True)
+    return attention if stage is None else stage.scatter(attention, width, 0.0)
