@@ -1,0 +1,139 @@
+"""Every number of the training recipe, and what follows from them at a given step."""
+
+import math
+from dataclasses import dataclass, field
+
+from schedsearch.demo.questions import kinds
+from schedsearch.errors import InputError
+
+KINDS = kinds()
+
+_LOOKUPS = ("color_at", "thing_at", "color_of", "where")
+
+
+def _weights(**by_kind: float) -> tuple[float, ...]:
+    return tuple(by_kind.get(kind, 1.0) for kind in KINDS)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """How often each kind is asked (one weight per kind) from a fraction of the stage on."""
+
+    start: float
+    weights: tuple[float, ...]
+
+
+PHASES = (
+    # Relations build on look-ups, so look-ups come first.
+    Phase(0.0, tuple(1.0 if kind in _LOOKUPS else 0.25 for kind in KINDS)),
+    Phase(
+        0.05,
+        _weights(
+            color_at=0.5,
+            thing_at=0.5,
+            color_of=0.5,
+            exist=2.0,
+            count=2.0,
+            order=1.5,
+            rel_color=2.0,
+            rel_thing=2.0,
+            rel2_color=2.0,
+            rel2_thing=2.0,
+        ),
+    ),
+    # One-step look-ups saturate early; comparing and counting need the rest of the time.
+    Phase(
+        0.45,
+        _weights(
+            color_at=0.3,
+            thing_at=0.3,
+            color_of=0.3,
+            where=0.5,
+            exist=3.0,
+            count=3.0,
+            order=2.0,
+            rel2_color=2.0,
+            rel2_thing=2.0,
+        ),
+    ),
+)
+
+
+@dataclass(frozen=True)
+class LearningRate:
+    """Peaks for weight matrices (Muon) and everything else (AdamW), and the course over a stage.
+
+    Linear warm-up over `warmup` steps, flat up to the fraction `hold`, then a cosine to `floor`.
+    """
+
+    matrices: float
+    others: float
+    warmup: int = 80
+    hold: float = 0.3
+    floor: float = 0.02
+
+    def factor(self, step: int, steps: int) -> float:
+        """Share of the peak at 0-based `step` of `steps`."""
+        done = step / steps
+        course = 1.0
+        if done > self.hold:
+            course = 0.5 * (1 + math.cos(math.pi * (done - self.hold) / (1 - self.hold)))
+        return min(1.0, (step + 1) / self.warmup) * max(self.floor, course)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run; equal recipes on equal machines give equal weights.
+
+    Attributes:
+        steps: Optimiser steps of all stages together.
+        seed: Seeds initialisation and picks the training images.
+        shares: Shares of `steps` for tower, alignment and captions; questions get the rest.
+        tower_images: Images per step while only the vision tower or the projector learns.
+        images: Images per step while the decoder learns.
+        questions: Questions packed behind each image.
+        early_answers: Positions before the last that must predict the answer too, and until which
+            fraction of the questions stage: more gradient while the answer is still hard to find.
+        caption_mix: Every how many steps captions return, and until which fraction.
+        save_every: Steps between two states on disk.
+        evaluate_every: Decoder steps between two accuracy checks on the validation split.
+        validation_samples: Samples of such a check.
+    """
+
+    steps: int = 15_000
+    seed: int = 0
+    shares: tuple[float, float, float] = (0.13, 0.04, 0.03)
+    tower_images: int = 24
+    images: int = 8
+    questions: int = 16
+    early_answers: tuple[int, float] = (2, 0.75)
+    caption_mix: tuple[int, float] = (4, 0.04)
+    phases: tuple[Phase, ...] = PHASES
+    tower_rate: LearningRate = field(default=LearningRate(6e-3, 3e-3, warmup=50, hold=0.0))
+    align_rate: LearningRate = field(default=LearningRate(0.0, 5e-3, warmup=1, hold=0.0))
+    decoder_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3))
+    save_every: int = 250
+    evaluate_every: int = 500
+    validation_samples: int = 768
+    hidden: int = 128
+    layers: int = 8
+
+    def __post_init__(self) -> None:
+        if self.steps < 20:
+            raise InputError(
+                f"`steps` must be at least 20, so that every stage has one, but got {self.steps}"
+            )
+
+    def stage_steps(self) -> dict[str, int]:
+        """Steps of each stage, in order."""
+        tower, align, captions = (max(1, round(share * self.steps)) for share in self.shares)
+        return {
+            "tower": tower,
+            "align": align,
+            "captions": captions,
+            "questions": self.steps - tower - align - captions,
+        }
+
+    def weights(self, done: float) -> tuple[float, ...]:
+        """Weights of the kinds once the fraction `done` of the questions stage has passed."""
+        return [phase for phase in self.phases if phase.start <= done][-1].weights

@@ -1,0 +1,80 @@
+"""The state of an unfinished training run on disk: written whole or not at all."""
+
+import json
+import os
+import pickle
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import torch
+from torch.optim import Optimizer
+
+from schedsearch.demo.stages import Learner
+from schedsearch.errors import InputError
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Position:
+    """The next step to take: number of the stage and step within it."""
+
+    stage: int
+    step: int
+
+
+def save_state(
+    path: Path, learner: Learner, position: Position, optimizers: Sequence[Optimizer]
+) -> None:
+    """Write weights, optimiser state and position; an interruption leaves the former state."""
+    state = {
+        "format": FORMAT,
+        "recipe": json.dumps(asdict(learner.recipe)),
+        "stage": position.stage,
+        "step": position.step,
+        "model": learner.model.state_dict(),
+        "patch_head": learner.patch_head.state_dict(),
+        "optimizers": [optimizer.state_dict() for optimizer in optimizers],
+    }
+    partial = path.with_name(f"{path.name}.partial")
+    with partial.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def load_state(path: Path, learner: Learner) -> tuple[Position, list[dict[str, Any]]]:
+    """Restore the learner's weights; returns the position and the optimisers' states.
+
+    Raises:
+        InputError: If the file cannot be read, or holds a run of another recipe.
+    """
+    remedy = "delete the file to start anew, or train into another folder"
+    try:
+        state = torch.load(path, weights_only=True, map_location="cpu")
+        position = Position(int(state["stage"]), int(state["step"]))
+        found, wanted = json.loads(state["recipe"]), json.loads(json.dumps(asdict(learner.recipe)))
+        optimizers: list[dict[str, Any]] = list(state["optimizers"])
+        if state["format"] == FORMAT and found == wanted:
+            learner.model.load_state_dict(state["model"])
+            learner.patch_head.load_state_dict(state["patch_head"])
+            return position, optimizers
+    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
+        raise InputError(
+            f"{path}: the training state cannot be read ({error}); {remedy}"
+        ) from error
+    except pickle.UnpicklingError as error:
+        raise InputError(f"{path}: this is not a training state; {remedy}") from error
+    differing = ", ".join(
+        f"{key}={found.get(key)!r} there and {wanted.get(key)!r} here"
+        for key in sorted(found.keys() | wanted.keys())
+        if found.get(key) != wanted.get(key)
+    )
+    raise InputError(
+        f"{path}: the folder holds another run ({differing or 'another format'}); "
+        f"give the same values to continue it, or {remedy}"
+    )
