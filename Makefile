@@ -1,0 +1,44 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SCHEMA := docs/schema/schedsearch.schedule-1.json
+SYSTEM_PACKAGES := postgresql chromium chromium-driver
+
+export OMP_NUM_THREADS ?= 1
+export HF_HUB_OFFLINE ?= 1
+
+.PHONY: setup setup-system demo test check bench clean
+
+setup: $(READY)
+
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+		{ echo "Python 3.11 to 3.13 is needed; set it: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing into $(VENV): a minute or two the first time"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev]'
+	@touch $(READY)
+
+setup-system:
+	@command -v apt-get >/dev/null || { echo "Install by hand: $(SYSTEM_PACKAGES)"; exit 1; }
+	apt-get update -q && apt-get install -qy --no-install-recommends $(SYSTEM_PACKAGES)
+
+demo: setup
+	@$(BIN)/schedsearch demo run --out demo-out
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m schedsearch.core.schedule_file --check $(SCHEMA)
+
+bench: setup
+	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,64 @@
+"""Confidence intervals for reports; the same formulas wherever a figure has a ± beside it."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from statistics import NormalDist, fmean, stdev
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with a two-sided 95 % confidence interval."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+
+    def excludes_zero(self) -> bool:
+        """Whether the interval lies on one side of 0."""
+        return self.low > 0 or self.high < 0
+
+
+_Z = NormalDist().inv_cdf(0.975)
+
+
+def proportion(successes: int, n: int) -> Interval:
+    """Wilson score interval of a share (Wilson 1927); sound for shares near 0 and 1.
+
+    Raises:
+        ValueError: `n` is not positive or `successes` lies outside 0..n.
+    """
+    if not 0 <= successes <= n or n == 0:
+        raise ValueError(f"`0 <= successes <= n` must hold with n > 0, but got {successes} of {n}")
+    share, z2 = successes / n, _Z * _Z
+    centre = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = _Z * math.sqrt(share * (1 - share) / n + z2 / (4 * n * n)) / (1 + z2 / n)
+    return Interval(share, max(0.0, centre - half), min(1.0, centre + half), n)
+
+
+def mean(values: Sequence[float]) -> Interval:
+    """Mean with its normal interval, 1.96 standard errors; infinite below two values.
+
+    Raises:
+        ValueError: No values.
+    """
+    if not values:
+        raise ValueError("the mean of no values is undefined")
+    centre = fmean(values)
+    half = _Z * standard_error(values)
+    return Interval(centre, centre - half, centre + half, len(values))
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
+    """Mean of `first - second` over the same samples, with the interval of the differences.
+
+    Raises:
+        ValueError: The lengths differ or are 0.
+    """
+    return mean([a - b for a, b in zip(first, second, strict=True)])
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Standard error of the mean; infinite below two values."""
+    return stdev(values) / math.sqrt(len(values)) if len(values) > 1 else math.inf

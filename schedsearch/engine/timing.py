@@ -1,0 +1,75 @@
+"""Prefill time with and without a schedule, measured side by side."""
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import torch
+from torch import nn
+
+from schedsearch.core.schedule import Schedule
+from schedsearch.engine.reduction import reduce
+
+
+@dataclass(frozen=True)
+class PrefillTiming:
+    """Seconds of single prefills, in the order in which they ran.
+
+    Attributes:
+        full: Of the unmodified model, without hooks.
+        reduced: Under the schedule, ranking and gathering included.
+        batch: Prompts in each prefill.
+    """
+
+    full: tuple[float, ...]
+    reduced: tuple[float, ...]
+    batch: int
+
+    @property
+    def speedup(self) -> float:
+        """Median of the ratios of neighbouring runs: slow drift of the machine cancels."""
+        return median(a / b for a, b in zip(self.full, self.reduced, strict=True))
+
+
+def time_prefill(
+    model: nn.Module,
+    inputs: Mapping[str, Any],
+    schedule: Schedule,
+    repeats: int = 5,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> PrefillTiming:
+    """Time whole prefills (vision tower included) up to the first token's logits.
+
+    Runs alternate between the full and the reduced model, after one unmeasured run of each.
+
+    Args:
+        model: A model that `reduce` accepts.
+        inputs: Keyword arguments of one forward; `input_ids` is `(batch, sequence)`.
+        schedule: What to compare with the full model.
+        repeats: Measured pairs.
+        on_progress: Called with (pairs done, all pairs).
+    """
+
+    def once() -> float:
+        _synchronize(model)
+        start = time.perf_counter()
+        model(**inputs, logits_to_keep=1, use_cache=True)
+        _synchronize(model)
+        return time.perf_counter() - start
+
+    full, reduced = [], []
+    with torch.inference_mode():
+        for pair in range(repeats + 1):
+            full.append(once())
+            with reduce(model, schedule):
+                reduced.append(once())
+            if on_progress is not None and pair:
+                on_progress(pair, repeats)
+    return PrefillTiming(tuple(full[1:]), tuple(reduced[1:]), len(inputs["input_ids"]))
+
+
+def _synchronize(model: nn.Module) -> None:
+    if next(model.parameters()).is_cuda:
+        torch.cuda.synchronize()
