@@ -126,8 +126,8 @@ def _introduction() -> str:
 A small LLaVA that answers one-word questions about coloured shapes and digits: {VISION_TOKENS}
 vision tokens from a {IMAGE_SIZE}x{IMAGE_SIZE} image, a CLIP tower and a Llama decoder. It exists so
 that searches for keep schedules can be run, tested and compared offline; it knows nothing else.
-Data: generator `{GENERATOR}`, questions of one to three look-ups. In training it never saw a dropped
-token. Weights are float16; the accuracy below is that of these weights computing in float32.
+Data: generator `{GENERATOR}`, questions of one to three look-ups. In training it never saw a
+dropped token. Weights are float16; the accuracy below is theirs when computing in float32.
 """
 
 
