@@ -1,7 +1,7 @@
 """Accuracy of the demo model by kind of question, with intervals, and with vision taken away."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -80,14 +80,16 @@ def accuracy(
             found = answer_logits(model, batch).argmax(-1) == batch.targets
         hits += zip((sample.kind for sample in chunk), found.tolist(), strict=True)
     model.train(was_training)
-    names = dict.fromkeys(kind for kind, _ in hits)
-    by_kind = {
-        name: Tally(
-            sum(hit for kind, hit in hits if kind == name), [k for k, _ in hits].count(name)
-        )
-        for name in names
-    }
-    return Accuracy(Tally(sum(hit for _, hit in hits), len(hits)), by_kind)
+    kinds = dict.fromkeys(kind for kind, _ in hits)
+    return Accuracy(
+        _tally(hit for _, hit in hits),
+        {kind: _tally(hit for found, hit in hits if found == kind) for kind in kinds},
+    )
+
+
+def _tally(hits: Iterable[bool]) -> Tally:
+    counted = list(hits)
+    return Tally(sum(counted), len(counted))
 
 
 def _image(samples: Sequence[Sample], number: int, vision: Vision) -> Image.Image:

@@ -94,10 +94,14 @@ class Recipe:
         questions: Questions packed behind each image.
         early_answers: Positions before the last that must predict the answer too, and until which
             fraction of the questions stage: more gradient while the answer is still hard to find.
-        caption_mix: Every how many steps captions return, and until which fraction.
+        caption_mix: Every how many steps captions return in the questions stage, and until which
+            fraction of it.
+        phases: Weights of the kinds over the questions stage, earliest first.
+        tower_rate, align_rate, decoder_rate: Learning rates; the last serves two stages.
         save_every: Steps between two states on disk.
         evaluate_every: Decoder steps between two accuracy checks on the validation split.
         validation_samples: Samples of such a check.
+        hidden, layers: Width of the whole model, and depth of its decoder.
     """
 
     steps: int = 15_000

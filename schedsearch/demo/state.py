@@ -13,9 +13,12 @@ import torch
 from torch.optim import Optimizer
 
 from schedsearch.demo.stages import Learner
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 
 FORMAT = 1
+
+# What torch.load and the look-ups below raise on cut, empty, foreign or forbidden content.
+_UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, OSError, BadZipFile)
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,11 @@ class Position:
 def save_state(
     path: Path, learner: Learner, position: Position, optimizers: Sequence[Optimizer]
 ) -> None:
-    """Write weights, optimiser state and position; an interruption leaves the former state."""
+    """Write weights, optimiser state and position; an interruption leaves the former state.
+
+    Raises:
+        RunError: If the file cannot be written.
+    """
     state = {
         "format": FORMAT,
         "recipe": json.dumps(asdict(learner.recipe)),
@@ -40,11 +47,17 @@ def save_state(
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
     partial = path.with_name(f"{path.name}.partial")
-    with partial.open("wb") as file:
-        torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    try:
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except (OSError, RuntimeError) as error:
+        raise RunError(
+            f"{path}: the training state cannot be written ({error}); "
+            "make room or rights for it, then run again to continue"
+        ) from error
 
 
 def load_state(path: Path, learner: Learner) -> tuple[Position, list[dict[str, Any]]]:
@@ -63,7 +76,7 @@ def load_state(path: Path, learner: Learner) -> tuple[Position, list[dict[str, A
             learner.model.load_state_dict(state["model"])
             learner.patch_head.load_state_dict(state["patch_head"])
             return position, optimizers
-    except (RuntimeError, EOFError, KeyError, TypeError, ValueError, OSError, BadZipFile) as error:
+    except _UNREADABLE as error:
         raise InputError(
             f"{path}: the training state cannot be read ({error}); {remedy}"
         ) from error

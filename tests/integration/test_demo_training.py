@@ -9,7 +9,7 @@ from transformers import LlavaForConditionalGeneration
 from schedsearch.demo.card import load_results, write_card
 from schedsearch.demo.recipe import Recipe
 from schedsearch.demo.train import STATE_FILE, Progress, run_stages, train
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 
 TINY = Recipe(
     steps=20,
@@ -125,6 +125,13 @@ def test_an_interrupted_write_leaves_the_former_state(tmp_path, monkeypatch, uni
     continued = run_stages(TINY, state, ignore).model.state_dict()
 
     assert all(torch.equal(continued[name], weight) for name, weight in uninterrupted.items())
+
+
+def test_a_state_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / f"{STATE_FILE}.partial").mkdir()
+
+    with pytest.raises(RunError, match=f"{STATE_FILE}: the training state cannot be written"):
+        run_stages(TINY, tmp_path / STATE_FILE, ignore)
 
 
 def test_a_run_reports_and_leaves_a_complete_checkpoint(tmp_path, uninterrupted):

@@ -8,7 +8,7 @@ import pytest
 
 from schedsearch.demo.questions import kinds
 from schedsearch.demo.scene import SPLITS
-from schedsearch.demo.shapesvqa import ShapesVQA, study_sheet
+from schedsearch.demo.shapesvqa import GENERATOR, ShapesVQA, study_sheet
 from schedsearch.errors import InputError
 
 
@@ -65,6 +65,14 @@ def test_digest_tells_sets_apart():
 
     assert len({one.digest() for one in sets}) == len(sets)
     assert ShapesVQA("held-out", 24).digest() == sets[0].digest()
+
+
+def test_the_generator_still_makes_the_samples_that_results_refer_to():
+    """Published accuracies and stored scores name these samples; other rules need another name."""
+    assert GENERATOR == "shapesvqa/1"
+    assert ShapesVQA("held-out", 100).digest() == (
+        "bec0401a2d71cd7f20188c6a6a95d86d6e271bfa6ca792b97dcc31ef4dbfed5b"
+    )
 
 
 def test_samples_survive_pickling_and_draw_the_same_image():
