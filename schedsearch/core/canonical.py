@@ -1,8 +1,14 @@
-"""One way to turn values into bytes, so that digests agree between platforms and versions."""
+"""What counts as a number, and one way to turn values into bytes and digests."""
 
 import hashlib
 import json
+from numbers import Real
 from typing import Any
+
+
+def is_number(value: object) -> bool:
+    """Say whether `value` is a real number, NumPy's included; True and False are none."""
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def digest(value: Any) -> str:

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import Schedule, reducible_layers
 from schedsearch.errors import InputError
 
 
@@ -146,12 +146,8 @@ def feasible_range(
     Raises:
         InputError: `first` is not a layer.
     """
-    if not 0 <= first < shape.layers:
-        raise InputError(
-            f"`first` must be one of the layers 0 to {shape.layers - 1}, but got {first}; "
-            f"name the first layer that may drop vision tokens"
-        )
-    least = Schedule((1.0,) * first + (floor,) * (shape.layers - first))
+    tail = reducible_layers(first, shape.layers)
+    least = Schedule((1.0,) * first + (floor,) * len(tail))
     return flops_ratio(shape, least, tokens), 1.0
 
 

@@ -27,7 +27,7 @@ class PlugIn:
             raise InputError(
                 f"a plug-in needs a name, but got {self.name!r}; give a registered one"
             )
-        pairs = tuple(sorted((str(key), _canonical(key, value)) for key, value in self.params))
+        pairs = tuple(sorted((key, self._canonical(key, value)) for key, value in self.params))
         for (one, _), (two, _) in zip(pairs, pairs[1:], strict=False):
             if one == two:
                 raise InputError(f"parameter `{one}` of `{self.name}` is given twice; remove one")
@@ -42,13 +42,13 @@ class PlugIn:
         """Return the parameter's value, or `default` where it is not set."""
         return dict(self.params).get(name, default)
 
-
-def _canonical(name: object, value: object) -> ParamValue:
-    """Return `value` such that equal parameters are also written equally: 2.0 becomes 2."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise InputError(
-            f"parameter `{name}` must be a finite number or a text, but got {value!r}; correct it"
-        )
-    return int(value) if value == int(value) else float(value)
+    def _canonical(self, name: str, value: object) -> ParamValue:
+        """Return `value` such that equal parameters are also written equally: 2.0 becomes 2."""
+        if isinstance(value, (str, int)) and not isinstance(value, bool):
+            return value
+        if not isinstance(value, float) or not math.isfinite(value):
+            raise InputError(
+                f"parameter `{name}` of `{self.name}` must be a finite number or a text, but got "
+                f"{value!r}; correct it"
+            )
+        return int(value) if value.is_integer() else value

@@ -1,14 +1,19 @@
 """The schedule: which share of the vision tokens each decoder layer processes."""
 
 import math
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from numbers import Real
-from typing import Self
+from typing import TYPE_CHECKING, Any, Self
 
-from schedsearch.core.canonical import digest
+from schedsearch.core.canonical import digest, is_number
 from schedsearch.core.plugin import PlugIn
 from schedsearch.errors import InputError, ScheduleError
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+    from schedsearch.core.schedule_format import Provenance, Results
 
 _SLACK = 1e-6
 
@@ -25,6 +30,20 @@ def kept_count(keep: float, n: int) -> int:
     if n < 0:
         raise InputError(f"`n` must be a number of tokens, but got {n}; pass 0 or more")
     return min(n, max(0, math.ceil(keep * n - _SLACK)))
+
+
+def reducible_layers(first: int, layers: int) -> range:
+    """Return the layers that may process fewer vision tokens than there are: `first` to the last.
+
+    Raises:
+        InputError: There is no layer `first`.
+    """
+    if not 0 <= first < layers:
+        raise InputError(
+            f"`first` must be one of the layers 0 to {layers - 1}, but got {first}; name the "
+            f"first layer that may drop vision tokens"
+        )
+    return range(first, layers)
 
 
 @dataclass(frozen=True)
@@ -54,6 +73,17 @@ class Target:
     hidden_size: int | None = None
     model: str | None = None
     weights: str | None = None
+
+    def __post_init__(self) -> None:
+        if not self.architecture:
+            raise ScheduleError("`architecture` must not be empty; name the class of the model")
+        for name in ("layers", "hidden_size"):
+            size = getattr(self, name)
+            if size is not None and size < 1:
+                raise ScheduleError(
+                    f"`{name}` must be at least 1, but got {size}; read it from the configuration "
+                    f"of the language model"
+                )
 
 
 @dataclass(frozen=True)
@@ -89,6 +119,34 @@ class Schedule:
     def full(cls, layers: int, ranker: RankerSpec | None = None) -> Self:
         """Return the schedule under which every one of `layers` layers keeps everything."""
         return cls((1.0,) * layers, ranker or RankerSpec())
+
+    @staticmethod
+    def load(path: str | os.PathLike[str]) -> "Schedule":
+        """Return the schedule of a `schedsearch.schedule/1` file.
+
+        Raises:
+            ScheduleError: The file cannot be used; the message names file, key path and remedy.
+        """
+        from schedsearch.core.schedule_file import read_schedule_file
+
+        return read_schedule_file(path).to_schedule()
+
+    def save(
+        self,
+        path: str | os.PathLike[str],
+        results: "Results | None" = None,
+        provenance: "Provenance | None" = None,
+        extensions: "Mapping[str, JsonValue] | None" = None,
+    ) -> None:
+        """Write a `schedsearch.schedule/1` file, replacing what is there in one step.
+
+        Raises:
+            ScheduleError: The place cannot be written.
+        """
+        from schedsearch.core.schedule_file import write_schedule_file
+        from schedsearch.core.schedule_format import ScheduleFile
+
+        write_schedule_file(path, ScheduleFile.of(self, results, provenance, extensions))
 
     @classmethod
     def from_counts(
@@ -136,7 +194,7 @@ class Schedule:
 
 
 def _validated(keep: object) -> tuple[float, ...]:
-    if isinstance(keep, str) or not isinstance(keep, Iterable):
+    if isinstance(keep, (str, bytes, Mapping, Set)) or not isinstance(keep, Iterable):
         raise ScheduleError(
             f"`keep` must be a sequence with one ratio per decoder layer, but got {keep!r}; "
             f"write [1.0, 1.0, 0.5, ...]"
@@ -153,16 +211,15 @@ def _validated(keep: object) -> tuple[float, ...]:
     return ratios
 
 
-def _ratio(value: object, layer: int) -> float:
-    if isinstance(value, bool) or not isinstance(value, Real):
+def _ratio(value: Any, layer: int) -> float:
+    if not is_number(value):
         raise ScheduleError(
             f"`keep` must consist of numbers, but got {value!r} at layer {layer}; "
             f"write the share of vision tokens that the layer processes, 0 to 1"
         )
-    ratio = float(value)
-    if not 0.0 <= ratio <= 1.0:  # false for NaN too
+    if not 0 <= value <= 1:  # false for NaN too
         raise ScheduleError(
-            f"`keep` must lie in [0, 1], but got {ratio!r} at layer {layer}; "
+            f"`keep` must lie in [0, 1], but got {value} at layer {layer}; "
             f"write the share of vision tokens that the layer processes (half of them: 0.5)"
         )
-    return ratio + 0.0  # -0.0 equals 0.0 and must have its digest too
+    return float(value) + 0.0  # -0.0 equals 0.0 and must have its digest too

@@ -1,0 +1,177 @@
+"""Schedule files: read with every rule checked, written in one step, their schema published.
+
+A file with a higher major version is refused, because its meaning cannot be known here.
+
+    python -m schedsearch.core.schedule_file > docs/schema/schedsearch.schedule-1.json
+    python -m schedsearch.core.schedule_file --check docs/schema/schedsearch.schedule-1.json
+"""
+
+import argparse
+import contextlib
+import json
+import math
+import os
+import re
+import reprlib
+import secrets
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from schedsearch.core.schedule_format import (
+    FORMAT,
+    MAJOR,
+    NAME,
+    ScheduleFile,
+    explain,
+    json_schema,
+)
+from schedsearch.errors import InputError, ScheduleError
+
+
+def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
+    """Return the content of a schedule file, the schedule's own rules included.
+
+    Raises:
+        ScheduleError: The file cannot be read, is not JSON, is of another format or breaks its
+            rules; the message leads with the file and the key path.
+    """
+    try:
+        data = json.loads(
+            _read(Path(path)),
+            object_pairs_hook=_object,
+            parse_constant=_refuse_number,
+            parse_float=_finite,
+        )
+        _check_format(data)
+        file = ScheduleFile.model_validate(data)
+    except json.JSONDecodeError as error:
+        raise ScheduleError(
+            f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}); "
+            f"correct the file or export it again"
+        ) from None
+    except RecursionError:
+        raise ScheduleError(f"{path}: is nested too deeply to be a schedule file") from None
+    except ValidationError as error:
+        raise ScheduleError(f"{path}: {explain(error)}") from None
+    except (ScheduleError, ValueError) as error:
+        raise ScheduleError(f"{path}: {error}") from None
+    try:
+        file.to_schedule()
+    except InputError as error:
+        raise ScheduleError(f"{path}: schedule: {error}") from None
+    return file
+
+
+def write_schedule_file(path: str | os.PathLike[str], file: ScheduleFile) -> None:
+    """Write the file in one step: a reader sees the old content or the new, never a part.
+
+    Raises:
+        ScheduleError: The place cannot be written; what was there is untouched.
+    """
+    target = Path(path)
+    try:
+        text = json.dumps(file.model_dump(), indent=2, ensure_ascii=False, allow_nan=False)
+        content = f"{text}\n".encode()
+    except ValueError as error:
+        raise ScheduleError(
+            f"{path}: `extensions` must be expressible as JSON in UTF-8 ({error}); correct them"
+        ) from None
+    if target.is_dir():
+        raise ScheduleError(f"{path}: is a folder; name a file inside it")
+    # Beside the target, because a rename is atomic only within one file system.
+    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        with part.open("xb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(target)
+    except OSError as error:
+        raise ScheduleError(
+            f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists "
+            f"and is writable"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _read(path: Path) -> str:
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise ScheduleError("there is no such file; check the path") from None
+    except IsADirectoryError:
+        raise ScheduleError("is a folder; name the schedule file inside it") from None
+    except UnicodeDecodeError as error:
+        raise ScheduleError(
+            f"byte {error.start} is not UTF-8; a schedule file is JSON text in UTF-8"
+        ) from None
+    except OSError as error:
+        raise ScheduleError(f"cannot be read ({error.strerror}); check its permissions") from None
+    if not text.strip():
+        raise ScheduleError("is empty; export the schedule again")
+    return text
+
+
+def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise ScheduleError(f"`{key}` appears twice in one object; remove one of them")
+        content[key] = value
+    return content
+
+
+def _refuse_number(text: str) -> float:
+    raise ScheduleError(f"numbers must be finite, but got {text}; correct or remove the value")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse_number(text)
+
+
+def _check_format(data: object) -> None:
+    if not isinstance(data, dict):
+        raise ScheduleError(
+            f"a schedule file must hold a JSON object, but got {type(data).__name__}; "
+            f'begin with {{"format": "{FORMAT}", "schedule": ...}}'
+        )
+    found = data.get("format", "nothing")
+    if found == FORMAT:
+        return
+    version = re.fullmatch(rf"{re.escape(NAME)}/([1-9][0-9]*)", str(found))
+    if version and int(version[1]) > MAJOR:
+        raise ScheduleError(
+            f"`format` {found} was written by a newer schedsearch; upgrade schedsearch to read it"
+        )
+    raise ScheduleError(
+        f'`format` must be "{FORMAT}", but got {reprlib.repr(found)}; pass a schedule file'
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print the JSON Schema, or compare a published one; 1 when it differs from the code."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--check", type=Path, metavar="FILE", help="compare FILE with the code")
+    args = parser.parse_args(argv)
+    text = json.dumps(json_schema(), indent=2) + "\n"
+    if args.check is None:
+        sys.stdout.write(text)
+        return 0
+    if args.check.is_file() and args.check.read_text(encoding="utf-8") == text:
+        return 0
+    sys.stderr.write(
+        f"{args.check} differs from the code; write it anew: python -m {__spec__.name} > "
+        f"{args.check}\n"
+    )
+    return 1
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

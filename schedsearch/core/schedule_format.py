@@ -1,0 +1,198 @@
+"""The schedule format: the fields of `schedsearch.schedule/1`, and its published JSON Schema.
+
+Fields that the format does not name are refused, except under `extensions`.
+"""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
+
+from schedsearch.core.sample import Split
+from schedsearch.core.schedule import RankerSpec, Schedule, Target
+from schedsearch.errors import ScheduleError
+
+NAME, MAJOR = "schedsearch.schedule", 1
+FORMAT: Literal["schedsearch.schedule/1"] = "schedsearch.schedule/1"
+
+Text = Annotated[str, Field(min_length=1)]
+Ratio = Annotated[float, Field(ge=0, le=1)]
+
+# `Schedule` and `RankerSpec` validate these themselves and say what is wrong in their own words;
+# here they only need a description for the published schema.
+_Keep = Annotated[
+    Any,
+    WithJsonSchema(
+        {
+            "type": "array",
+            "items": {"type": "number", "minimum": 0, "maximum": 1},
+            "minItems": 1,
+            "description": "Per decoder layer: vision tokens that the layer processes / vision "
+            "tokens of the sample. Never grows with depth.",
+        }
+    ),
+]
+_Param = Annotated[Any, WithJsonSchema({"type": ["number", "string"]})]
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class RankerEntry(_Entry):
+    """The ranker by name, with parameters that differ from its defaults."""
+
+    name: Text = "last"
+    params: dict[str, _Param] = {}
+
+
+class ScheduleEntry(_Entry):
+    """The schedule itself."""
+
+    keep: _Keep
+    ranker: RankerEntry = RankerEntry()
+
+
+class TargetEntry(_Entry):
+    """The model that the schedule was made for."""
+
+    architecture: Text
+    layers: Annotated[int, Field(ge=1)]
+    hidden_size: Annotated[int, Field(ge=1)] | None = None
+    model: Text | None = None
+    weights: Text | None = None
+
+
+class Estimate(_Entry):
+    """A value with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class Score(_Entry):
+    """A metric on one split; `drop` is keep-all minus this schedule, paired by sample."""
+
+    metric: Text
+    split: Split
+    n: Annotated[int, Field(ge=1)]
+    score: Estimate
+    drop: Estimate | None = None
+
+
+class Results(_Entry):
+    """What was measured; the ratios are means over the calibration set."""
+
+    flops_ratio: Ratio
+    kv_ratio: Ratio
+    scores: list[Score] = []
+
+
+class Calibration(_Entry):
+    """The calibration set by name and content."""
+
+    name: Text
+    digest: Text
+
+
+class Provenance(_Entry):
+    """Where the schedule came from: version of schedsearch, UTC time, study, digest of its spec."""
+
+    version: Text
+    created: Annotated[
+        str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$")
+    ]
+    study: Text | None = None
+    spec: Text | None = None
+    seed: int | None = None
+    calibration: Calibration | None = None
+
+
+class ScheduleFile(_Entry):
+    """The content of a schedule file."""
+
+    format: Literal["schedsearch.schedule/1"] = FORMAT
+    schedule: ScheduleEntry
+    target: TargetEntry | None = None
+    results: Results | None = None
+    provenance: Provenance | None = None
+    extensions: dict[str, JsonValue] = {}
+
+    @classmethod
+    def of(
+        cls,
+        schedule: Schedule,
+        results: Results | None = None,
+        provenance: Provenance | None = None,
+        extensions: Mapping[str, JsonValue] | None = None,
+    ) -> Self:
+        """Return the content that describes `schedule`.
+
+        Raises:
+            ScheduleError: An extension is nothing that JSON can express.
+        """
+        target, ranker = schedule.target, schedule.ranker
+        entry = RankerEntry(name=ranker.name, params=dict(ranker.params))
+        try:
+            return cls(
+                schedule=ScheduleEntry(keep=list(schedule.keep), ranker=entry),
+                target=None if target is None else TargetEntry(**vars(target)),
+                results=results,
+                provenance=provenance,
+                extensions=dict(extensions or {}),
+            )
+        except ValidationError as error:
+            raise ScheduleError(explain(error)) from None
+
+    def to_schedule(self) -> Schedule:
+        """Return the schedule that the file describes.
+
+        Raises:
+            InputError: The schedule breaks one of its own rules.
+        """
+        ranker = self.schedule.ranker
+        return Schedule(
+            self.schedule.keep,
+            RankerSpec.from_mapping(ranker.name, ranker.params),
+            None if self.target is None else Target(**self.target.model_dump()),
+        )
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the published JSON Schema (draft 2020-12) of the format.
+
+    It cannot say that `keep` never grows, nor that its length equals `target.layers`; reading can.
+    """
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "$id": f"urn:{NAME}:{MAJOR}",
+        **ScheduleFile.model_json_schema(),
+        "required": ["format", "schedule"],
+    }
+
+
+def explain(error: ValidationError) -> str:
+    """Return the first complaint in the house form; a misspelled field before a missing one."""
+    complaints = error.errors(include_url=False)
+    first = min(complaints, key=lambda complaint: complaint["type"] != "extra_forbidden")
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    path = path.removeprefix(".")
+    if first["type"] == "missing":
+        return f"`{path}` is missing; add it"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), _field_names(), n=1)
+        hint = f"did you mean `{near[0]}`? Data" if near else "data"
+        return f"`{path}` is no field of {FORMAT}; {hint} of your own belongs under `extensions`"
+    must = re.sub(r"^[A-Z]\w* should", "must", first["msg"])
+    must = re.sub(r"a valid dictionary.*", "an object", must)
+    return f"`{path}` {must}, but got {reprlib.repr(first['input'])}; correct it"
+
+
+def _field_names() -> set[str]:
+    schema = ScheduleFile.model_json_schema()
+    parts = (schema, *schema["$defs"].values())
+    return {name for part in parts for name in part.get("properties", ())}
