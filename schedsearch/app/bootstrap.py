@@ -1,0 +1,58 @@
+"""From names that users write to the objects behind them; the only place that knows the demo."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast, get_args
+
+from schedsearch.core.sample import SampleSet, Split
+from schedsearch.errors import DataError
+
+DEMO = "demo"
+
+
+@dataclass(frozen=True)
+class DataRef:
+    """How a command names its data.
+
+    Attributes:
+        name: `demo` or `demo:SPLIT` for the generated set, else a JSONL file.
+        limit: At most this many samples; required size for the generated set.
+        images: Folder of the JSONL's images; default: the file's folder.
+    """
+
+    name: str = DEMO
+    limit: int | None = None
+    images: Path | None = None
+
+
+def model_path(name: str) -> str:
+    """Folder of the embedded model for `demo`; anything else is a hub id or a folder."""
+    from schedsearch.demo import checkpoint_path
+
+    return str(checkpoint_path()) if name == DEMO else name
+
+
+def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
+    """Open a sample set by name.
+
+    Raises:
+        DataError: The name, the file or one of its lines cannot be used.
+    """
+    head, _, split = data.name.partition(":")
+    if head != DEMO:
+        from schedsearch.engine.calibration import JsonlSet
+
+        return JsonlSet(Path(data.name), images=data.images, limit=data.limit)
+    from schedsearch.demo.shapesvqa import ShapesVQA
+
+    known = get_args(Split)
+    if split and split not in known:
+        raise DataError(f"`demo:{split}` is not a split; use demo:{' or demo:'.join(known)}")
+    return ShapesVQA(cast(Split, split or default_split), data.limit or 1000)
+
+
+def open_model(name: str, **options: Any) -> tuple[Any, Any]:
+    """Load a model and its processor by name; see `schedsearch.engine.loading.load_model`."""
+    from schedsearch.engine.loading import load_model
+
+    return load_model(model_path(name), **options)

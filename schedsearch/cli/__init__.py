@@ -1,0 +1,27 @@
+"""The command line: translates arguments and errors, nothing else. Never imports torch itself."""
+
+import os
+import sys
+
+from schedsearch.cli.commands import app
+from schedsearch.cli.output import errors
+from schedsearch.errors import InputError, SchedsearchError
+
+__all__ = ["app", "main"]
+
+
+def main() -> None:
+    """Run the command line; exit code 2 for unusable input, 1 for failed work."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    try:
+        app()
+    except SchedsearchError as error:
+        errors.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
+        sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

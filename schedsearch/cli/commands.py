@@ -1,0 +1,121 @@
+"""The commands for a model and a schedule; the study commands join them here."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schedsearch import __version__
+from schedsearch.cli import render
+from schedsearch.cli.demo import demo
+from schedsearch.cli.options import AsJson, Data, Images, Limit, MetricName, TrustRemoteCode
+from schedsearch.cli.output import output, print_json, progress, set_verbosity
+
+app = typer.Typer(
+    name="schedsearch",
+    help="Search how many vision tokens each decoder layer of a multimodal LLM needs.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(demo)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        output.print(f"schedsearch {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Log more; twice for everything.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+    _show: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    set_verbosity(-1 if quiet else verbose)
+
+
+@app.command()
+def apply(
+    model: Annotated[str, typer.Argument(help="`demo`, a hub id or a folder.")],
+    schedule: Annotated[Path, typer.Argument(help="A schedsearch.schedule/1 file.")],
+    data: Data = "demo:held-out",
+    images: Images = None,
+    limit: Limit = None,
+    metric: MetricName = "exact_match",
+    repeats: Annotated[int, typer.Option(min=1, help="Timed pairs of prefills.")] = 5,
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a schedule costs and saves: FLOPs, KV cache, prefill time, changed answers."""
+    from schedsearch.app.apply import apply_schedule
+    from schedsearch.app.bootstrap import DataRef
+
+    with progress() as start:
+        result = apply_schedule(
+            model,
+            schedule,
+            DataRef(data, limit, images),
+            metric=metric,
+            repeats=repeats,
+            progress=start,
+            trust_remote_code=trust_remote_code,
+        )
+    if as_json:
+        print_json(result)
+    else:
+        render.application(result)
+
+
+@app.command()
+def analyze(
+    model: Annotated[str, typer.Argument(help="`demo`, a hub id or a folder.")],
+    data: Data = "demo:calibration",
+    images: Images = None,
+    limit: Limit = 200,
+    metric: MetricName = "exact_match",
+    ranker: Annotated[str, typer.Option(help="Whose attention ranks: last or text.")] = "last",
+    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("analysis.png"),
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure how layers rank vision tokens, and until which layer the model needs them."""
+    from schedsearch.app.analyze import analyze_model
+    from schedsearch.app.bootstrap import DataRef
+    from schedsearch.app.plots import save_analysis
+
+    with progress() as start:
+        result = analyze_model(
+            model,
+            DataRef(data, limit, images),
+            metric=metric,
+            ranker=ranker,
+            progress=start,
+            trust_remote_code=trust_remote_code,
+        )
+    save_analysis(result, out)
+    if as_json:
+        print_json(result)
+    else:
+        render.analysis(result)
+        output.print(f"Picture: {out}")
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Check Python, packages, device and the embedded model; exit 1 if something needed fails."""
+    from schedsearch.app.doctor import doctor as look
+
+    checks = look()
+    if as_json:
+        print_json(checks)
+    else:
+        render.checks(checks)
+    if any(check.required and not check.ok for check in checks):
+        sys.exit(1)

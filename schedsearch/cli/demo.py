@@ -1,0 +1,75 @@
+"""The `demo` commands: the embedded model and its task."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schedsearch.cli import render
+from schedsearch.cli.options import AsJson, Limit
+from schedsearch.cli.output import errors, output, print_json, progress
+
+demo = typer.Typer(
+    name="demo", help="The embedded model and its task, ShapesVQA.", no_args_is_help=True
+)
+
+
+@demo.command()
+def run(
+    out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-out"),
+    limit: Limit = 2000,
+) -> None:
+    """Apply the example schedule to the embedded model: a table and a picture."""
+    from schedsearch.app.apply import apply_schedule
+    from schedsearch.app.bootstrap import DEMO, DataRef, example_schedule
+    from schedsearch.app.plots import save_application
+
+    with progress() as start:
+        result = apply_schedule(
+            DEMO, example_schedule(), DataRef("demo:held-out", limit), progress=start
+        )
+    render.application(result)
+    picture = out / "schedule.png"
+    save_application(result, picture)
+    output.print(f"Picture: {picture}")
+
+
+@demo.command("eval")
+def evaluate(
+    split: Annotated[
+        str, typer.Option(help="train, validation, calibration, held-out")
+    ] = "held-out",
+    limit: Limit = 4000,
+    as_json: AsJson = False,
+) -> None:
+    """Measure the embedded model: accuracy by kind of question with intervals."""
+    from schedsearch.app.demo import evaluate_demo
+
+    with progress() as start:
+        result = evaluate_demo(split, limit or 4000, start)
+    if as_json:
+        print_json(result)
+    else:
+        render.demo_accuracy(result)
+
+
+@demo.command()
+def train(
+    out: Annotated[Path, typer.Argument(help="Folder for the training state and the checkpoint.")],
+    steps: Annotated[
+        int | None, typer.Option(min=20, help="Optimiser steps of all stages.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seeds weights and images.")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads; one is fastest here.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Train the embedded model anew; run again to continue after an interruption."""
+    from schedsearch.app.demo import train_demo
+
+    with progress() as start:
+        checkpoint = train_demo(out, steps, seed, threads, start)
+    if as_json:
+        print_json({"checkpoint": str(checkpoint)})
+    else:
+        errors.print("done")
+        output.print(str(checkpoint))

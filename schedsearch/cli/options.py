@@ -1,0 +1,19 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
+Data = Annotated[
+    str, typer.Option(help="`demo:SPLIT`, or a JSONL file with question, answer, image.")
+]
+Images = Annotated[Path | None, typer.Option(help="Image folder; default: the JSONL's folder.")]
+Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Use this many samples.")]
+MetricName = Annotated[
+    str, typer.Option("--metric", help="exact_match, log_likelihood or vqa_accuracy.")
+]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
+]

@@ -1,0 +1,72 @@
+"""Consoles, tables, progress bars and JSON: how results reach a terminal or a script."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+output = Console()
+errors = Console(stderr=True)
+
+OnProgress = Callable[[int, int], None]
+
+
+def set_verbosity(level: int) -> None:
+    """Send the package's log to stderr: -1 errors, 0 warnings, 1 information, 2 everything."""
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    log = logging.getLogger("schedsearch")
+    log.setLevel(levels.get(level, logging.DEBUG))
+    log.handlers = [RichHandler(console=errors, show_path=level > 1)]
+
+
+def print_json(result: Any) -> None:
+    """Write a dataclass, or plain values, as JSON to stdout."""
+    from pydantic import TypeAdapter
+
+    plain = TypeAdapter(type(result)).dump_python(result, mode="json")
+    output.file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+
+
+def table(*headers: str, title: str | None = None) -> Table:
+    """Table whose columns behind the first are right-aligned."""
+    made = Table(title=title, title_justify="left", header_style="bold")
+    for number, header in enumerate(headers):
+        made.add_column(header, justify="right" if number else "left")
+    return made
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[str], OnProgress]]:
+    """Bars on stderr; call what is yielded with a name, and its result with (done, total)."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=errors, disable=not errors.is_terminal) as bars:
+
+        def start(name: str) -> OnProgress:
+            task = bars.add_task(name, total=None)
+
+            def advance(done: int, total: int) -> None:
+                bars.update(task, completed=done, total=total)
+
+            return advance
+
+        yield start

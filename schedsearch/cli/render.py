@@ -1,0 +1,104 @@
+"""Results as tables in a terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from schedsearch.cli.output import output, table
+from schedsearch.core.intervals import Interval
+
+if TYPE_CHECKING:
+    from schedsearch.app.analyze import Analysis
+    from schedsearch.app.apply import Application
+    from schedsearch.app.demo import DemoAccuracy
+    from schedsearch.app.doctor import Check
+
+_SHOWN_CHANGES = 5
+
+
+def estimate(interval: Interval) -> str:
+    """Value with its 95 % interval."""
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+def application(result: "Application") -> None:
+    """What a schedule does to a model."""
+    quality = result.quality
+    costs = table(
+        "",
+        "value",
+        title=f"{escape(result.model)} ({result.architecture}) on "
+        f"{escape(result.data)}, {result.samples} samples",
+    )
+    costs.add_row("keep ratio by layer", " ".join(f"{keep:.2f}" for keep in result.keep))
+    costs.add_row("ranker", result.ranker)
+    costs.add_row("mean keep ratio", f"{result.mean_keep:.3f}")
+    costs.add_row("FLOPs ratio", f"{result.flops_ratio:.3f}")
+    costs.add_row("KV cache ratio", f"{result.kv_ratio:.3f}")
+    without, with_ = result.prefill_seconds
+    costs.add_row(
+        f"prefill of {result.prefill_batch}, measured",
+        f"{result.prefill_speedup:.2f}x faster ({without * 1e3:.0f} ms -> {with_ * 1e3:.0f} ms)",
+    )
+    costs.add_row(f"{quality.metric}, full model", estimate(quality.full))
+    costs.add_row(f"{quality.metric}, with the schedule", estimate(quality.reduced))
+    costs.add_row(f"{quality.metric}, same counts, random tokens", estimate(quality.random))
+    costs.add_row("drop, paired", estimate(quality.drop))
+    costs.add_row("gain over random, paired", estimate(quality.gain_over_random))
+    costs.add_row("changed answers", str(len(quality.changed)))
+    output.print(costs)
+    if quality.kinds:
+        kinds = table("kind of question", "full model", "with the schedule")
+        for kind, (full, reduced) in sorted(quality.kinds.items()):
+            kinds.add_row(kind or "-", estimate(full), estimate(reduced))
+        output.print(kinds)
+    if quality.changed and quality.changed[0].full is not None:
+        changes = table("some changed answers", "reference", "full", "reduced")
+        for change in quality.changed[:_SHOWN_CHANGES]:
+            cells = (change.question, change.reference, change.full or "", change.reduced or "")
+            changes.add_row(*map(escape, cells))
+        output.print(changes)
+
+
+def analysis(result: "Analysis") -> None:
+    """How layers rank and use vision tokens."""
+    layers = range(result.layers)
+    tau = table("Kendall's tau", *map(str, layers), title="Between the rankings of two layers")
+    for layer in layers:
+        tau.add_row(str(layer), *(f"{value:.2f}" for value in result.tau[layer]))
+    output.print(tau)
+    output.print(
+        f"neighbouring layers: {estimate(result.tau_neighbours)}, "
+        f"random orders: {estimate(result.tau_random)}"
+    )
+    mass = table("layer", "attention on vision", "if it were random")
+    for layer, (found, chance) in enumerate(zip(result.mass, result.mass_random, strict=True)):
+        mass.add_row(str(layer), estimate(found), estimate(chance))
+    output.print(mass)
+    gone = table(
+        "vision withdrawn from layer", result.metric, "random tokens, same FLOPs", "FLOPs ratio"
+    )
+    for row in result.withdrawals:
+        name = str(row.layer) if row.layer < result.layers else "never"
+        gone.add_row(name, estimate(row.score), estimate(row.random), f"{row.flops_ratio:.3f}")
+    output.print(gone)
+
+
+def demo_accuracy(result: "DemoAccuracy") -> None:
+    """Accuracy by kind of question."""
+    rows = table("kind of question", "accuracy", "questions", title=result.data)
+    for kind, found in sorted(result.kinds.items()):
+        rows.add_row(kind, estimate(found), str(found.n))
+    rows.add_section()
+    rows.add_row("all", estimate(result.overall), str(result.overall.n))
+    output.print(rows)
+
+
+def checks(found: Sequence["Check"]) -> None:
+    """What is installed, and what to do about the rest."""
+    rows = table("part", "state", "remedy")
+    for check in found:
+        colour = "green" if check.ok else "red" if check.required else "yellow"
+        rows.add_row(check.name, f"[{colour}]{escape(check.found)}[/]", escape(check.remedy))
+    output.print(rows)
