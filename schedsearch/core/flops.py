@@ -12,8 +12,7 @@ All counts are exact integers.
 """
 
 import math
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, fields
 
 from schedsearch.core.schedule import Schedule, reducible_layers
@@ -73,11 +72,8 @@ class SampleTokens:
 
 def layer_flops(shape: DecoderShape, tokens: int) -> int:
     """Return the FLOPs of one decoder layer that processes `tokens` tokens."""
-    query = shape.heads * shape.head_dim
-    key = shape.kv_heads * shape.head_dim
-    projections = 4 * shape.hidden_size * (query + key)
-    mlp = 6 * shape.hidden_size * shape.mlp_size
-    return tokens * (projections + mlp) + 4 * query * tokens**2
+    linear, square = _layer_terms(shape)
+    return linear * tokens + square * tokens**2
 
 
 def prefill_flops(
@@ -115,21 +111,19 @@ def flops_ratio(shape: DecoderShape, schedule: Schedule, tokens: Sequence[Sample
 
     A ratio of means over the samples, so that long prompts weigh as much as they cost.
     """
-    return _flops_ratio(shape, schedule, _histogram(tokens))
+    prompts = _by_length(tokens)
+    full = Schedule.full(schedule.layers)
+    return _decoder_flops(shape, schedule, prompts) / _decoder_flops(shape, full, prompts)
 
 
 def kv_ratio(shape: DecoderShape, schedule: Schedule, tokens: Sequence[SampleTokens]) -> float:
     """Return the mean KV cache after prefill under `schedule` / the mean of full prompts."""
-    samples = _histogram(tokens)
-    full = Schedule.full(schedule.layers)
-
-    def total(which: Schedule) -> int:
-        return sum(
-            times * kv_bytes(shape, which.counts(sample.n_vision), sample.n_text)
-            for sample, times in samples.items()
-        )
-
-    return total(schedule) / total(full)
+    _check_depth(shape, schedule.layers)
+    kept = full = 0
+    for n_vision, group in _by_length(tokens).items():
+        kept += group.samples * sum(schedule.counts(n_vision)) + group.text * shape.layers
+        full += (group.samples * n_vision + group.text) * shape.layers
+    return kept / full
 
 
 def feasible_range(
@@ -163,7 +157,7 @@ def share_of_feasible(share: float, feasible: tuple[float, float]) -> float:
             f"0.5 means half way from the least reachable FLOPs ratio to 1"
         )
     least, most = feasible
-    return least + share * (most - least)
+    return min(most, least + share * (most - least))  # rounding must not leave the range
 
 
 def solve_budget(
@@ -190,14 +184,14 @@ def solve_budget(
     Raises:
         InputError: The budget is outside what the curve reaches; the message names the range.
     """
-    samples = _histogram(tokens)
-    n_visions = {sample.n_vision for sample in samples}
+    prompts = _by_length(tokens)
+    full = _decoder_flops(shape, Schedule.full(shape.layers), prompts)
 
     def candidate(value: float) -> Schedule:
-        return _on_grid(curve(value), n_visions)
+        return _on_grid(curve(value), prompts)
 
     def cost(schedule: Schedule) -> float:
-        return _flops_ratio(shape, schedule, samples)
+        return _decoder_flops(shape, schedule, prompts) / full
 
     best, most = candidate(low), candidate(high)
     if not cost(best) <= budget <= cost(most):
@@ -219,7 +213,7 @@ def solve_budget(
     return best
 
 
-def _on_grid(schedule: Schedule, n_visions: set[int]) -> Schedule:
+def _on_grid(schedule: Schedule, n_visions: Iterable[int]) -> Schedule:
     """Return the schedule with each ratio written as k / n of the prompts it was solved for.
 
     Bisection ends at the upper edge of a count, inside the slack of `kept_count`; on a prompt of
@@ -241,22 +235,48 @@ def _rounded_inward(low: float, high: float) -> str:
     return f"[{math.ceil(low * 1e4) / 1e4}, {math.floor(high * 1e4) / 1e4}]"
 
 
-def _flops_ratio(
-    shape: DecoderShape, schedule: Schedule, samples: Mapping[SampleTokens, int]
-) -> float:
-    _check_depth(shape, schedule.layers)
-    reduced = full = 0
-    for sample, times in samples.items():
-        counts = schedule.counts(sample.n_vision)
-        reduced += times * prefill_flops(shape, counts, sample.n_text)
-        full += times * shape.layers * layer_flops(shape, sample.n_vision + sample.n_text)
-    return reduced / full
+@dataclass
+class _Group:
+    """Prompts with one number of vision tokens: how many, their text tokens, summed and squared."""
+
+    samples: int = 0
+    text: int = 0
+    text_squared: int = 0
 
 
-def _histogram(tokens: Sequence[SampleTokens]) -> Counter[SampleTokens]:
+def _by_length(tokens: Sequence[SampleTokens]) -> dict[int, _Group]:
+    """Return the prompts by vision tokens: sums suffice, because FLOPs are quadratic in length."""
     if not tokens:
         raise InputError("a ratio needs at least one sample, but got none; pass token counts")
-    return Counter(tokens)
+    groups: dict[int, _Group] = {}
+    for sample in tokens:
+        group = groups.setdefault(sample.n_vision, _Group())
+        group.samples += 1
+        group.text += sample.n_text
+        group.text_squared += sample.n_text**2
+    return groups
+
+
+def _decoder_flops(shape: DecoderShape, schedule: Schedule, prompts: dict[int, _Group]) -> int:
+    """Return the FLOPs of all decoder layers, summed over the prompts."""
+    _check_depth(shape, schedule.layers)
+    linear, square = _layer_terms(shape)
+    total = 0
+    for n_vision, group in prompts.items():
+        for count in schedule.counts(n_vision):
+            length = group.samples * count + group.text
+            length_squared = (group.samples * count + 2 * group.text) * count + group.text_squared
+            total += linear * length + square * length_squared
+    return total
+
+
+def _layer_terms(shape: DecoderShape) -> tuple[int, int]:
+    """Return the FLOPs of a layer per token, and per squared token."""
+    query = shape.heads * shape.head_dim
+    key = shape.kv_heads * shape.head_dim
+    projections = 4 * shape.hidden_size * (query + key)
+    mlp = 6 * shape.hidden_size * shape.mlp_size
+    return projections + mlp, 4 * query
 
 
 def _check_depth(shape: DecoderShape, layers: int) -> None:

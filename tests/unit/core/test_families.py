@@ -193,6 +193,10 @@ def test_linear_is_clipped():
     assert Linear().schedule({"fall": 2.0, "level": 0.5}, 5) == Schedule((1.0, 1.0, 1.0, 0.5, 0.0))
 
 
+def test_linear_over_a_single_layer_is_its_level():
+    assert Linear().schedule({"fall": 0.8, "level": 0.5}, 3) == Schedule((1.0, 1.0, 0.5))
+
+
 def test_layerwise_takes_the_running_minimum():
     params = {"keep_2": 0.5, "keep_3": 0.75, "keep_4": 0.25, "scale": 1.0}
     assert Layerwise().schedule(params, 5) == Schedule((1.0, 1.0, 0.5, 0.5, 0.25))

@@ -114,6 +114,12 @@ def test_ratio_over_samples_is_a_ratio_of_means():
     full = sum(32 * layer_flops(VICUNA_7B, one.n_vision + one.n_text) for one in tokens)
     assert flops_ratio(VICUNA_7B, schedule, tokens) == reduced / full
 
+    kept, everything = (
+        sum(kv_bytes(VICUNA_7B, which.counts(one.n_vision), one.n_text) for one in tokens)
+        for which in (schedule, Schedule.full(32))
+    )
+    assert kv_ratio(VICUNA_7B, schedule, tokens) == kept / everything
+
 
 @given(decoder_shapes(), token_sets)
 def test_keep_all_costs_exactly_everything(shape, tokens):

@@ -174,6 +174,15 @@ def test_saving_replaces_the_file_and_leaves_nothing_beside_it(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_reader_never_sees_a_part_of_the_new_file(tmp_path):
+    path = tmp_path / "schedule.json"
+    Schedule.full(2).save(path)
+    old = path.read_text(encoding="utf-8")
+    with path.open(encoding="utf-8") as reader:
+        Schedule((1.0, 0.5)).save(path)
+        assert reader.read() == old
+
+
 def test_interrupted_saving_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "schedule.json"
     Schedule.full(2).save(path)
