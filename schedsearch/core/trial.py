@@ -48,6 +48,10 @@ class Measurement:
         n: Number of samples.
         flops_ratio: As `schedsearch.core.flops.flops_ratio` defines it.
         kv_ratio: As `schedsearch.core.flops.kv_ratio` defines it.
+        drop: Mean over the samples of keep-all's score minus this schedule's; 0 for keep-all
+            itself, None where keep-all was not measured.
+        drop_standard_error: Of that mean, from the differences of single samples; None where
+            `drop` is, and for a single sample.
     """
 
     score: float
@@ -55,10 +59,24 @@ class Measurement:
     n: int
     flops_ratio: float
     kv_ratio: float
+    drop: float | None = None
+    drop_standard_error: float | None = None
 
     @classmethod
-    def of(cls, scores: Sequence[SampleScore], flops_ratio: float, kv_ratio: float) -> Self:
+    def of(
+        cls,
+        scores: Sequence[SampleScore],
+        flops_ratio: float,
+        kv_ratio: float,
+        full: Sequence[SampleScore] | None = None,
+    ) -> Self:
         """Return the mean over `scores`, with its standard error.
+
+        Args:
+            scores: Under the schedule.
+            flops_ratio: Of the schedule.
+            kv_ratio: Of the schedule.
+            full: Keep-all's scores of the same samples in the same order, where they are known.
 
         Raises:
             RunError: There are no scores, or one is not finite; the message names the sample.
@@ -71,10 +89,20 @@ class Measurement:
                     f"the metric must be finite, but got {item.score} on sample "
                     f"{item.sample_id}; correct the metric or leave the sample out"
                 )
-        values = [item.score for item in scores]
-        n = len(values)
-        error = statistics.stdev(values) / math.sqrt(n) if n > 1 else None
-        return cls(math.fsum(values) / n, error, n, flops_ratio, kv_ratio)
+        score, error = _mean([item.score for item in scores])
+        drop = drop_error = None
+        if full is not None:
+            pairs = list(zip(full, scores, strict=True))
+            assert all(a.sample_id == b.sample_id for a, b in pairs), "unpaired samples"
+            drop, drop_error = _mean([a.score - b.score for a, b in pairs])
+        return cls(score, error, len(scores), flops_ratio, kv_ratio, drop, drop_error)
+
+
+def _mean(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and its standard error, None for a single value."""
+    n = len(values)
+    error = statistics.stdev(values) / math.sqrt(n) if n > 1 else None
+    return math.fsum(values) / n, error
 
 
 class TrialState(StrEnum):

@@ -4,6 +4,7 @@ import statistics
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Task, Trial, TrialState
@@ -72,3 +73,19 @@ def test_trial_carries_what_its_state_promises():
     ):
         with pytest.raises(AssertionError):
             Trial(0, {}, FULL, **broken)
+
+
+def test_drop_is_paired_with_keep_all() -> None:
+    full = [SampleScore(str(i), score) for i, score in enumerate([1.0, 1.0, 0.0, 1.0])]
+    scores = [SampleScore(str(i), score) for i, score in enumerate([1.0, 0.0, 0.0, 0.0])]
+
+    measured = Measurement.of(scores, 0.5, 0.5, full)
+
+    differences = [0.0, 1.0, 0.0, 1.0]
+    assert measured.drop == 0.5
+    assert measured.drop_standard_error == pytest.approx(stats.sem(differences))
+
+
+def test_drop_is_unknown_without_keep_all() -> None:
+    measured = Measurement.of([SampleScore("a", 1.0)], 0.5, 0.5)
+    assert (measured.drop, measured.drop_standard_error) == (None, None)
