@@ -92,7 +92,7 @@ def apply_schedule(
     schedule_path: Path,
     data: DataRef,
     *,
-    metric: str = "exact_match",
+    metric: str = "vqa_accuracy",
     repeats: int = 5,
     progress: Progress,
     trust_remote_code: bool = False,
@@ -117,6 +117,7 @@ def apply_schedule(
     from schedsearch.engine.adapters import adapter_for
     from schedsearch.engine.evaluator import Evaluator
     from schedsearch.engine.guards import check_fits
+    from schedsearch.engine.metrics import make_metric
     from schedsearch.engine.timing import time_prefill
 
     schedule = Schedule.load(schedule_path)
@@ -124,7 +125,7 @@ def apply_schedule(
     model, processor = open_model(model_name, trust_remote_code=trust_remote_code)
     adapter = adapter_for(model)
     check_fits(model, adapter, schedule)
-    evaluator = Evaluator(model, processor, samples, metric)
+    evaluator = Evaluator(model, processor, samples, make_metric(metric))
     ids = tuple(sample.id for sample in samples)
 
     def scores(name: str, tried: Schedule) -> list[SampleScore]:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from schedsearch.core.sample import SampleSet, Split
+from schedsearch.core.sample import FirstSamples, SampleSet, Split
 from schedsearch.errors import DataError
 
 DEMO = "demo"
@@ -42,13 +42,21 @@ def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
     if head != DEMO:
         from schedsearch.engine.calibration import JsonlSet
 
-        return JsonlSet(Path(data.name), images=data.images, limit=data.limit)
+        samples = JsonlSet(data.name, images=data.images)
+        return samples if data.limit is None else FirstSamples(samples, data.limit)
     from schedsearch.demo.shapesvqa import ShapesVQA
 
     known = get_args(Split)
     if split and split not in known:
         raise DataError(f"`demo:{split}` is not a split; use demo:{' or demo:'.join(known)}")
     return ShapesVQA(cast(Split, split or default_split), data.limit or 1000)
+
+
+def example_schedule() -> Path:
+    """The schedule for the embedded model that ships with the package."""
+    from schedsearch.demo import checkpoint_path
+
+    return checkpoint_path().parent / "example.schedule.json"
 
 
 def open_model(name: str, **options: Any) -> tuple[Any, Any]:

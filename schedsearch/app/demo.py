@@ -9,7 +9,6 @@ from schedsearch.app.apply import Progress
 from schedsearch.app.bootstrap import DEMO, DataRef, open_model, open_samples
 from schedsearch.core import intervals
 from schedsearch.core.intervals import Interval
-from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task
 
 if TYPE_CHECKING:
@@ -31,15 +30,14 @@ def evaluate_demo(split: str, samples: int, progress: Progress) -> DemoAccuracy:
     Raises:
         DataError: No such split.
     """
-    from schedsearch.engine.adapters import adapter_for
     from schedsearch.engine.evaluator import Evaluator
+    from schedsearch.engine.metrics import make_metric
 
     data = open_samples(DataRef(f"{DEMO}:{split}", samples))
     model, processor = open_model(DEMO)
-    evaluator = Evaluator(model, processor, data, "exact_match")
+    evaluator = Evaluator(model, processor, data, make_metric("exact_match"))
     listed = list(data)
-    full = Schedule.full(adapter_for(model).shape(model).layers)
-    task = Task(full, data.split, tuple(sample.id for sample in listed))
+    task = Task(evaluator.full_schedule, data.split, tuple(sample.id for sample in listed))
     scores = evaluator.evaluate(task, progress("questions"))
     hits: dict[str, list[int]] = {}
     for sample, score in zip(listed, scores, strict=True):

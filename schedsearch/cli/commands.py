@@ -48,7 +48,7 @@ def apply(
     data: Data = "demo:held-out",
     images: Images = None,
     limit: Limit = None,
-    metric: MetricName = "exact_match",
+    metric: MetricName = "vqa_accuracy",
     repeats: Annotated[int, typer.Option(min=1, help="Timed pairs of prefills.")] = 5,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,

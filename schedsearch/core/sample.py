@@ -2,8 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
+
+from schedsearch.core.canonical import digest
 
 Split = Literal["train", "validation", "calibration", "held-out"]
 
@@ -47,3 +50,31 @@ class SampleSet(Protocol):
 
     def digest(self) -> str:
         """Hash of the content: equal digests mean equal samples in equal order."""
+
+
+@dataclass(frozen=True)
+class FirstSamples:
+    """The first `n` samples of a set, or all where it has fewer."""
+
+    whole: SampleSet
+    n: int
+
+    @property
+    def name(self) -> str:
+        """The name of the whole set."""
+        return self.whole.name
+
+    @property
+    def split(self) -> Split:
+        """The split of the whole set."""
+        return self.whole.split
+
+    def __len__(self) -> int:
+        return min(self.n, len(self.whole))
+
+    def __iter__(self) -> Iterator[Sample]:
+        return islice(self.whole, self.n)
+
+    def digest(self) -> str:
+        """Hash of the whole set's content and the number of samples."""
+        return digest([self.whole.digest(), len(self)])

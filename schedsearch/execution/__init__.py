@@ -1,0 +1,1 @@
+"""Running a study: the only loop, and where evaluation happens."""
