@@ -3,14 +3,12 @@
 Fields that the format does not name are refused, except under `extensions`.
 """
 
-import difflib
-import re
-import reprlib
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
 
+from schedsearch.core.complaints import complaint, field_names
 from schedsearch.core.sample import Split
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.errors import ScheduleError
@@ -176,23 +174,6 @@ def json_schema() -> dict[str, Any]:
 
 
 def explain(error: ValidationError) -> str:
-    """Return the first complaint in the house form; a misspelled field before a missing one."""
-    complaints = error.errors(include_url=False)
-    first = min(complaints, key=lambda complaint: complaint["type"] != "extra_forbidden")
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
-    path = path.removeprefix(".")
-    if first["type"] == "missing":
-        return f"`{path}` is missing; add it"
-    if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(first["loc"][-1]), _field_names(), n=1)
-        hint = f"did you mean `{near[0]}`? Data" if near else "data"
-        return f"`{path}` is no field of {FORMAT}; {hint} of your own belongs under `extensions`"
-    must = re.sub(r"^[A-Z]\w* should", "must", first["msg"])
-    must = re.sub(r"a valid dictionary.*", "an object", must)
-    return f"`{path}` {must}, but got {reprlib.repr(first['input'])}; correct it"
-
-
-def _field_names() -> set[str]:
-    schema = ScheduleFile.model_json_schema()
-    parts = (schema, *schema["$defs"].values())
-    return {name for part in parts for name in part.get("properties", ())}
+    """Return the first complaint in the house form."""
+    unknown = f"is no field of {FORMAT}; {{hint}}data of your own belongs under `extensions`"
+    return complaint(error, unknown, field_names(ScheduleFile))

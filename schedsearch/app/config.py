@@ -1,0 +1,164 @@
+"""Study files: YAML in, a checked `StudyConfig` out."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.plugin import PlugIn
+from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.study import StudySpec
+from schedsearch.errors import InputError
+
+Text = Annotated[str, Field(min_length=1)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class DataConfig(_Section):
+    """Calibration data, which the search sees, and held-out data, which only reports see.
+
+    Attributes:
+        calibration: `demo:calibration`, or a JSONL file, relative to the study file.
+        calibration_samples: Use this many; default: all (1000 of the generated set).
+        held_out: As `calibration`; none means that nothing is compared on held-out data.
+        held_out_samples: As `calibration_samples`.
+        images: Folder of the images of both files; default: each file's folder.
+    """
+
+    calibration: Text
+    calibration_samples: Count | None = None
+    held_out: Text | None = None
+    held_out_samples: Count | None = None
+    images: Text | None = None
+
+
+class GSearchConfig(_Section):
+    """Settings of G-Search; `schedsearch.search.greedy.GSearch` says what they mean."""
+
+    sampler: Literal["g-search"] = "g-search"
+    acceptance: Literal["drop", "confident"] = "drop"
+    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    method: Literal["bisection", "scan"] = "bisection"
+    first: Count = 2
+    max_passes: Count = 1
+    floor: Annotated[int, Field(ge=0)] = 0
+    questions: Count = 1
+    on_failure: Literal["stop", "continue"] = "stop"
+
+
+class StudyConfig(_Section):
+    """A study file.
+
+    Attributes:
+        study: Name of the study, unique in its database.
+        model: `demo`, a hub id or a folder.
+        revision: Branch, tag or commit on the hub.
+        data: What schedules are evaluated on.
+        metric: exact_match, log_likelihood or vqa_accuracy.
+        ranker: Name of the ranker.
+        ranker_params: Its parameters, where they differ from the defaults.
+        search: How the search goes.
+        seed: Of everything random.
+    """
+
+    study: Text
+    model: Text
+    revision: Text | None = None
+    data: DataConfig
+    metric: Literal["exact_match", "log_likelihood", "vqa_accuracy"] = "exact_match"
+    ranker: Literal["last", "text", "random", "uniform"] = "last"
+    ranker_params: dict[str, float | int | str] = {}
+    search: GSearchConfig = GSearchConfig()
+    seed: Annotated[int, Field(ge=0)] = 0
+
+    def spec(self, calibration_digest: str) -> StudySpec:
+        """The study's identity, once its calibration set is open."""
+        settings = self.search.model_dump(exclude={"sampler", "questions"})
+        return StudySpec(
+            name=self.study,
+            model=self.model,
+            revision=self.revision,
+            calibration=self.data.calibration,
+            calibration_digest=calibration_digest,
+            metric=self.metric,
+            sampler=PlugIn.from_mapping(self.search.sampler, settings),
+            ranker=RankerSpec.from_mapping(self.ranker, self.ranker_params),
+            questions=self.search.questions,
+            seed=self.seed,
+        )
+
+
+def read_study_file(path: Path) -> StudyConfig:
+    """Read and check a study file.
+
+    Raises:
+        InputError: The file cannot be read, is no YAML, or breaks a rule; the message names file,
+            place, what was found and what is allowed.
+    """
+    content = _parse(path)
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else type(content).__name__
+        raise InputError(f"{path}: a study file must be a mapping of keys, but got {found}")
+    try:
+        return StudyConfig.model_validate(content)
+    except ValidationError as error:
+        names = field_names(StudyConfig)
+        unknown = f"is not a key of a study file; {{hint}}allowed here: {_allowed(error)}"
+        raise InputError(f"{path}: {complaint(error, unknown, names)}") from None
+
+
+def _allowed(error: ValidationError) -> str:
+    """Keys of the section in which an unknown key stands."""
+    model: Any = StudyConfig
+    unknown = [found for found in error.errors() if found["type"] == "extra_forbidden"]
+    for part in unknown[0]["loc"][:-1] if unknown else ():
+        model = model.model_fields[str(part)].annotation
+    return ", ".join(model.model_fields)
+
+
+def _parse(path: Path) -> Any:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
+        hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
+        raise InputError(f"{path}: no such file{hint}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+    try:
+        return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or "it cannot be parsed"
+        raise InputError(f"{place}: not valid YAML: {problem}; correct it") from None
+
+
+def _neighbours(path: Path) -> list[str]:
+    return [file.name for file in path.parent.glob("*.y*ml")]
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """Safe loader that refuses a key given twice, of which YAML would silently drop one."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, str):
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"keys must be text, but got {key!r}", key_node.start_mark
+                )
+            if key in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key `{key}` is given twice", key_node.start_mark
+                )
+            seen.add(key)
+        return super().construct_mapping(node, deep)

@@ -1,0 +1,40 @@
+"""What pydantic found wrong, in the house form: the place, what must hold, what was found."""
+
+import difflib
+import re
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+
+def complaint(error: ValidationError, unknown: str, fields: Iterable[str]) -> str:
+    """First complaint; a misspelled field comes before the one that is missing for it.
+
+    Args:
+        error: What validation raised.
+        unknown: What is said of a field that does not exist; `{hint}` becomes the nearest name.
+        fields: Names that exist anywhere in the model.
+    """
+    complaints = error.errors(include_url=False)
+    first = min(complaints, key=lambda found: found["type"] != "extra_forbidden")
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    path = path.removeprefix(".")
+    if first["type"] == "missing":
+        return f"`{path}` is missing; add it"
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(first["loc"][-1]), list(fields), n=1)
+        hint = f"did you mean `{near[0]}`? " if near else ""
+        return f"`{path}` {unknown.format(hint=hint)}"
+    must = re.sub(r"^(Input|Value|String|List|Dictionary) should", "must", first["msg"])
+    must = re.sub(r"a valid dictionary.*", "an object", must)
+    must = re.sub(r"^Value error, ", "", must)
+    return f"`{path}` {must}, but got {reprlib.repr(first['input'])}; correct it"
+
+
+def field_names(model: type[BaseModel]) -> set[str]:
+    """Names of the fields of a model and of all models inside it."""
+    schema: dict[str, Any] = model.model_json_schema()
+    parts = (schema, *schema.get("$defs", {}).values())
+    return {name for part in parts for name in part.get("properties", ())}

@@ -1,0 +1,96 @@
+"""Every way to get a study file wrong has one clear message."""
+
+from pathlib import Path
+
+import pytest
+
+from schedsearch.app.config import read_study_file
+from schedsearch.errors import InputError
+
+GOOD = """
+study: s
+model: demo
+data:
+  calibration: demo:calibration
+search:
+  tolerance: 0.01
+"""
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_fill_what_is_left_out(tmp_path):
+    config = read_study_file(written(tmp_path, GOOD))
+    assert (config.metric, config.ranker, config.search.acceptance) == (
+        "exact_match",
+        "last",
+        "drop",
+    )
+
+
+def test_shipped_studies_are_valid():
+    files = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
+    assert files
+    for path in files:
+        assert read_study_file(path).study == path.stem
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("study: s\n", ""), "`study` is missing"),
+        (("tolerance: 0.01", "tolerence: 0.01"), "did you mean `tolerance`?"),
+        (("tolerance: 0.01", "tolerence: 0.01"), "`search.tolerence`"),
+        (("tolerance: 0.01", "floors: 1"), "allowed here: sampler, acceptance, tolerance"),
+        (("tolerance: 0.01", "tolerance: -1.0"), "`search.tolerance` must be greater than or"),
+        (("tolerance: 0.01", "tolerance: .nan"), "`search.tolerance` must be a finite number"),
+        (("tolerance: 0.01", "tolerance: low"), "but got 'low'"),
+        (("tolerance: 0.01", "questions: 0"), "`search.questions`"),
+        (("tolerance: 0.01", "questions: true"), "`search.questions`"),
+        (("model: demo", "model: demo\nmetric: accuracy"), "'exact_match', 'log_likelihood' or"),
+        (("model: demo", "model: demo\nmodel: other"), "study.yaml:4:1: not valid YAML: the key"),
+        (("model: demo", "model: [demo"), "study.yaml:"),
+        (("model: demo", "model: !!python/object:os.system x"), "not valid YAML"),
+        (("model: demo", "3: demo"), "keys must be text, but got 3"),
+        (("data:\n  calibration: demo:calibration", "data: demo"), "`data` must be"),
+    ],
+)
+def test_mistake_is_named_with_its_place(tmp_path, change, expected):
+    path = written(tmp_path, GOOD.replace(*change))
+    with pytest.raises(InputError) as caught:
+        read_study_file(path)
+    assert expected in str(caught.value)
+    assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text"])
+def test_other_yaml_than_a_mapping_is_refused(tmp_path, text):
+    with pytest.raises(InputError, match="must be a mapping of keys"):
+        read_study_file(written(tmp_path, text))
+
+
+def test_missing_file_suggests_its_neighbour(tmp_path):
+    written(tmp_path, GOOD)
+    with pytest.raises(InputError, match=r"did you mean .*study\.yaml"):
+        read_study_file(tmp_path / "studi.yaml")
+
+
+def test_binary_file_is_refused(tmp_path):
+    path = tmp_path / "study.yaml"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InputError, match="UTF-8"):
+        read_study_file(path)
+
+
+def test_spec_holds_what_determines_the_search(tmp_path):
+    config = read_study_file(written(tmp_path, GOOD))
+    spec = config.spec("digest")
+    assert spec.sampler.param("tolerance", 0.0) == 0.01
+    changed = config.model_copy(
+        update={"search": config.search.model_copy(update={"tolerance": 0.02})}
+    )
+    assert spec.difference(changed.spec("digest")) == [("sampler.params.tolerance", 0.01, 0.02)]
