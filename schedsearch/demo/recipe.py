@@ -27,7 +27,7 @@ PHASES = (
     # Relations build on look-ups, so look-ups come first.
     Phase(0.0, tuple(1.0 if kind in _LOOKUPS else 0.25 for kind in KINDS)),
     Phase(
-        0.05,
+        0.0631,
         _weights(
             color_at=0.5,
             thing_at=0.5,
@@ -41,15 +41,30 @@ PHASES = (
             rel2_thing=2.0,
         ),
     ),
+    Phase(
+        0.1842,
+        _weights(
+            color_at=0.3,
+            thing_at=0.3,
+            color_of=0.3,
+            where=0.7,
+            exist=2.0,
+            count=2.5,
+            size=1.5,
+            order=2.0,
+            rel_color=2.5,
+            rel_thing=2.5,
+        ),
+    ),
     # One-step look-ups saturate early; comparing and counting need the rest of the time.
     Phase(
-        0.45,
+        0.5,
         _weights(
             color_at=0.3,
             thing_at=0.3,
             color_of=0.3,
             where=0.5,
-            exist=3.0,
+            exist=2.5,
             count=3.0,
             order=2.0,
             rel2_color=2.0,
@@ -97,25 +112,26 @@ class Recipe:
         caption_mix: Every how many steps captions return in the questions stage, and until which
             fraction of it.
         phases: Weights of the kinds over the questions stage, earliest first.
-        tower_rate, align_rate, decoder_rate: Learning rates; the last serves two stages.
+        tower_rate, align_rate, caption_rate, question_rate: Learning rates of the stages.
         save_every: Steps between two states on disk.
         evaluate_every: Decoder steps between two accuracy checks on the validation split.
         validation_samples: Samples of such a check.
         hidden, layers: Width of the whole model, and depth of its decoder.
     """
 
-    steps: int = 15_000
+    steps: int = 12_500
     seed: int = 0
-    shares: tuple[float, float, float] = (0.13, 0.04, 0.03)
+    shares: tuple[float, float, float] = (0.156, 0.048, 0.036)
     tower_images: int = 24
     images: int = 8
     questions: int = 16
     early_answers: tuple[int, float] = (2, 0.75)
-    caption_mix: tuple[int, float] = (4, 0.04)
+    caption_mix: tuple[int, float] = (4, 0.0505)
     phases: tuple[Phase, ...] = PHASES
     tower_rate: LearningRate = field(default=LearningRate(6e-3, 3e-3, warmup=50, hold=0.0))
     align_rate: LearningRate = field(default=LearningRate(0.0, 5e-3, warmup=1, hold=0.0))
-    decoder_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3))
+    caption_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3))
+    question_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3, hold=0.1842))
     save_every: int = 250
     evaluate_every: int = 500
     validation_samples: int = 768

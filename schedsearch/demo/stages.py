@@ -80,8 +80,8 @@ def stages(recipe: Recipe) -> tuple[Stage, ...]:
     return (
         Stage("tower", recipe.tower_rate, _tower_modules, _nothing, _tower_loss),
         Stage("align", recipe.align_rate, _projector, _begin_alignment, _align_loss),
-        Stage("captions", recipe.decoder_rate, _all_but_tower, _nothing, _caption_loss),
-        Stage("questions", recipe.decoder_rate, _all_but_tower, _nothing, _question_loss),
+        Stage("captions", recipe.caption_rate, _all_but_tower, _nothing, _caption_loss),
+        Stage("questions", recipe.question_rate, _all_but_tower, _nothing, _question_loss),
     )
 
 
