@@ -1,0 +1,89 @@
+"""What a stored score depends on: everything that could change it, and nothing else."""
+
+import hashlib
+import inspect
+import json
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import transformers
+
+from schedsearch.core.canonical import digest
+from schedsearch.core.sample import Sample
+from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.calibration import open_image
+from schedsearch.engine.loading import weights_fingerprint
+from schedsearch.engine.metrics import METRICS, Metric
+
+RUNTIME = "reduction/1"
+"""Version of the runtime's arithmetic; a change that moves any score must change it."""
+
+
+def sample_key(sample: Sample) -> str:
+    """SHA-256 (hex) of question, answers and pixels: equal in every set that holds the sample."""
+    pixels = []
+    for source in sample.images:
+        image = open_image(source)
+        header = f"{image.mode} {image.size}".encode()
+        pixels.append(hashlib.sha256(header + image.tobytes()).hexdigest())
+    return digest([sample.question, list(sample.answers), pixels])
+
+
+def evaluation_context(
+    model: Any, processor: Any, metric: Metric, template: str | None = None
+) -> dict[str, Any]:
+    """Everything but sample, ranker and counts that a score depends on, as plain JSON values.
+
+    Args:
+        model: The model that evaluates.
+        processor: Its processor.
+        metric: What is measured.
+        template: Chat template in place of the processor's own.
+    """
+    weights = next(model.parameters())
+    config: Any = adapter_for(model).decoder(model).config
+    device = torch.cuda.get_device_name(weights.device) if weights.is_cuda else "cpu"
+    return {
+        "runtime": RUNTIME,
+        "weights": weights_fingerprint(model),
+        "processor": _processor_digest(processor, template),
+        "metric": _describe(metric),
+        "dtype": str(weights.dtype),
+        "attention": config._attn_implementation or "eager",
+        "device": device,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+    }
+
+
+def _processor_digest(processor: Any, template: str | None) -> str:
+    tokenizer = processor.tokenizer
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
+    settings = json.loads(processor.to_json_string())
+    return digest([settings, words, template or getattr(processor, "chat_template", None)])
+
+
+def _describe(metric: Metric) -> dict[str, Any]:
+    """Name and settings; for a metric that is not ours, its code too."""
+    settings = {name: _plain(value) for name, value in sorted(vars(metric).items())}
+    described: dict[str, Any] = {"name": metric.name, "settings": settings}
+    if type(metric) not in METRICS.values():
+        described["code"] = _code(type(metric))
+    return described
+
+
+def _plain(value: Any) -> Any:
+    if callable(value):
+        return _code(value)
+    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
+
+
+def _code(thing: Callable[..., Any] | type) -> str:
+    """Hash of the source; where there is none, a name that nothing else ever has."""
+    try:
+        return hashlib.sha256(inspect.getsource(thing).encode()).hexdigest()
+    except (OSError, TypeError):
+        return f"unknown source {uuid.uuid4()}"
