@@ -172,8 +172,8 @@ def compare(
     for kind in dict.fromkeys(sample.kind for sample in listed):
         rows = [row for row, sample in enumerate(listed) if sample.kind == kind]
         kinds[kind] = (
-            _estimate([without[row] for row in rows]),
-            _estimate([with_[row] for row in rows]),
+            intervals.of_scores([without[row] for row in rows]),
+            intervals.of_scores([with_[row] for row in rows]),
         )
     changed = tuple(
         ChangedAnswer(sample.id, sample.question, sample.answers[0], a.prediction, b.prediction)
@@ -182,9 +182,9 @@ def compare(
     )
     return Quality(
         metric=metric,
-        full=_estimate(without),
-        reduced=_estimate(with_),
-        random=_estimate(baseline),
+        full=intervals.of_scores(without),
+        reduced=intervals.of_scores(with_),
+        random=intervals.of_scores(baseline),
         drop=intervals.paired_difference(without, with_),
         gain_over_random=intervals.paired_difference(with_, baseline),
         kinds=kinds if any(kinds) else {},
@@ -196,10 +196,3 @@ def _answers_differ(first: SampleScore, second: SampleScore) -> bool:
     if first.prediction is None or second.prediction is None:
         return first.score != second.score
     return first.prediction != second.prediction
-
-
-def _estimate(values: Sequence[float]) -> Interval:
-    """Wilson interval for right-or-wrong scores, a normal one otherwise."""
-    if all(value in (0.0, 1.0) for value in values):
-        return intervals.proportion(int(sum(values)), len(values))
-    return intervals.mean(values)

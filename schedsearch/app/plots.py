@@ -54,12 +54,15 @@ def save_application(result: "Application", path: Path) -> None:
 def save_analysis(result: "Analysis", path: Path) -> None:
     """Kendall's tau between layers, attention on vision, and accuracy after withdrawal."""
     with _figure(path, 14, 3) as (figure, (tau, mass, gone)):
-        image = tau.imshow(result.tau, vmin=-1, vmax=1, cmap="RdBu_r")
+        found = result.attention
+        values = [[cell.value for cell in row] for row in found.tau]
+        image = tau.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
         tau.set(xlabel="layer", ylabel="layer", title="Kendall's tau of rankings")
         figure.colorbar(image, ax=tau, shrink=0.8)
-        _curve(mass, range(result.layers), result.mass, "vision tokens")
-        _curve(mass, range(result.layers), result.mass_random, "random tokens")
-        mass.set(xlabel="layer", ylabel="share of attention", title=f"Rows: {result.ranker}")
+        _curve(mass, range(result.layers), found.mass, "vision tokens")
+        chance = [found.uniform_mass] * result.layers
+        _curve(mass, range(result.layers), chance, "random tokens")
+        mass.set(xlabel="layer", ylabel="share of attention", title=f"Rows: {found.ranker}")
         mass.legend()
         layers = [row.layer for row in result.withdrawals]
         _curve(gone, layers, [row.score for row in result.withdrawals], "vision withdrawn")

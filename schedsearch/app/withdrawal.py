@@ -50,7 +50,7 @@ def withdraw_vision(
                 Task(schedule, split, ids),
                 lambda now, _all: on_progress(offset + now, total),
             )
-            return intervals.mean([score.score for score in found])
+            return intervals.of_scores([score.score for score in found])
 
         keep = (1.0,) * layer + (0.0,) * (shape.layers - layer)
         schedule = Schedule(keep, RankerSpec("uniform"))

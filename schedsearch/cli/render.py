@@ -63,18 +63,18 @@ def application(result: "Application") -> None:
 
 def analysis(result: "Analysis") -> None:
     """How layers rank and use vision tokens."""
-    layers = range(result.layers)
+    layers, found = range(result.layers), result.attention
     tau = table("Kendall's tau", *map(str, layers), title="Between the rankings of two layers")
     for layer in layers:
-        tau.add_row(str(layer), *(f"{value:.2f}" for value in result.tau[layer]))
+        tau.add_row(str(layer), *(f"{value.value:.2f}" for value in found.tau[layer]))
     output.print(tau)
     output.print(
-        f"neighbouring layers: {estimate(result.tau_neighbours)}, "
-        f"random orders: {estimate(result.tau_random)}"
+        f"neighbouring layers: {result.tau_neighbours:.2f} on average, "
+        f"random order: {estimate(found.random_tau)}"
     )
-    mass = table("layer", "attention on vision", "if it were random")
-    for layer, (found, chance) in enumerate(zip(result.mass, result.mass_random, strict=True)):
-        mass.add_row(str(layer), estimate(found), estimate(chance))
+    mass = table("layer", "attention on vision", "on as many random tokens")
+    for layer in layers:
+        mass.add_row(str(layer), estimate(found.mass[layer]), estimate(found.uniform_mass))
     output.print(mass)
     gone = table(
         "vision withdrawn from layer", result.metric, "random tokens, same FLOPs", "FLOPs ratio"

@@ -50,6 +50,13 @@ def mean(values: Sequence[float]) -> Interval:
     return Interval(centre, centre - half, centre + half, len(values))
 
 
+def of_scores(values: Sequence[float]) -> Interval:
+    """Mean of a metric: as a share where every score is 0 or 1, as a mean otherwise."""
+    if all(value in (0.0, 1.0) for value in values):
+        return proportion(int(sum(values)), len(values))
+    return mean(values)
+
+
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Mean of `first - second` over the same samples, with the interval of the differences.
 

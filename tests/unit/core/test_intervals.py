@@ -47,3 +47,13 @@ def test_impossible_counts_are_refused(successes: int, n: int) -> None:
 def test_pairs_of_unequal_length_are_refused() -> None:
     with pytest.raises(ValueError, match=r"shorter|longer"):
         intervals.paired_difference([1.0], [1.0, 2.0])
+
+
+def test_right_or_wrong_scores_get_an_interval_inside_zero_and_one() -> None:
+    found = intervals.of_scores([1.0] * 19 + [0.0])
+    assert found == intervals.proportion(19, 20)
+    assert found.high < 1.0
+
+
+def test_other_scores_get_the_interval_of_a_mean() -> None:
+    assert intervals.of_scores([-1.0, -2.0]) == intervals.mean([-1.0, -2.0])

@@ -1,0 +1,92 @@
+"""How a model's layers rank vision tokens, and until which layer it needs them."""
+
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from schedsearch.app.apply import Progress
+from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
+
+if TYPE_CHECKING:
+    from schedsearch.engine.statistics import AttentionStatistics
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What `schedsearch analyze` reports.
+
+    Attributes:
+        model: As the caller named it.
+        layers: Decoder layers.
+        data: Name of the sample set.
+        samples: How many there were.
+        metric: What the withdrawals are scored by.
+        attention: Agreement between layers and attention on vision, with random baselines.
+        withdrawals: Scores when vision leaves at each layer, 1 to `layers` (never), each beside
+            random tokens at the same FLOPs.
+    """
+
+    model: str
+    layers: int
+    data: str
+    samples: int
+    metric: str
+    attention: "AttentionStatistics"
+    withdrawals: tuple[Withdrawal, ...]
+
+    @property
+    def tau_neighbours(self) -> float:
+        """Mean tau between a layer and the next; the paper reports about .7 (2412.00556)."""
+        tau = self.attention.tau
+        return fmean(tau[layer][layer + 1].value for layer in range(self.layers - 1))
+
+
+def analyze_model(
+    model_name: str,
+    data: DataRef,
+    *,
+    metric: str = "exact_match",
+    ranker: str = "last",
+    progress: Progress,
+    trust_remote_code: bool = False,
+) -> Analysis:
+    """Measure attention and withdrawals on a sample set.
+
+    Args:
+        model_name: `demo`, a hub id or a folder.
+        data: What to measure on.
+        metric: Name of the metric.
+        ranker: Whose attention ranks: `last` or `text`.
+        progress: Starts a progress bar by name.
+        trust_remote_code: Let transformers run code that comes with the model.
+
+    Raises:
+        InputError: Model or data cannot be used, or a name is unknown.
+    """
+    from schedsearch.engine.adapters import adapter_for
+    from schedsearch.engine.evaluator import Evaluator
+    from schedsearch.engine.metrics import make_metric
+    from schedsearch.engine.statistics import attention_statistics
+
+    scored = make_metric(metric)
+    samples = open_samples(data, "calibration")
+    model, processor = open_model(model_name, trust_remote_code=trust_remote_code)
+    attention = attention_statistics(
+        model, processor, samples, ranker=ranker, on_progress=progress("attention")
+    )
+    evaluator = Evaluator(model, processor, samples, scored)
+    shape = adapter_for(model).shape(model)
+    ids = tuple(sample.id for sample in samples)
+    withdrawals = withdraw_vision(
+        evaluator, samples.split, ids, shape, evaluator.sample_tokens(ids), progress("withdrawal")
+    )
+    return Analysis(
+        model=model_name,
+        layers=shape.layers,
+        data=samples.name,
+        samples=len(ids),
+        metric=metric,
+        attention=attention,
+        withdrawals=withdrawals,
+    )
