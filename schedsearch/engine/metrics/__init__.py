@@ -1,0 +1,45 @@
+"""Metrics by name: the one place that maps names to classes."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from schedsearch.engine.metrics.base import (
+    AnswerPredictions,
+    GeneratedMetric,
+    Metric,
+    TeacherForcedMetric,
+)
+from schedsearch.engine.metrics.exact_match import ExactMatch
+from schedsearch.engine.metrics.log_likelihood import LogLikelihood
+from schedsearch.engine.metrics.vqa_accuracy import VqaAccuracy
+from schedsearch.errors import InputError
+
+METRICS: dict[str, Callable[..., Metric]] = {
+    ExactMatch.name: ExactMatch,
+    LogLikelihood.name: LogLikelihood,
+    VqaAccuracy.name: VqaAccuracy,
+}
+
+__all__ = [
+    "METRICS",
+    "AnswerPredictions",
+    "GeneratedMetric",
+    "Metric",
+    "TeacherForcedMetric",
+    "make_metric",
+]
+
+
+def make_metric(name: str, params: Mapping[str, Any] | None = None) -> Metric:
+    """Metric of that name.
+
+    Raises:
+        InputError: Unknown name or parameter.
+    """
+    if name not in METRICS:
+        known = ", ".join(sorted(METRICS))
+        raise InputError(f"`metric` must be one of {known}, but got {name!r}; choose one of them")
+    try:
+        return METRICS[name](**dict(params or {}))
+    except TypeError as error:
+        raise InputError(f"the parameters of metric {name!r} do not fit: {error}") from None
