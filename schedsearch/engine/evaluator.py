@@ -1,0 +1,202 @@
+"""The evaluator: a schedule in, one score per sample out."""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from schedsearch.core.flops import SampleTokens
+from schedsearch.core.sample import SampleSet
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import SampleScore, Task
+from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.answers import end_tokens, force_answers, greedy_answers
+from schedsearch.engine.batching import BatchSize, buckets_of, run_in_batches
+from schedsearch.engine.encoding import Encoder, Row, by_id
+from schedsearch.engine.metrics import GeneratedMetric, Metric, TeacherForcedMetric
+from schedsearch.engine.reduction import Reduction, reduce
+from schedsearch.errors import DataError, RunError, UnsupportedError
+
+Progress = Callable[[int, int], None]
+"""Called with samples done and samples in all."""
+
+
+class Evaluator:
+    """Scores schedules on the samples of one set; encodes each sample once.
+
+    Samples run in batches of equal prompt length and equal number of vision tokens, so nothing is
+    padded and attention takes its fast causal path. A sample's score does not depend on the
+    others up to the rounding of differently shaped matrix products.
+
+    Args:
+        model: A multimodal model in evaluation mode.
+        processor: Its processor.
+        samples: The set; tasks name its samples.
+        metric: What is measured.
+        batch_size: Most samples in a batch, halved while memory runs out; default: from the
+            model's size and the memory.
+        template: Jinja chat template; default: the processor's.
+        max_cache_bytes: Bound on the pixel values kept between tasks, in host memory.
+
+    Raises:
+        InputError: `batch_size` is below 1.
+        UnsupportedError: The model has no adapter, no end token, or is in training mode; or there
+            is no chat template.
+        DataError: The set is empty or repeats an id.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        samples: SampleSet,
+        metric: Metric,
+        *,
+        batch_size: int | None = None,
+        template: str | None = None,
+        max_cache_bytes: int = 1 << 30,
+    ) -> None:
+        self.metric = metric
+        self._model: Any = model
+        self._set = samples
+        self._samples = by_id(samples)
+        self._encoder = Encoder(model, processor, template, max_cache_bytes)
+        self._rows: dict[str, tuple[Row, ...]] = {}
+        self._end_tokens = end_tokens(model)
+        self._size = BatchSize.choose(model, batch_size)
+        self._shape = adapter_for(model).shape(model)
+
+    @property
+    def full_schedule(self) -> Schedule:
+        """The schedule under which every layer keeps everything."""
+        return Schedule.full(self._shape.layers)
+
+    def sample_tokens(self, ids: Iterable[str] | None = None) -> list[SampleTokens]:
+        """Vision and text tokens of the prompts, in the order of `ids`; default: the whole set.
+
+        Raises:
+            DataError: Unknown id, broken image, or a prompt without vision tokens.
+        """
+        wanted = list(self._samples if ids is None else ids)
+        self._check_ids(wanted)
+        return [self._encoder.encode(self._samples[one]).counts for one in wanted]
+
+    def prefill_inputs(self, ids: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
+        """Arguments of one forward over prompts, without padding, on the model's device.
+
+        Returns:
+            A full batch of those samples, of the whole set by default, whose prompts have the
+            commonest length; `input_ids` is `(batch, sequence)`.
+
+        Raises:
+            DataError: As `sample_tokens`.
+        """
+        wanted = list(self._samples if ids is None else ids)
+        self._check_ids(wanted)
+        samples = [self._samples[one] for one in wanted]
+        rows = [Row(sample, self._encoder.encode(sample)) for sample in samples]
+        commonest = max(buckets_of(rows), key=len)
+        return self._encoder.inputs(commonest[: self._size.fitting(commonest[0].width)])
+
+    def evaluate(self, task: Task, on_progress: Progress | None = None) -> list[SampleScore]:
+        """One score per sample, in the order of the task.
+
+        Args:
+            task: Schedule and samples; its split must be the set's.
+            on_progress: Called after every batch.
+
+        Raises:
+            DataError: The split differs, an id is unknown, a sample cannot be encoded.
+            ScheduleError: The schedule does not fit the model.
+            RunError: A sample does not fit into memory, or its score is not finite.
+        """
+        if task.split != self._set.split:
+            raise DataError(
+                f"the task asks for split {task.split!r}, but {self._set.name} is "
+                f"{self._set.split!r}; evaluate it with the set of that split"
+            )
+        if self._model.training:
+            raise UnsupportedError(
+                "the model is in training mode, where dropout makes scores random; call "
+                "`model.eval()`"
+            )
+        self._check_ids(task.sample_ids)
+        rows = [row for one in task.sample_ids for row in self._rows_of(one)]
+        scores: dict[str, SampleScore] = {}
+        missing = {one: len(self._rows_of(one)) for one in task.sample_ids}
+        with torch.inference_mode(), reduce(self._model, task.schedule) as reduction:
+
+            def run(batch: Sequence[Row]) -> list[SampleScore]:
+                return self._score(reduction, batch)
+
+            for batch in run_in_batches(rows, self._size, run):
+                for row, score in batch:
+                    missing[row.sample_id] -= 1
+                    best = scores.get(row.sample_id, score)
+                    scores[row.sample_id] = max(best, score, key=lambda one: one.score)
+                if on_progress is not None:
+                    on_progress(sum(left == 0 for left in missing.values()), len(missing))
+        return [scores[one] for one in task.sample_ids]
+
+    def _check_ids(self, ids: Iterable[str]) -> None:
+        unknown = [one for one in ids if one not in self._samples]
+        if unknown:
+            raise DataError(
+                f"{self._set.name} has no sample {unknown[0]!r}; name samples of this set"
+            )
+
+    def _rows_of(self, sample_id: str) -> tuple[Row, ...]:
+        """One row per reference that counts; a single one where the model answers itself."""
+        if sample_id not in self._rows:
+            sample = self._samples[sample_id]
+            if not sample.answers:
+                raise DataError(f"sample {sample_id!r} has no answers; give it at least one")
+            prompt = self._encoder.encode(sample)
+            answers: list[tuple[int, ...]] = [()]
+            if isinstance(self.metric, TeacherForcedMetric):
+                counted = self.metric.references(sample.answers)
+                answers = [self._encoder.answer_tokens(sample, one) for one in counted]
+            unique = dict.fromkeys(answers)
+            self._rows[sample_id] = tuple(Row(sample, prompt, one) for one in unique)
+        return self._rows[sample_id]
+
+    def _score(self, reduction: Reduction, batch: Sequence[Row]) -> list[SampleScore]:
+        inputs = self._encoder.inputs(batch)
+        lengths = [len(row.prompt.tokens) for row in batch]
+        reduction.prompt(lengths=lengths, keys=[row.sample_id for row in batch])
+        if isinstance(self.metric, TeacherForcedMetric):
+            answers = [row.answer for row in batch]
+            predictions = force_answers(self._model, inputs, answers, self._end_tokens)
+            finite = predictions.log_probs.isfinite().all(1).tolist()
+            scores = self.metric.scores(predictions).tolist()
+            texts: Sequence[str | None] = [None] * len(batch)
+        else:
+            assert isinstance(self.metric, GeneratedMetric)
+            longest = self.metric.max_new_tokens
+            tokens, finite = greedy_answers(self._model, inputs, longest, self._end_tokens)
+            texts = self._encoder.decode(tokens)
+            scores = [
+                _judge(self.metric, row, text) for row, text in zip(batch, texts, strict=True)
+            ]
+        results = []
+        for row, score, text, good in zip(batch, scores, texts, finite, strict=True):
+            if not (good and math.isfinite(score)):
+                raise RunError(
+                    f"{self.metric.name} of sample {row.sample_id!r} must be finite, but got "
+                    f"{score if good else 'logits that are not'}; use a wider dtype, or correct "
+                    "the metric"
+                )
+            results.append(SampleScore(row.sample_id, score, text))
+        return results
+
+
+def _judge(metric: GeneratedMetric, row: Row, text: str) -> float:
+    try:
+        return float(metric.score(text, row.sample.answers))
+    except Exception as error:  # metrics may come from users
+        raise RunError(
+            f"{metric.name} failed on sample {row.sample_id!r}, answered {text!r}: {error!r}; "
+            "correct the metric"
+        ) from error

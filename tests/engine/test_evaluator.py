@@ -1,0 +1,340 @@
+"""Scores of the evaluator against generation, an eager reference, and single samples."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from schedsearch.core.sample import Sample
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import SampleScore, Task
+from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.metrics import GeneratedMetric, Metric, make_metric
+from schedsearch.engine.reduction import reduce
+from schedsearch.errors import DataError, InputError, RunError, UnsupportedError
+from tests.engine.embedded import (
+    IDS,
+    QUESTIONS,
+    REDUCED,
+    Listed,
+    embedded,
+    full,
+    prompt_of,
+    task,
+)
+from tests.engine.reference import masked_forward
+
+SCHEDULES = [full(), REDUCED]
+
+
+def evaluator(metric: str = "exact_match", **options: Any) -> Evaluator:
+    return Evaluator(*embedded(), QUESTIONS, make_metric(metric), **options)
+
+
+def answer_ids(sample: Sample) -> list[int]:
+    _, processor = embedded()
+    ids: list[int] = processor.tokenizer(sample.answers[0], add_special_tokens=False).input_ids
+    return [*ids, processor.tokenizer.eos_token_id]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=["full", "reduced"])
+def test_teacher_forced_exact_match_is_what_greedy_decoding_gives(schedule: Schedule) -> None:
+    model, _ = embedded()
+    expected = []
+    with torch.inference_mode(), reduce(model, schedule):
+        for sample in QUESTIONS:
+            inputs, answer = prompt_of(sample), answer_ids(sample)
+            output = model.generate(**inputs, do_sample=False, max_new_tokens=len(answer))
+            said = output[0, inputs["input_ids"].shape[1] :].tolist()
+            expected.append(float(said == answer))
+
+    scores = evaluator().evaluate(task(schedule))
+
+    assert [score.score for score in scores] == expected
+    assert 0.1 < sum(expected) / len(expected) < 0.99, "both outcomes must occur"
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES, ids=["full", "reduced"])
+def test_log_likelihood_is_that_of_an_eager_model_that_masks_what_is_dropped(
+    schedule: Schedule,
+) -> None:
+    eager, _ = embedded("eager")
+    samples = list(QUESTIONS)[:6]
+    expected = []
+    for sample in samples:
+        inputs, answer = prompt_of(sample), answer_ids(sample)
+        width = inputs["input_ids"].shape[1]
+        ids = torch.cat([inputs["input_ids"], torch.tensor([answer[:-1]])], dim=1)
+        whole = {**inputs, "input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        with torch.inference_mode():
+            logits, _ = masked_forward(eager, whole, schedule.keep, rows=[width - 1])
+        chosen = logits[width - 1 :].double().log_softmax(-1)[range(len(answer)), answer]
+        expected.append(chosen.sum().item())
+
+    found = evaluator("log_likelihood").evaluate(task(schedule, IDS[:6]))
+
+    # Sums of a few float32 log-probabilities from two attention kernels.
+    assert [score.score for score in found] == pytest.approx(expected, abs=2e-4, rel=1e-4)
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "log_likelihood", "vqa_accuracy"])
+@pytest.mark.parametrize("ranker", ["last", "text", "random", "uniform"])
+def test_scores_do_not_depend_on_the_batch(metric: str, ranker: str) -> None:
+    asked = task(REDUCED, IDS[:10], ranker)
+
+    together = evaluator(metric).evaluate(asked)
+    alone = evaluator(metric, batch_size=1).evaluate(asked)
+
+    assert [score.prediction for score in together] == [score.prediction for score in alone]
+    # Differently shaped matrix products round differently in float32.
+    expected = pytest.approx([score.score for score in alone], abs=1e-4)
+    assert [score.score for score in together] == expected
+
+
+def test_generated_answers_are_scored_and_returned() -> None:
+    scores = evaluator("vqa_accuracy").evaluate(task(full()))
+    forced = evaluator("exact_match").evaluate(task(full()))
+
+    answers = {sample.id: sample.answers[0] for sample in QUESTIONS}
+    assert [score.score for score in scores] == [score.score for score in forced]
+    for score in scores:
+        assert (score.prediction == answers[score.sample_id]) is (score.score == 1.0)
+
+
+def test_the_checkpoints_own_generation_settings_do_not_change_greedy_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, _ = embedded()
+    before = evaluator("vqa_accuracy").evaluate(task(full(), IDS[:8]))
+    for name, value in [("repetition_penalty", 50.0), ("do_sample", True), ("num_beams", 3)]:
+        monkeypatch.setattr(model.generation_config, name, value)
+
+    assert evaluator("vqa_accuracy").evaluate(task(full(), IDS[:8])) == before
+
+
+def a_hit_and_a_miss() -> tuple[Sample, Sample]:
+    scores = evaluator().evaluate(task(full()))
+    samples = {sample.id: sample for sample in QUESTIONS}
+    hit = next(samples[score.sample_id] for score in scores if score.score == 1)
+    miss = next(samples[score.sample_id] for score in scores if score.score == 0)
+    return hit, miss
+
+
+def test_any_of_several_references_counts() -> None:
+    hit, miss = a_hit_and_a_miss()
+    model, processor = embedded()
+    others = ("red", "blue", "red")
+    samples = Listed(
+        Sample("both", hit.question, (*others, *hit.answers), hit.images),
+        Sample("none", miss.question, miss.answers * 2, miss.images),
+    )
+    made = Evaluator(model, processor, samples, make_metric("exact_match"))
+
+    scores = made.evaluate(Task(full(), "calibration", ("none", "both")))
+
+    assert scores == [SampleScore("none", 0.0), SampleScore("both", 1.0)]
+
+
+def test_probabilities_of_several_end_tokens_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, _ = embedded()
+    end = model.generation_config.eos_token_id
+
+    def probabilities(ends: int | list[int]) -> list[float]:
+        monkeypatch.setattr(model.generation_config, "eos_token_id", ends)
+        scores = evaluator("log_likelihood").evaluate(task(REDUCED, IDS[:8]))
+        return [math.exp(score.score) for score in scores]
+
+    either, one, other = probabilities([7, end]), probabilities(7), probabilities(end)
+
+    assert either == pytest.approx([a + b for a, b in zip(one, other, strict=True)], rel=1e-5)
+    assert min(one) > 0
+
+
+def test_random_order_is_seeded_by_the_sample_not_by_its_question() -> None:
+    model, processor = embedded()
+    sample = list(QUESTIONS)[0]
+    twins = Listed(*(replace(sample, id=name) for name in ("a", "b")))
+    made = Evaluator(model, processor, twins, make_metric("log_likelihood"))
+
+    random = made.evaluate(task(REDUCED, ("a", "b"), "random"))
+    ranked = made.evaluate(task(REDUCED, ("a", "b"), "last"))
+
+    assert ranked[0].score == ranked[1].score
+    assert random[0].score != random[1].score
+
+
+def test_order_is_that_of_the_task_and_progress_counts_samples() -> None:
+    ids = IDS[20:4:-1]
+    seen: list[tuple[int, int]] = []
+
+    scores = evaluator(batch_size=3).evaluate(
+        task(REDUCED, ids), lambda done, total: seen.append((done, total))
+    )
+
+    assert [score.sample_id for score in scores] == list(ids)
+    assert [total for _, total in seen] == [16] * len(seen)
+    assert [done for done, _ in seen] == sorted(done for done, _ in seen)
+    assert (seen[-1][0], len(seen) > 5) == (16, True)
+
+
+def limit_memory(monkeypatch: pytest.MonkeyPatch, rows: int, error: Exception) -> list[int]:
+    """Make the embedded model fail on larger batches; returns the sizes of those that ran."""
+    model, _ = embedded()
+    forward, ran = model.forward, []
+
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        size = len(kwargs["input_ids"])
+        output = forward(*args, **kwargs)
+        if size > rows:
+            raise error
+        ran.append(size)
+        return output
+
+    monkeypatch.setattr(model, "forward", limited)
+    return ran
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+        MemoryError(),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_loses_nothing(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    ids = IDS[:20]
+    expected = evaluator("log_likelihood").evaluate(task(REDUCED, ids))
+    ran = limit_memory(monkeypatch, 3, error)
+    made = evaluator("log_likelihood")
+
+    found = made.evaluate(task(REDUCED, ids))
+
+    assert [score.sample_id for score in found] == list(ids)
+    assert [score.score for score in found] == pytest.approx(
+        [score.score for score in expected], abs=1e-4
+    )
+    assert sum(ran) == len(ids), "every sample succeeds exactly once"
+
+
+def test_a_sample_that_does_not_fit_alone_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+
+    with pytest.raises(RunError, match=r"'calibration/000000' with \d+ tokens does not fit"):
+        evaluator().evaluate(task(REDUCED, IDS[:1]))
+
+
+def test_other_failures_of_the_model_are_named_and_leave_it_usable(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with monkeypatch.context() as patch:
+        limit_memory(patch, 0, ValueError("image features and image tokens do not match"))
+        with pytest.raises(RunError, match=r"failed on samples calibration/000000.*do not match"):
+            evaluator().evaluate(task(REDUCED, IDS[:1]))
+
+    assert len(evaluator().evaluate(task(REDUCED, IDS[:1]))) == 1
+
+
+@pytest.mark.parametrize("metric", ["exact_match", "log_likelihood", "vqa_accuracy"])
+def test_logits_that_are_not_finite_are_an_error_that_names_the_sample(
+    monkeypatch: pytest.MonkeyPatch, metric: str
+) -> None:
+    model, _ = embedded()
+    monkeypatch.setattr(model.lm_head.weight, "data", torch.full((80, 128), float("nan")))
+
+    with pytest.raises(RunError, match=rf"{metric} of sample 'calibration/000003' must be finite"):
+        evaluator(metric).evaluate(task(full(), IDS[3:4]))
+
+
+class Judge(GeneratedMetric):
+    """A metric as users write them."""
+
+    name = "judge"
+    max_new_tokens = 2
+
+    def __init__(self, judge: Callable[[str], float]) -> None:
+        self.judge = judge
+
+    def score(self, prediction: str, answers: Any) -> float:  # noqa: ARG002
+        return self.judge(prediction)
+
+
+def _fail(_: str) -> float:
+    raise KeyError("no such answer")
+
+
+@pytest.mark.parametrize(
+    ("judge", "message"),
+    [
+        (lambda _: float("nan"), "judge of sample 'calibration/000000' must be finite, but got"),
+        (_fail, r"judge failed on sample 'calibration/000000', answered '\w+': KeyError"),
+    ],
+)
+def test_faults_of_a_users_metric_are_errors_that_name_the_sample(
+    judge: Callable[[str], float], message: str
+) -> None:
+    made = Evaluator(*embedded(), QUESTIONS, Judge(judge))
+
+    with pytest.raises(RunError, match=message):
+        made.evaluate(task(full(), IDS[:1]))
+
+
+def test_token_counts_are_those_of_the_prompts() -> None:
+    counts = evaluator().sample_tokens(IDS[:4])
+
+    widths = [prompt_of(sample)["input_ids"].shape[1] for sample in list(QUESTIONS)[:4]]
+    assert [(one.n_vision, one.n_vision + one.n_text) for one in counts] == [
+        (64, width) for width in widths
+    ]
+    assert len(evaluator().sample_tokens()) == len(IDS)
+
+
+def test_prefill_inputs_are_prompts_of_one_length_that_the_model_takes() -> None:
+    inputs = evaluator(batch_size=5).prefill_inputs(IDS)
+
+    with torch.inference_mode():
+        logits = embedded()[0](**inputs).logits
+    assert logits.shape[:2] == inputs["input_ids"].shape
+    assert len(inputs["input_ids"]) == 5
+
+
+def test_the_full_schedule_keeps_everything() -> None:
+    assert evaluator().full_schedule == full()
+
+
+@pytest.mark.parametrize(
+    ("asked", "error", "message"),
+    [
+        (Task(full(), "held-out", IDS[:1]), DataError, "asks for split 'held-out', but"),
+        (Task(full(), "calibration", ("x",)), DataError, "has no sample 'x'"),
+        (Task(Schedule.full(3), "calibration", IDS[:1]), InputError, "8 decoder layers"),
+    ],
+)
+def test_tasks_that_do_not_fit_are_refused(
+    asked: Task, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        evaluator().evaluate(asked)
+
+
+def test_settings_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, processor = embedded()
+    metric: Metric = make_metric("exact_match")
+    with pytest.raises(InputError, match="`batch_size` must be at least 1, but got 0"):
+        evaluator(batch_size=0)
+    with pytest.raises(DataError, match="'s' has no answers"):
+        sample = Sample("s", "?", (), next(iter(QUESTIONS)).images)
+        made = Evaluator(model, processor, Listed(sample), metric)
+        made.evaluate(Task(full(), "calibration", ("s",)))
+    with monkeypatch.context() as patch:
+        patch.setattr(model, "training", True)
+        with pytest.raises(UnsupportedError, match="training mode"):
+            evaluator().evaluate(task(full(), IDS[:1]))
+    monkeypatch.setattr(model.generation_config, "eos_token_id", None)
+    with pytest.raises(UnsupportedError, match="names no end token"):
+        evaluator()
