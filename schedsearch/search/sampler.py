@@ -1,0 +1,74 @@
+"""What a sampler is: from what is known of a study to the questions that come next.
+
+To add one: a class in its own file with the members of `Sampler`, and its line in the list of
+tests/contract/test_samplers.py.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from schedsearch.core.plugin import ParamValue
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Trial
+
+
+@dataclass(frozen=True)
+class Question:
+    """A schedule to evaluate, and the parameters by which the sampler chose it."""
+
+    params: Mapping[str, ParamValue]
+    schedule: Schedule
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a search stands, for people.
+
+    Attributes:
+        phase: What is being done, in a word or two.
+        asked: Different questions so far, running ones included.
+        rounds_left: Estimate of the rounds still to ask, the present one included; None where
+            the sampler cannot know.
+        layer: The layer at work, for samplers that go layer by layer.
+        bracket: Least and greatest count that may still be its answer, both included.
+    """
+
+    phase: str
+    asked: int
+    rounds_left: int | None = None
+    layer: int | None = None
+    bracket: tuple[int, int] | None = None
+
+
+class Sampler(Protocol):
+    """Chooses what to evaluate.
+
+    A sampler holds its settings and nothing else. Every answer is a pure function of them and of
+    the history, in whatever order the history's rows come, so a crash costs nothing: what was
+    asked is asked again from the rows that are left. How many questions come at once is a setting
+    too and does not depend on who answers them.
+    """
+
+    @property
+    def name(self) -> str:
+        """The name under which studies ask for it."""
+
+    def ask(self, history: Sequence[Trial]) -> Sequence[Question]:
+        """Return the questions to open now; none while running trials must answer first.
+
+        No question repeats one that a trial has answered or is about to answer.
+
+        Raises:
+            InputError: The history shows that the search cannot succeed as it was set up.
+            RunError: A trial without which nothing can be decided has failed.
+        """
+
+    def finished(self, history: Sequence[Trial]) -> bool:
+        """Say whether no question will follow."""
+
+    def best(self, history: Sequence[Trial]) -> Trial | None:
+        """Return the complete trial whose schedule is the result so far; None before the first."""
+
+    def status(self, history: Sequence[Trial]) -> Status:
+        """Return where the search stands."""
