@@ -1,0 +1,178 @@
+"""What every sampler must do. A new sampler joins with one line in SAMPLERS."""
+
+import random
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.trial import Trial, TrialState
+from schedsearch.search.greedy import GSearch
+from schedsearch.search.sampler import Question, Sampler
+from tests.unit.search.synthetic import complete, enqueued, failed, per_sample, running
+
+LAYERS, N_MAX = 5, 8
+RANKER = RankerSpec("text")
+
+# Each makes a sampler for LAYERS x N_MAX with this many questions at once, to whom a failed trial
+# is an answer.
+SAMPLERS: dict[str, Callable[[int], Sampler]] = {
+    "g-search": lambda questions: GSearch(
+        layers=LAYERS,
+        n_max=N_MAX,
+        ranker=RANKER,
+        acceptance="drop",
+        tolerance=0.25,
+        questions=questions,
+        max_passes=3,
+        on_failure="continue",
+    ),
+}
+
+each_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
+at_once = st.integers(1, 4)
+seeds = st.integers(0, 10**6)
+
+
+def differences(seed: int, schedule: Schedule) -> list[float]:
+    """Losses of samples with needs of their own, and noise that belongs to the schedule."""
+    rng = random.Random(seed)
+    rows = [
+        (0, 0, *sorted(rng.choices(range(N_MAX + 1), k=LAYERS - 2), reverse=True)) for _ in range(6)
+    ]
+    counts = schedule.counts(N_MAX)
+    if min(counts) == N_MAX:
+        return [0.0] * 6
+    noise = random.Random(f"{seed} {counts}")
+    return [loss + noise.choice([-0.5, 0.0, 0.5]) for loss in per_sample(rows)(counts)]
+
+
+def answer(seed: int, trial: Trial, may_fail: bool = False) -> Trial:
+    question = Question(trial.params, trial.schedule)
+    fails = may_fail and min(trial.schedule.keep) < 1 and random.Random(trial.number).random() < 0.2
+    if fails:
+        return failed(trial.number, question)
+    return complete(trial.number, question, differences(seed, trial.schedule))
+
+
+def synchronous(sampler: Sampler, seed: int, history: tuple[Trial, ...] = ()) -> tuple[Trial, ...]:
+    """Answer every question before the next is asked, up to the end."""
+    while questions := sampler.ask(history):
+        opened = [running(len(history) + i, question) for i, question in enumerate(questions)]
+        history += tuple(answer(seed, trial) for trial in opened)
+    assert sampler.finished(history)
+    return history
+
+
+def identity(trial: Trial | Question) -> tuple:
+    return trial.schedule.counts(N_MAX), trial.schedule.ranker
+
+
+@each_sampler
+@given(seeds, at_once)
+def test_same_history_gives_the_same_questions_to_any_instance(make, seed, questions):
+    sampler = make(questions)
+    history = synchronous(sampler, seed)
+    for n in range(len(history) + 1):
+        known = history[:n]
+        assert sampler.ask(known) == sampler.ask(known) == make(questions).ask(known)
+
+
+@each_sampler
+@settings(max_examples=40)
+@given(seeds, at_once)
+def test_order_of_the_rows_means_nothing(make, seed, questions):
+    sampler, rng = make(questions), random.Random(seed)
+    history = synchronous(sampler, seed)
+    for n in range(len(history) + 1):
+        known = history[:n]
+        shuffled = rng.sample(known, n)
+        assert sampler.ask(shuffled) == sampler.ask(known)
+        assert sampler.best(shuffled) == sampler.best(known)
+        assert sampler.status(shuffled) == sampler.status(known)
+        assert sampler.finished(shuffled) == sampler.finished(known)
+
+
+@each_sampler
+@settings(max_examples=20)  # each runs the search once per prefix
+@given(seeds, at_once)
+def test_search_continues_from_any_prefix_with_the_same_questions(make, seed, questions):
+    history = synchronous(make(questions), seed)
+    for n in range(len(history)):
+        assert synchronous(make(questions), seed, history[:n]) == history
+
+
+@each_sampler
+@given(seeds, at_once, st.booleans())
+def test_running_trials_count_and_nothing_is_asked_twice(make, seed, questions, may_fail):
+    # Workers take and finish trials in any order; the sampler is asked after every step.
+    sampler, rng = make(questions), random.Random(seed)
+    history: list[Trial] = []
+    while not sampler.finished(history):
+        open_trials = [i for i, trial in enumerate(history) if not trial.state.finished]
+        new = sampler.ask(history)
+        assert len(open_trials) + len(new) <= questions
+        asked = [*map(identity, history), *map(identity, new)]
+        assert len(set(asked)) == len(asked)
+        assert new or open_trials, "the search hangs"
+        for question in new:
+            open_trials.append(len(history))
+            state = rng.choice([TrialState.WAITING, TrialState.RUNNING])
+            history.append(Trial(len(history), question.params, question.schedule, state))
+        done = rng.choice(open_trials)
+        history[done] = answer(seed, history[done], may_fail)
+        best = sampler.best(history)
+        assert best is None or (best in history and best.state is TrialState.COMPLETE)
+    assert sampler.ask(history) == []
+    assert sampler.best(history) is not None
+
+
+@each_sampler
+@given(seeds, at_once)
+def test_questions_are_asked_for_the_right_model_and_ranker(make, seed, questions):
+    for trial in synchronous(make(questions), seed):
+        assert trial.schedule.layers == LAYERS
+        assert trial.schedule.ranker == RANKER
+        assert trial.params
+
+
+@each_sampler
+@given(seeds, at_once)
+def test_schedules_that_a_person_enqueued_are_never_asked_again(make, seed, questions):
+    sampler = make(questions)
+    some = synchronous(sampler, seed)[::2]
+    odd = [
+        Schedule((1.0, 1.0, 0.61, 0.13, 0.13), RANKER),  # not on the grid
+        Schedule((1.0, 0.5, 0.5, 0.5, 0.5), RANKER),  # lower than a search goes
+        Schedule.full(LAYERS, RankerSpec("random")),
+    ]
+    schedules = [trial.schedule for trial in some] + odd
+    history = tuple(
+        enqueued(number, schedule, differences(seed, schedule))
+        for number, schedule in enumerate(schedules)
+    )
+
+    asked = synchronous(sampler, seed, history)[len(history) :]
+
+    assert not {identity(trial) for trial in asked} & {identity(trial) for trial in history}
+
+
+@each_sampler
+@given(seeds, at_once)
+def test_status_counts_the_questions(make, seed, questions):
+    sampler = make(questions)
+    history = synchronous(sampler, seed)
+    for n in range(len(history) + 1):
+        status = sampler.status(history[:n])
+        assert status.asked == n
+        assert status.phase
+        assert status.rounds_left is None or status.rounds_left >= 0
+
+
+@each_sampler
+def test_nothing_is_the_best_before_the_first_answer(make):
+    sampler = make(1)
+    assert sampler.best([]) is None
+    assert sampler.best([running(0, sampler.ask([])[0])]) is None
