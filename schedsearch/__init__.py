@@ -10,16 +10,17 @@ from schedsearch.errors import (
     DataError,
     InputError,
     RunError,
-    ScheduleError,
     SchedsearchError,
+    ScheduleError,
     UnsupportedError,
 )
+from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
     from schedsearch.engine.reduction import Reduction, reduce
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 _LAZY = {
     "RankerSpec": "schedsearch.core.schedule",

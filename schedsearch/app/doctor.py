@@ -4,8 +4,8 @@ import importlib.metadata
 import platform
 from dataclasses import dataclass
 
-from schedsearch import __version__
 from schedsearch.errors import SchedsearchError
+from schedsearch.version import VERSION
 
 _BASE = ("torch", "transformers", "pillow", "numpy", "pydantic", "typer", "rich")
 _SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib")
@@ -37,7 +37,7 @@ def doctor() -> tuple[Check, ...]:
         _package(name, "pip install 'schedsearch[search]'", required=False) for name in _SEARCH
     ]
     python = Check("python", ok=True, found=platform.python_version())
-    own = Check("schedsearch", ok=True, found=__version__)
+    own = Check("schedsearch", ok=True, found=VERSION)
     return (own, python, *base, *extra, _device(), _embedded_model())
 
 

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from schedsearch import __version__
 from schedsearch.cli import render
 from schedsearch.cli.demo import demo
 from schedsearch.cli.options import AsJson, Data, Images, Limit, MetricName, TrustRemoteCode
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
+from schedsearch.version import VERSION
 
 app = typer.Typer(
     name="schedsearch",
@@ -24,7 +24,7 @@ app.add_typer(demo)
 
 def _version(asked: bool) -> None:
     if asked:
-        output.print(f"schedsearch {__version__}")
+        output.print(f"schedsearch {VERSION}")
         raise typer.Exit
 
 

@@ -1,0 +1,3 @@
+"""The version of schedsearch."""
+
+VERSION = "0.1.0"
