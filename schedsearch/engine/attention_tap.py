@@ -2,8 +2,8 @@
 
 Only the tapped layers take the detour: each gets a copy of its config that names a wrapper in
 transformers' `AttentionInterface`. The mask is still built for the model's own implementation,
-and the wrapper puts the original config back while it delegates, so flash and sdpa kernels run
-exactly as without the tap. No attention matrix is ever formed.
+and the wrapper shows that implementation the original config, so flash and sdpa kernels run exactly
+as without the tap. No attention matrix is ever formed.
 """
 
 import copy
@@ -64,17 +64,26 @@ def _tapped_attention(
     attention_mask: Any,
     **kwargs: Any,
 ) -> Any:
-    tapped = module.config
-    tap: _Tap = tapped.schedsearch_tap
+    tap: _Tap = module.config.schedsearch_tap
     scaling = kwargs.get("scaling")
     tap.on_attention(tap.layer, query, key, query.shape[-1] ** -0.5 if scaling is None else scaling)
     eager = sys.modules[type(module).__module__].eager_attention_forward
     attend = ALL_ATTENTION_FUNCTIONS.get_interface(tap.config._attn_implementation, eager)
-    module.config = tap.config
-    try:
-        return attend(module, query, key, value, attention_mask, **kwargs)
-    finally:
-        module.config = tapped
+    return attend(_Untapped(module, tap.config), query, key, value, attention_mask, **kwargs)
+
+
+class _Untapped:
+    """An attention module as it was before the tap.
+
+    A view, because putting the config back on the module itself would untap it for other threads.
+    """
+
+    def __init__(self, module: nn.Module, config: Any) -> None:
+        self._module = module
+        self.config = config
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._module, name)
 
 
 def mean_attention(

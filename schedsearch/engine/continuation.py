@@ -1,11 +1,13 @@
 """Decoding on a reduced KV cache: each layer attends to its own, shorter past."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from schedsearch.engine.selection import Stage
+from schedsearch.errors import UnsupportedError
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class PrefillRecord:
     """What the prefill left in a cache.
 
     Attributes:
-        width: Columns of the unreduced prompt; decoded tokens take the columns behind it.
+        width: Columns of the unreduced prefill; later tokens take the columns behind it.
         stages: For each layer the tokens it cached; `None` where it cached them all.
     """
 
@@ -27,59 +29,104 @@ class Continuation:
 
     Attributes:
         record: The prompt's prefill.
-        cache: Its cache; a layer's length is read before the layer appends to it.
         seen: Columns cached by the unreduced layer 0.
         new: Query rows of this forward.
         valid: `(batch, seen + new)` 2-D attention mask, or `None` without padding.
+        implementation: Attention implementation of the model.
     """
 
     record: PrefillRecord
-    cache: Any
     seen: int
     new: int
     valid: torch.Tensor | None
+    implementation: str
     _masks: dict[int, torch.Tensor | None] = field(default_factory=dict)
 
-    def mask(
-        self, layer: int, stage: Stage, states: torch.Tensor, implementation: str
-    ) -> torch.Tensor | None:
-        """Mask of a reduced layer; layers of one stage share it.
+    def enter(
+        self,
+        layer: int,
+        states: torch.Tensor,
+        kwargs: Mapping[str, Any],  # noqa: ARG002
+    ) -> tuple[torch.Tensor, dict[str, Any]] | None:
+        """States and arguments for a layer in place of the model's; `None` leaves it alone.
 
         Args:
             layer: Index of the layer.
-            stage: What the layer cached of the prompt.
-            states: `(batch, new, hidden)` entering the layer.
-            implementation: Attention implementation of the model.
-
-        Returns:
-            `None` where every query may see every key, `(batch, keys)` bool for flash attention,
-            else `(batch, 1, new, keys)`: bool for sdpa, additive for eager.
+            states: `(batch, new, hidden)` that leave the layer before.
+            kwargs: What the model passes to every layer.
         """
-        if id(stage) not in self._masks:
-            cached = self.cache.get_seq_length(layer)
-            expected = stage.positions.shape[1] + self.seen - self.record.width
-            assert cached == expected, f"layer {layer} caches {cached} tokens, not {expected}"
-            self._masks[id(stage)] = self._build(stage, states, implementation)
-        return self._masks[id(stage)]
+        stage = self.record.stages[layer]
+        if stage is None:
+            return None
+        if id(stage) not in self._masks:  # layers of one stage share their mask
+            self._masks[id(stage)] = self._mask(stage, states)
+        return states, {"attention_mask": self._masks[id(stage)], "position_ids": None}
 
-    def _build(
-        self, stage: Stage, states: torch.Tensor, implementation: str
-    ) -> torch.Tensor | None:
-        width, total = self.record.width, self.seen + self.new
-        later = torch.arange(width, total, device=states.device).expand(states.shape[0], -1)
-        columns = torch.cat([stage.positions, later], dim=1)
+    def _mask(self, stage: Stage, states: torch.Tensor) -> torch.Tensor | None:
+        """Mask of a reduced layer.
+
+        `None` where every query may see every key, `(batch, keys)` bool for flash attention, else
+        `(batch, 1, new, keys)`: bool for sdpa, additive for eager.
+        """
+        total, dense = self.seen + self.new, min(self.seen, self.record.width)
+        prompt = stage.positions[:, : stage.positions.shape[1] - (self.record.width - dense)]
+        later = torch.arange(dense, total, device=states.device).expand(states.shape[0], -1)
+        columns = torch.cat([prompt, later], dim=1)
         visible = columns >= 0
         padded = stage.ragged
-        if self.valid is not None and not bool(self.valid[:, width:].all()):
+        if self.valid is not None and not bool(self.valid[:, dense:].all()):
             visible &= self.valid.bool().gather(1, columns.clamp(min=0))
             padded = True
-        if "flash" in implementation:
+        if "flash" in self.implementation:
             return visible if padded else None
         if self.new == 1 and not padded:
             return None
         queries = torch.arange(self.seen, total, device=states.device)
         allowed = visible[:, None, None, :] & (columns[:, None, None, :] <= queries[:, None])
-        if implementation != "eager":
+        if self.implementation != "eager":
             return allowed
         lowest = torch.finfo(states.dtype).min
         return torch.zeros_like(allowed, dtype=states.dtype).masked_fill(~allowed, lowest)
+
+
+def continue_prompt(
+    record: PrefillRecord | None,
+    cache: Any,
+    new: int,
+    valid: torch.Tensor | None,
+    implementation: str,
+) -> Continuation | None:
+    """Plan a forward of `new` rows on a filled cache; `None` if no layer of it is reduced.
+
+    Raises:
+        UnsupportedError: The cache does not hold what `record` says.
+    """
+    lengths = [cache.get_seq_length(layer) for layer in range(len(cache.layers))]
+    seen = lengths[0]
+    if record is None:
+        expected, readable = [seen] * len(lengths), True
+    else:
+        shrunk = record.width - seen
+        sizes = [
+            record.width if stage is None else stage.positions.shape[1] for stage in record.stages
+        ]
+        expected = [size - shrunk for size in sizes]
+        readable = shrunk <= 0 or all(_ends_densely(record, stage, seen) for stage in record.stages)
+    if lengths != expected or not readable:
+        raise UnsupportedError(
+            "the KV cache holds reduced layers that are not, or no longer, as this reduction left "
+            "them; continue the cache itself, not a copy, inside the `with` block that filled it, "
+            "and crop nothing before the text at its end"
+        )
+    return None if record is None else Continuation(record, seen, new, valid, implementation)
+
+
+def _ends_densely(record: PrefillRecord, stage: Stage | None, start: int) -> bool:
+    """Whether all columns from `start` on are cached in every row, so that a crop cut only them.
+
+    Rejected candidates of speculative decoding are cropped off this way.
+    """
+    if stage is None:
+        return True
+    tail = stage.positions[:, -(record.width - start) :]
+    return bool((tail == torch.arange(start, record.width, device=tail.device)).all())

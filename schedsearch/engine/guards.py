@@ -10,6 +10,7 @@ from torch import nn
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.engine.adapters import Adapter
+from schedsearch.engine.prompt import Prompt
 from schedsearch.errors import ScheduleError, UnsupportedError
 
 _GROWING_CACHES = (None, "dynamic")
@@ -74,18 +75,46 @@ def check_forward(
             "unknown; call the model itself with `input_ids`"
         )
     if getattr(cache, "is_compileable", False):
-        raise _static_cache(type(cache).__name__)
+        raise _rigid_cache(type(cache).__name__)
+    mask = inputs.get("attention_mask")
+    if mask is not None and not (isinstance(mask, torch.Tensor) and mask.dim() == 2):
+        raise UnsupportedError(
+            "a prepared 4-D attention mask hides which tokens are padding; pass the 2-D "
+            "`attention_mask` of the processor"
+        )
     if continues:
-        given = [name for name in adapter.vision_inputs if inputs.get(name) is not None]
+        given = [name for name in adapter.vision_inputs if _holds_something(inputs.get(name))]
         if given:
             raise UnsupportedError(
-                f"`{given[0]}` came with a KV cache that already holds a prompt; a reduction "
-                "ranks the vision tokens of the first prompt only, so send all images there"
+                f"new images (`{given[0]}`) came with a KV cache that already holds a prompt; a "
+                "reduction ranks the vision tokens of the first prompt only, so send all images "
+                "there"
             )
     elif inputs.get("input_ids") is None:
         raise UnsupportedError(
             "`inputs_embeds` hide which tokens are vision; pass `input_ids` and the processor's "
             "pixel values"
+        )
+
+
+def _holds_something(value: Any) -> bool:
+    if isinstance(value, Mapping):  # `generate` passes what it encoded, which may be nothing
+        return any(part is not None for part in value.values())
+    return value is not None
+
+
+def check_prompt(prompt: Prompt) -> None:
+    """Refuse prompts whose last token might be dropped.
+
+    Raises:
+        UnsupportedError: A prompt ends in a vision token, whose row predicts the answer.
+    """
+    ends = prompt.vision.gather(1, prompt.last_row[:, None])[:, 0]
+    if bool(ends.any()):
+        raise UnsupportedError(
+            f"the prompt in row {int(ends.int().argmax())} ends in a vision token, which may be "
+            "dropped although it predicts the answer; put the question behind the images, and "
+            "count padding on the left in where you pass prompt lengths"
         )
 
 
@@ -138,7 +167,7 @@ def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
             "leave `use_cache` on"
         )
     if setting("cache_implementation") not in _GROWING_CACHES:
-        raise _static_cache(f"cache_implementation={setting('cache_implementation')!r}")
+        raise _rigid_cache(f"cache_implementation={setting('cache_implementation')!r}")
     if setting("prefill_chunk_size") is not None:
         raise UnsupportedError(
             "`prefill_chunk_size` splits the prompt, so no layer sees all of it before a drop; "
@@ -146,8 +175,8 @@ def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
         )
 
 
-def _static_cache(name: str) -> UnsupportedError:
+def _rigid_cache(name: str) -> UnsupportedError:
     return UnsupportedError(
-        f"{name} keeps one length for all layers, but reduced layers cache fewer tokens; use the "
-        "dynamic cache, which is the default"
+        f"{name} is not supported, because reduced layers cache fewer tokens than the others; use "
+        "the dynamic cache, which is the default"
     )

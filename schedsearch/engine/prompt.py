@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from schedsearch.errors import UnsupportedError
+from schedsearch.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -57,26 +57,15 @@ def make_prompt(
         width: Columns that belong to the prompt where every row ends in the same column.
 
     Raises:
-        UnsupportedError: The attention mask is not two-dimensional.
-        ValueError: `lengths` or `keys` do not fit the batch.
+        InputError: `lengths` or `keys` do not fit the batch.
     """
-    if attention_mask is None:
-        valid = torch.ones_like(vision)
-    elif isinstance(attention_mask, torch.Tensor) and attention_mask.dim() == 2:
-        valid = attention_mask.bool()
-    else:
-        raise UnsupportedError(
-            "a prepared 4-D attention mask hides which tokens are padding; pass the 2-D "
-            "`attention_mask` of the processor"
-        )
+    valid = torch.ones_like(vision) if attention_mask is None else attention_mask.bool()
     columns = torch.arange(vision.shape[1], device=vision.device)
     if lengths is None:
         ends = columns < (vision.shape[1] if width is None else width)
         last_row = ((valid & ends) * columns).argmax(1)
     else:
-        last_row = torch.as_tensor(lengths, device=vision.device).long() - 1
-        if last_row.shape != (vision.shape[0],):
-            raise ValueError(f"expected {vision.shape[0]} prompt lengths, but got {len(lengths)}")
+        last_row = _last_rows(lengths, vision, valid)
     vision = vision & valid & (columns <= last_row[:, None])
     n_vision = vision.sum(1)
     n_other = valid.sum(1) - n_vision
@@ -90,6 +79,29 @@ def make_prompt(
     )
 
 
+def _last_rows(
+    lengths: Sequence[int] | torch.Tensor, vision: torch.Tensor, valid: torch.Tensor
+) -> torch.Tensor:
+    rows, width = valid.shape
+    last_row = torch.as_tensor(lengths, device=valid.device).long() - 1
+    if last_row.shape != (rows,):
+        raise InputError(
+            f"`lengths` must have one entry for each of {rows} rows, but got {len(lengths)}; pass "
+            "the prompt length of every row"
+        )
+    columns = torch.arange(width, device=valid.device)
+    text = valid & (columns >= (vision & valid).mul(columns + 1).amax(1, keepdim=True))
+    fits = (columns == last_row[:, None]).logical_and(text).any(1)
+    if not bool(fits.all()):
+        row = int(fits.int().argmin())
+        raise InputError(
+            "`lengths` must point behind a text token that follows all vision tokens of its row, "
+            f"but got {int(last_row[row]) + 1} in row {row}; count the columns of the padded row "
+            "up to the end of its prompt"
+        )
+    return last_row
+
+
 def _row_keys(
     keys: Sequence[str] | None, input_ids: torch.Tensor, own: torch.Tensor
 ) -> tuple[str, ...]:
@@ -99,5 +111,8 @@ def _row_keys(
         tokens = (host[row][mask[row]].tolist() for row in range(rows))
         return tuple(hashlib.sha256(repr(row).encode()).hexdigest() for row in tokens)
     if not keys or rows % len(keys):
-        raise ValueError(f"{len(keys)} sample keys do not fit a batch of {rows} rows")
+        raise InputError(
+            f"`keys` must name each of {rows} rows, or each group of beams, but got {len(keys)}; "
+            "pass one key per sample"
+        )
     return tuple(key for key in keys for _ in range(rows // len(keys)))
