@@ -21,6 +21,7 @@ class StudySpec:
         name: Unique in a store.
         model: Hub id or folder.
         revision: Of the model, where it comes from a hub.
+        weights: Fingerprint of the model's weights, so that a name cannot change its meaning.
         calibration: Name of the calibration set.
         calibration_digest: Its content, as `SampleSet.digest` gives it.
         metric: Name of the metric; larger is better.
@@ -40,6 +41,7 @@ class StudySpec:
     family: PlugIn = PlugIn("layerwise")
     ranker: RankerSpec = RankerSpec()
     revision: str | None = None
+    weights: str | None = None
     questions: int = 1
     seed: int = 0
 

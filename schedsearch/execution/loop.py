@@ -174,7 +174,8 @@ class _Loop:
         """The unfinished trial with the least number, after the sampler has asked."""
         history = self._store.trials(self._study)
         for question in self._sampler.ask(history):
-            opened = self._store.open_trial(self._lease, question.params, question.schedule)
+            schedule = replace(question.schedule, target=self._scoring.subject.target)
+            opened = self._store.open_trial(self._lease, question.params, schedule)
             history.append(opened)
         return next((trial for trial in history if not trial.state.finished), None)
 

@@ -8,7 +8,7 @@ from typing import Any
 from schedsearch.core.canonical import digest
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_ratio
 from schedsearch.core.sample import Split
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import Schedule, Target
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Subject:
         keys: Content hash of each sample; scores are stored under it.
         tokens: Prompt lengths of each sample.
         shape: The decoder.
+        target: The model, as schedules made for it name it.
         context: Everything else that a score depends on, but for ranker and counts.
     """
 
@@ -29,6 +30,7 @@ class Subject:
     keys: tuple[str, ...]
     tokens: tuple[SampleTokens, ...]
     shape: DecoderShape
+    target: Target | None
     context: Mapping[str, Any]
 
     @cached_property

@@ -28,6 +28,7 @@ CHANGES = {
     "family": PlugIn("step"),
     "ranker": RankerSpec("text"),
     "revision": "main",
+    "weights": "0123",
     "questions": 3,
     "seed": 1,
 }
@@ -44,6 +45,7 @@ specs = st.builds(
     family=plugins,
     ranker=rankers,
     revision=st.none() | names,
+    weights=st.none() | names,
     questions=st.integers(1, 4),
     seed=st.integers(0, 9),
 )
