@@ -18,11 +18,13 @@ class DataRef:
         name: `demo` or `demo:SPLIT` for the generated set, else a JSONL file.
         limit: At most this many samples; required size for the generated set.
         images: Folder of the JSONL's images; default: the file's folder.
+        folder: What the name of a file is relative to; default: the working directory.
     """
 
     name: str = DEMO
     limit: int | None = None
     images: Path | None = None
+    folder: Path = Path()
 
 
 def model_path(name: str) -> str:
@@ -42,7 +44,7 @@ def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
     if head != DEMO:
         from schedsearch.engine.calibration import JsonlSet
 
-        samples = JsonlSet(data.name, images=data.images)
+        samples = JsonlSet(data.folder / data.name, data.images, split=default_split)
         return samples if data.limit is None else FirstSamples(samples, data.limit)
     from schedsearch.demo.shapesvqa import ShapesVQA
 

@@ -1,0 +1,227 @@
+"""Opening a study: from a study file, or from a program's own model, data and scorer."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.config import GSearchConfig, StudyConfig
+from schedsearch.app.study import Study, sampler_settings
+from schedsearch.core.plugin import PlugIn
+from schedsearch.core.sample import Sample, SampleSet, Split
+from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import Trial
+from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.identity import evaluation_context, sample_key
+from schedsearch.engine.loading import describe
+from schedsearch.engine.memory import MemorySet
+from schedsearch.engine.metrics import Metric, make_metric
+from schedsearch.engine.metrics.function import FunctionMetric
+from schedsearch.errors import InputError
+from schedsearch.execution.subject import Subject
+
+DEFAULT_STORE = "schedsearch.db"
+
+Scorer = Callable[[str, Sequence[str]], float]
+Calibration = SampleSet | Iterable[Sample | Mapping[str, Any]] | str | Path
+
+
+def search(
+    model: Any,
+    calibration: Calibration,
+    *,
+    n_trials: int | None = None,
+    timeout: float | None = None,
+    callbacks: Sequence[Callable[[Study, Trial], None]] = (),
+    **options: Any,
+) -> Study:
+    """Open a study and search it; run again with the same arguments to continue.
+
+    Args:
+        model: A transformers model (then `processor` is needed too), a hub id, a folder, or
+            `demo`.
+        calibration: A sample set, rows with question, answer and image, or a JSONL file.
+        n_trials: Close at most this many trials.
+        timeout: Open no trial after this many seconds.
+        callbacks: Called with the study and every trial closed.
+        **options: See `open_study`.
+
+    Returns:
+        The study; `study.best` is the schedule. Close it, or use it as a context manager.
+
+    Raises:
+        InputError: Something that was handed in cannot be used.
+        RunError: The search failed; what it found so far is stored.
+    """
+    study = open_study(model, calibration, **options)
+    try:
+        study.run(n_trials, timeout, callbacks)
+    except BaseException:
+        study.store.close()
+        raise
+    return study
+
+
+def open_study(
+    model: Any,
+    calibration: Calibration,
+    *,
+    processor: Any = None,
+    name: str = "study",
+    sampler: GSearchConfig | Mapping[str, Any] | None = None,
+    metric: str | Metric | Scorer = "exact_match",
+    ranker: str | RankerSpec = "last",
+    store: str | os.PathLike[str] = DEFAULT_STORE,
+    seed: int = 0,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Study:
+    """Create a study, or continue the one of this name, without searching yet.
+
+    Args:
+        model: As for `search`.
+        calibration: As for `search`.
+        processor: Of a model that is handed in as an object.
+        name: Of the study, unique in its store.
+        sampler: Settings of G-Search, such as `{"tolerance": 0.01}`.
+        metric: Name of a metric, a metric, or a function (answer, references) -> score.
+        ranker: Name of the ranker, or the ranker with parameters.
+        store: SQLite file, or the URL of a database.
+        seed: Of everything random.
+        revision: Of a model on the hub.
+        trust_remote_code: Let transformers run code that comes with the model.
+
+    Raises:
+        InputError: Something cannot be used, or the study exists with another specification.
+    """
+    config = _sampler_config(sampler)
+    scored = _metric(metric)
+    samples = _sample_set(calibration)
+    if isinstance(model, (str, os.PathLike)):
+        model_name = str(model)
+        options = {"revision": revision, "trust_remote_code": trust_remote_code}
+        model, own = open_model(model_name, **options)
+        processor = processor or own
+    elif processor is None:
+        raise InputError("a model object needs its `processor`; pass it too")
+    else:
+        model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+    evaluator = Evaluator(model, processor, samples, scored)
+    subject = make_subject(model, processor, samples, scored, evaluator, model_name)
+    chosen = config.model_dump(exclude={"sampler", "questions"})
+    spec = StudySpec(
+        name=name,
+        model=model_name,
+        revision=revision,
+        weights=subject.target.weights if subject.target else None,
+        calibration=samples.name,
+        calibration_digest=samples.digest(),
+        metric=scored.name,
+        sampler=PlugIn.from_mapping(config.sampler, sampler_settings(chosen, subject)),
+        ranker=RankerSpec(ranker) if isinstance(ranker, str) else ranker,
+        questions=config.questions,
+        seed=seed,
+    )
+    return Study(spec, subject, evaluator, store)
+
+
+def open_configured(
+    config: StudyConfig,
+    folder: Path,
+    store: str | os.PathLike[str],
+    *,
+    trust_remote_code: bool = False,
+) -> Study:
+    """Open the study of a study file.
+
+    Args:
+        config: Content of the file.
+        folder: Folder of the file; paths in it are relative to this.
+        store: SQLite file, or the URL of a database.
+        trust_remote_code: Let transformers run code that comes with the model.
+
+    Raises:
+        InputError: Something cannot be used, or the study exists with another specification.
+    """
+    return open_study(
+        config.model,
+        configured_samples(config, folder, "calibration"),
+        name=config.study,
+        sampler=config.search,
+        metric=config.metric,
+        ranker=RankerSpec.from_mapping(config.ranker, config.ranker_params),
+        store=store,
+        seed=config.seed,
+        revision=config.revision,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def configured_samples(config: StudyConfig, folder: Path, split: Split) -> SampleSet:
+    """Calibration or held-out set of a study file.
+
+    Raises:
+        InputError: The file names no held-out set, or a set cannot be used.
+    """
+    data = config.data
+    held_out = split == "held-out"
+    name = data.held_out if held_out else data.calibration
+    if name is None:
+        raise InputError("the study file names no `data.held_out`; add it to compare schedules")
+    limit = data.held_out_samples if held_out else data.calibration_samples
+    images = folder / data.images if data.images else None
+    return open_samples(DataRef(name, limit, images, folder), split)
+
+
+def make_subject(
+    model: Any,
+    processor: Any,
+    samples: SampleSet,
+    metric: Metric,
+    evaluator: Evaluator,
+    model_name: str,
+) -> Subject:
+    """What the coordinator has to know of a model, a metric and a set of samples."""
+    listed = list(samples)
+    ids = tuple(sample.id for sample in listed)
+    return Subject(
+        split=samples.split,
+        ids=ids,
+        keys=tuple(sample_key(sample) for sample in listed),
+        tokens=tuple(evaluator.sample_tokens(ids)),
+        shape=adapter_for(model).shape(model),
+        target=describe(model, model_name),
+        context=evaluation_context(model, processor, metric),
+    )
+
+
+def _sampler_config(given: GSearchConfig | Mapping[str, Any] | None) -> GSearchConfig:
+    from pydantic import ValidationError
+
+    from schedsearch.core.complaints import complaint, field_names
+
+    if isinstance(given, GSearchConfig):
+        return given
+    try:
+        return GSearchConfig.model_validate(dict(given or {}))
+    except ValidationError as error:
+        names = field_names(GSearchConfig)
+        unknown = f"is no setting of G-Search; {{hint}}allowed: {', '.join(sorted(names))}"
+        raise InputError(f"`sampler`: {complaint(error, unknown, names)}") from None
+
+
+def _metric(given: str | Metric | Scorer) -> Metric:
+    if isinstance(given, str):
+        return make_metric(given)
+    return given if isinstance(given, Metric) else FunctionMetric(given)
+
+
+def _sample_set(given: Calibration) -> SampleSet:
+    if isinstance(given, (str, Path)):
+        return open_samples(DataRef(str(given)), "calibration")
+    if hasattr(given, "digest") and hasattr(given, "split"):
+        return cast(SampleSet, given)
+    return MemorySet(given)
