@@ -31,7 +31,7 @@ class Continuation:
         record: The prompt's prefill.
         seen: Columns cached by the unreduced layer 0.
         new: Query rows of this forward.
-        valid: `(batch, seen + new)` 2-D attention mask, or `None` without padding.
+        valid: `(batch, seen + new)` bool, False at padding; `None` if there is none.
         implementation: Attention implementation of the model.
     """
 
@@ -73,10 +73,9 @@ class Continuation:
         later = torch.arange(dense, total, device=states.device).expand(states.shape[0], -1)
         columns = torch.cat([prompt, later], dim=1)
         visible = columns >= 0
-        padded = stage.ragged
-        if self.valid is not None and not bool(self.valid[:, dense:].all()):
-            visible &= self.valid.bool().gather(1, columns.clamp(min=0))
-            padded = True
+        if self.valid is not None:
+            visible &= self.valid.gather(1, columns.clamp(min=0))
+        padded = stage.ragged or self.valid is not None
         if "flash" in self.implementation:
             return visible if padded else None
         if self.new == 1 and not padded:
@@ -118,7 +117,11 @@ def continue_prompt(
             "them; continue the cache itself, not a copy, inside the `with` block that filled it, "
             "and crop nothing before the text at its end"
         )
-    return None if record is None else Continuation(record, seen, new, valid, implementation)
+    if record is None:
+        return None
+    if valid is not None:  # asked once, before the layers: reading it waits for the device
+        valid = None if bool(valid.all()) else valid.bool()
+    return Continuation(record, seen, new, valid, implementation)
 
 
 def _ends_densely(record: PrefillRecord, stage: Stage | None, start: int) -> bool:

@@ -122,6 +122,26 @@ def test_text_cropped_off_a_reduced_cache_is_forgotten() -> None:
     assert (torch.cat(found, dim=1)[0] - masked[-5:]).abs().max() < TOLERANCE
 
 
+def test_padding_in_place_of_cropped_text_stays_hidden() -> None:
+    tiny, samples = TinyLlava(), SAMPLES[:2]
+    model, twin = shared(tiny), eager_twin(tiny)
+    tokens, valid = torch.tensor([[0, 0, 61], [62, 63, 64]]), torch.tensor([[0, 0, 1], [1, 1, 1]])
+
+    with reduce(model, SCHEDULE):
+        stepper = Stepper(model, pad(samples, "left"))
+        stepper.cache.crop(-3)
+        stepper.mask = stepper.mask[:, :-3]
+        stepper.feed(tokens, valid)
+        found = stepper.feed(torch.tensor([[65, 66], [65, 66]]))
+
+    for row, sample in enumerate(samples):
+        shortened = {**sample, "input_ids": sample["input_ids"][:, :-3]}
+        conversation = appended(shortened, [*tokens[row][valid[row].bool()].tolist(), 65, 66])
+        _, kept = masked_forward(twin, sample, KEEP, ranking_rows(sample, "last", IMAGE_TOKEN))
+        masked, _ = masked_forward(twin, conversation, KEEP, [], given=kept)
+        assert (found[row] - masked[-2:]).abs().max() < TOLERANCE
+
+
 def crop_into_vision(cache: Any) -> Any:
     cache.crop(-14)
     return cache
