@@ -24,7 +24,7 @@ class Results:
     """What was measured on the held-out split, and the recipe's main numbers.
 
     Attributes:
-        samples: Number of held-out questions.
+        samples: Number of held-out questions of `full`; the others carry their own.
         full: With the sample's own image.
         blank: With a grey image: what the question alone tells.
         foreign: With another sample's image.
@@ -62,17 +62,17 @@ def save_checkpoint(model: Any, folder: Path) -> None:
 def measure(
     folder: Path, recipe: Recipe, samples: int = 4000, notes: Sequence[str] = ()
 ) -> Results:
-    """Held-out results of the weights as they were saved."""
+    """Held-out results of the weights as they were saved; controls use a quarter of the samples."""
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
     held_out = list(ShapesVQA("held-out", samples))
+    control = held_out[: max(1, samples // 4)]
     return Results(
         samples=samples,
         full=accuracy(model, held_out),
-        blank=accuracy(model, held_out, vision="blank").overall,
-        foreign=accuracy(model, held_out, vision="foreign").overall,
+        blank=accuracy(model, control, vision="blank").overall,
+        foreign=accuracy(model, control, vision="foreign").overall,
         withdrawn=tuple(
-            accuracy(model, held_out, withdrawn_from=layer).overall
-            for layer in range(recipe.layers)
+            accuracy(model, control, withdrawn_from=layer).overall for layer in range(recipe.layers)
         ),
         steps=recipe.stage_steps(),
         seed=recipe.seed,
