@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from schedsearch.cli import render
+from schedsearch.cli import render, studies
+from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.options import AsJson, Data, Images, Limit, MetricName, TrustRemoteCode
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
@@ -19,6 +20,12 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(studies.search)
+app.command("list")(studies.list_studies)
+app.command()(studies.show)
+app.command()(studies.export)
+app.command()(studies.report)
+app.add_typer(db)
 app.add_typer(demo)
 
 

@@ -1,0 +1,145 @@
+"""Studies, trials and stores as tables in a terminal."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from rich.markup import escape
+
+from schedsearch.cli.output import output, table
+from schedsearch.cli.render import estimate
+from schedsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from schedsearch.app.compare import Comparison
+    from schedsearch.app.study import StudyView
+    from schedsearch.core.trial import Trial
+    from schedsearch.execution.loop import Run
+    from schedsearch.store.admin import CheckReport
+    from schedsearch.store.studies import StudySummary
+
+_BAR = 40
+
+
+def run(found: "Run", view: "StudyView") -> None:
+    """What a run of a search did."""
+    output.print(
+        f"{view.name}: {found.closed} trials in {found.seconds:.0f} s, "
+        f"{found.evaluated} evaluations of a sample"
+    )
+    if found.best is not None:
+        curve(view)
+
+
+def curve(view: "StudyView") -> None:
+    """The result layer by layer, as bars."""
+    best = view.best_trial
+    rows = table("layer", "tokens", "keep", "asked", f"of {view.sampler.n_max} vision tokens")
+    rows.columns[-1].justify = "left"
+    for layer in view.layers():
+        bar = "█" * round(layer.keep * _BAR)
+        rows.add_row(
+            str(layer.layer), str(layer.count), f"{layer.keep:.3f}", str(layer.questions), bar
+        )
+    output.print(rows)
+    measured = best.measurement
+    assert measured is not None and measured.drop is not None
+    output.print(
+        f"trial {best.number}: FLOPs ratio {measured.flops_ratio:.3f}, KV cache ratio "
+        f"{measured.kv_ratio:.3f}, {view.spec.metric} {measured.score:.4f}, "
+        f"drop {measured.drop:.4f} on {measured.n} calibration samples"
+    )
+
+
+def studies(found: Sequence["StudySummary"]) -> None:
+    """All studies of a store."""
+    rows = table("study", "model", "metric", "trials", "created", "searched by")
+    for summary in found:
+        states = ", ".join(f"{count} {state.lower()}" for state, count in summary.trials.items())
+        spec, holder = summary.spec, summary.holder
+        cells = (spec.name, spec.model, spec.metric, states or "none")
+        rows.add_row(
+            *map(escape, cells),
+            f"{summary.created:%Y-%m-%d %H:%M}",
+            escape(str(holder)) if holder else "nobody",
+        )
+    output.print(rows)
+
+
+def study(view: "StudyView") -> None:
+    """Trials of a study, and its result so far."""
+    rows = table("trial", "state", "question", "score", "drop", "FLOPs ratio", "reason")
+    for trial in view.trials:
+        rows.add_row(*map(escape, _cells(trial)))
+    output.print(rows)
+    try:
+        curve(view)
+    except InputError as error:
+        output.print(escape(str(error)))
+        return
+    nesting = view.nesting
+    output.print(
+        f"{'finished' if view.finished else 'not finished'}; keeping more was rejected where "
+        f"keeping less was accepted in {nesting.violations} of {nesting.comparable} comparable "
+        f"pairs of trials"
+    )
+
+
+def _cells(trial: "Trial") -> tuple[str, ...]:
+    asked = ", ".join(f"{name} {value}" for name, value in trial.params.items()) or "enqueued"
+    measured = trial.measurement
+    if measured is None:
+        return str(trial.number), str(trial.state), asked, "", "", "", trial.reason
+    drop = "" if measured.drop is None else f"{measured.drop:.4f}"
+    figures = (f"{measured.score:.4f}", drop, f"{measured.flops_ratio:.3f}")
+    return str(trial.number), str(trial.state), asked, *figures, ""
+
+
+def comparison(found: "Comparison") -> None:
+    """The found schedule beside baselines on held-out data."""
+    rows = table(
+        "",
+        found.metric,
+        "minus found, paired",
+        "FLOPs",
+        "KV",
+        title=f"{escape(found.data)}, {found.samples} samples, never seen by the search",
+    )
+    for row in found.rows:
+        if row.score is None:
+            rows.add_row(escape(row.name), escape(f"not available: {row.reason}"), "", "", "")
+            continue
+        difference = "" if row.difference is None else estimate(row.difference)
+        rows.add_row(
+            escape(row.name),
+            estimate(row.score),
+            difference,
+            f"{row.flops_ratio:.3f}",
+            f"{row.kv_ratio:.3f}",
+        )
+    output.print(rows)
+    output.print(
+        f"drop of the found schedule, paired: {estimate(found.drop)}; measured prefill "
+        f"{found.prefill_speedup:.2f}x faster"
+    )
+
+
+def store_check(found: "CheckReport") -> None:
+    """Whether a store is sound."""
+    rows = table("table", "rows")
+    for name, count in found.rows.items():
+        rows.add_row(name, str(count))
+    output.print(rows)
+    for note in found.notes:
+        output.print(escape(note))
+    for problem in found.problems:
+        output.print(f"[red]{escape(problem)}[/]")
+    if not found.problems:
+        output.print("no defects")
+
+
+def pruned(lost: Mapping[str, int], dry_run: bool) -> None:
+    """What prune deleted, or would."""
+    rows = table("table", "rows that would go" if dry_run else "rows deleted")
+    for name, count in lost.items():
+        rows.add_row(name, str(count))
+    output.print(rows)

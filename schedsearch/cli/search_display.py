@@ -1,0 +1,72 @@
+"""The progress of a search: what is asked, how far it is, what has been found."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from schedsearch.cli.output import errors
+
+if TYPE_CHECKING:
+    from schedsearch.execution.loop import Moment
+
+
+class SearchDisplay:
+    """One line on stderr that changes while the search runs; silent where nobody watches."""
+
+    def __init__(self, study: str) -> None:
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed}/{task.total} samples"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+        )
+        self._bars = Progress(*columns, console=errors, disable=not errors.is_terminal)
+        self._task = self._bars.add_task(study, total=None, left="")
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the line as it is."""
+        self._bars.stop()
+
+    def show(self, moment: "Moment") -> None:
+        """Draw what a moment says."""
+        left = moment.seconds_left
+        self._bars.update(
+            self._task,
+            description=describe(moment),
+            completed=moment.done,
+            total=moment.samples,
+            left="" if left is None else f"about {_duration(left)} left",
+        )
+
+
+def describe(moment: "Moment") -> str:
+    """Trial, phase, layer, bracket, and the best FLOPs ratio so far."""
+    status = moment.status
+    words = [f"trial {moment.trial.number}", status.phase]
+    if status.layer is not None:
+        words.append(f"layer {status.layer}")
+    if status.bracket is not None:
+        low, high = status.bracket
+        words.append(f"keep {low} to {high}")
+    if moment.best is not None and moment.best.measurement is not None:
+        words.append(f"best FLOPs ratio {moment.best.measurement.flops_ratio:.3f}")
+    return ", ".join(words)
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

@@ -1,0 +1,130 @@
+"""Commands for studies: search, list, show, export, report."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from schedsearch.cli import render_studies as render
+from schedsearch.cli.options import AsJson, TrustRemoteCode
+from schedsearch.cli.output import errors, output, print_json, progress
+from schedsearch.cli.search_display import SearchDisplay
+
+StorePath = Annotated[
+    str,
+    typer.Option("--store", envvar="SCHEDSEARCH_STORE", help="SQLite file or database URL."),
+]
+StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
+StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
+
+_DEFAULT_STORE = "schedsearch.db"
+
+
+def search(
+    file: StudyFile,
+    store: StorePath = _DEFAULT_STORE,
+    trials: Annotated[int | None, typer.Option(min=1, help="Close at most this many.")] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start the search of a study file, or continue it."""
+    from schedsearch.app.config import read_study_file
+    from schedsearch.app.open import open_configured
+
+    config = read_study_file(file)
+    with (
+        open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study,
+        SearchDisplay(study.name) as display,
+    ):
+        run = study.run(trials, timeout, on_moment=display.show)
+        display.close()
+        if as_json:
+            print_json(run)
+        else:
+            render.run(run, study)
+        if run.ending != "finished":
+            errors.print(f"{_WHY[run.ending]}; continue with: schedsearch search {file}")
+    if run.ending == "interrupted":
+        raise typer.Exit(130)
+
+
+_WHY = {
+    "interrupted": "interrupted",
+    "stopped": "stopped",
+    "trials": "the limit of trials is reached",
+    "timeout": "the time is up",
+}
+
+
+def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """List the studies of a store."""
+    from schedsearch.store.store import open_store
+
+    with open_store(store, create=False) as opened:
+        found = opened.studies()
+    if as_json:
+        print_json(found)
+    else:
+        render.studies(found)
+
+
+def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
+    """Show trials, questions per layer and the curve so far."""
+    from schedsearch.app.study import StudyView, trial_row
+    from schedsearch.store.store import open_store
+
+    with open_store(store, create=False) as opened:
+        view = StudyView(opened, study)
+        if as_json:
+            print_json([trial_row(trial) for trial in view.trials])
+        else:
+            render.study(view)
+
+
+def export(
+    study: StudyName,
+    out: Annotated[Path, typer.Argument(help="File to write.")] = Path("schedule.json"),
+    store: StorePath = _DEFAULT_STORE,
+    as_json: AsJson = False,
+) -> None:
+    """Write the schedule found so far as a schedsearch.schedule/1 file."""
+    from schedsearch.app.report import write_schedule
+    from schedsearch.app.study import StudyView
+    from schedsearch.store.store import open_store
+
+    with open_store(store, create=False) as opened:
+        write_schedule(StudyView(opened, study), out)
+    if as_json:
+        print_json({"schedule": str(out)})
+    else:
+        output.print(f"Schedule: {out}")
+
+
+def report(
+    file: StudyFile,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("report"),
+    store: StorePath = _DEFAULT_STORE,
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Compare the found schedule with baselines on held-out data and write a report."""
+    from schedsearch.app.compare import compare
+    from schedsearch.app.config import read_study_file
+    from schedsearch.app.open import configured_samples, open_configured
+    from schedsearch.app.report import write_report
+
+    config = read_study_file(file)
+    with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
+        comparison = None
+        if config.data.held_out is not None:
+            held_out = configured_samples(config, file.parent, "held-out")
+            with progress() as start:
+                comparison = compare(study, held_out, study.best, start)
+        folder = write_report(study, comparison, out)
+    if as_json:
+        print_json({"report": str(folder)})
+    else:
+        if comparison is not None:
+            render.comparison(comparison)
+        output.print(f"Report: {folder}")
