@@ -17,7 +17,9 @@ from schedsearch.errors import (
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
+    from schedsearch.app.open import open_study, search
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
+    from schedsearch.core.trial import TrialState
     from schedsearch.engine.reduction import Reduction, reduce
 
 __version__ = VERSION
@@ -26,6 +28,9 @@ _LAZY = {
     "RankerSpec": "schedsearch.core.schedule",
     "Schedule": "schedsearch.core.schedule",
     "Target": "schedsearch.core.schedule",
+    "TrialState": "schedsearch.core.trial",
+    "open_study": "schedsearch.app.open",
+    "search": "schedsearch.app.open",
     "Reduction": "schedsearch.engine.reduction",
     "reduce": "schedsearch.engine.reduction",
 }
@@ -40,8 +45,11 @@ __all__ = [
     "ScheduleError",
     "SchedsearchError",
     "Target",
+    "TrialState",
     "UnsupportedError",
+    "open_study",
     "reduce",
+    "search",
 ]
 
 

@@ -40,7 +40,7 @@ class DataConfig(_Section):
 
 
 class GSearchConfig(_Section):
-    """Settings of G-Search; `schedsearch.search.greedy.GSearch` says what they mean."""
+    """Settings of G-Search; `schedsearch.samplers.greedy.GSearch` says what they mean."""
 
     sampler: Literal["g-search"] = "g-search"
     acceptance: Literal["drop", "confident"] = "drop"

@@ -15,8 +15,8 @@ from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import Limits, OnMoment, OnTrial, Run, run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.subject import Subject
-from schedsearch.search.greedy import GSearch
-from schedsearch.search.nesting import Nesting
+from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.nesting import Nesting
 from schedsearch.store.store import Store, open_store
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
-from schedsearch.search.greedy import GSearch
-from schedsearch.search.sampler import Question, Sampler
-from tests.unit.search.synthetic import complete, enqueued, failed, per_sample, running
+from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.sampler import Question, Sampler
+from tests.unit.samplers.synthetic import complete, enqueued, failed, per_sample, running
 
 LAYERS, N_MAX = 5, 8
 RANKER = RankerSpec("text")

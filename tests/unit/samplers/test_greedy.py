@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.search.greedy import GSearch
-from tests.unit.search.synthetic import (
+from schedsearch.samplers.greedy import GSearch
+from tests.unit.samplers.synthetic import (
     Counts,
     all_or_nothing,
     arbitrary,

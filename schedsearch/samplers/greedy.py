@@ -9,10 +9,10 @@ from schedsearch.core.schedule import RankerSpec, Schedule, reducible_layers
 from schedsearch.core.space import Parameter
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
-from schedsearch.search.acceptance import Acceptance, Rule
-from schedsearch.search.descent import Counts, Descent, Method, Round
-from schedsearch.search.nesting import Nesting, count_violations
-from schedsearch.search.sampler import Question, Status
+from schedsearch.samplers.acceptance import Acceptance, Rule
+from schedsearch.samplers.descent import Counts, Descent, Method, Round
+from schedsearch.samplers.nesting import Nesting, count_violations
+from schedsearch.samplers.sampler import Question, Status
 
 OnFailure = Literal["stop", "continue"]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
-from schedsearch.search.sampler import Question, Sampler
+from schedsearch.samplers.sampler import Question, Sampler
 
 Counts = tuple[int, ...]
 Differences = Callable[[Counts], Sequence[float]]  # full - candidate per sample, by kept counts

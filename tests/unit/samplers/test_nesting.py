@@ -3,7 +3,7 @@ from itertools import permutations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedsearch.search.nesting import count_violations
+from schedsearch.samplers.nesting import count_violations
 
 tables = st.integers(1, 4).flatmap(
     lambda layers: st.lists(

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from schedsearch.errors import InputError
-from schedsearch.search.acceptance import Acceptance, student_t_quantile
-from tests.unit.search.synthetic import measurement
+from schedsearch.samplers.acceptance import Acceptance, student_t_quantile
+from tests.unit.samplers.synthetic import measurement
 
 CONFIDENT = Acceptance("confident", 0.0)
 

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
-from schedsearch.search.greedy import GSearch
-from schedsearch.search.sampler import Status
-from tests.unit.search.synthetic import (
+from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.sampler import Status
+from tests.unit.samplers.synthetic import (
     all_or_nothing,
     arbitrary,
     complete,
