@@ -10,7 +10,7 @@ from PIL import Image
 
 from schedsearch.core.sample import Sample
 from schedsearch.demo.processor import build_processor
-from schedsearch.engine.encoding import Encoder, Row, by_id
+from schedsearch.engine.encoding import EncodedSample, Encoder, Layout, Row, by_id
 from schedsearch.errors import DataError, UnsupportedError
 from tests.engine.embedded import QUESTIONS, Listed, embedded
 
@@ -78,15 +78,16 @@ def test_a_begin_token_written_by_the_template_is_not_doubled() -> None:
     assert torch.equal(encoded.tokens, encoder().encode(sample()).tokens)
 
 
-def test_rows_share_a_bucket_only_with_equal_width_and_vision() -> None:
-    made = encoder()
-    one = made.encode(sample())
-    two = made.encode(sample(id="t", images=(image, image)))
-    long = made.encode(sample(id="u", question="what color is at d4 d4 ?"))
+def row(width: int, n_vision: int, answer: int, layout: Layout = ()) -> Row:
+    prompt = EncodedSample("s", "", torch.zeros(width, dtype=torch.long), n_vision, layout)
+    return Row(sample(), prompt, (7,) * answer)
 
-    assert Row(sample(), one, (7,)).bucket == Row(sample(), long).bucket
-    assert Row(sample(), one).bucket != Row(sample(), long).bucket
-    assert Row(sample(), one).bucket != Row(sample(), two).bucket
+
+def test_rows_share_a_bucket_only_with_equal_width_vision_and_shapes() -> None:
+    assert row(9, 4, 1).bucket == row(8, 4, 2).bucket
+    assert row(9, 4, 1).bucket != row(9, 4, 2).bucket
+    assert row(9, 4, 1).bucket != row(9, 5, 1).bucket
+    assert row(9, 4, 1).bucket != row(9, 4, 1, (("pixel_values", (3, 8, 8)),)).bucket
 
 
 class Counting:

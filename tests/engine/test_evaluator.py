@@ -109,7 +109,7 @@ def test_the_checkpoints_own_generation_settings_do_not_change_greedy_answers(
 ) -> None:
     model, _ = embedded()
     before = evaluator("vqa_accuracy").evaluate(task(full(), IDS[:8]))
-    for name, value in [("repetition_penalty", 50.0), ("do_sample", True), ("num_beams", 3)]:
+    for name, value in [("repetition_penalty", 0.01), ("do_sample", True), ("num_beams", 3)]:
         monkeypatch.setattr(model.generation_config, name, value)
 
     assert evaluator("vqa_accuracy").evaluate(task(full(), IDS[:8])) == before
@@ -126,9 +126,8 @@ def a_hit_and_a_miss() -> tuple[Sample, Sample]:
 def test_any_of_several_references_counts() -> None:
     hit, miss = a_hit_and_a_miss()
     model, processor = embedded()
-    others = ("red", "blue", "red")
     samples = Listed(
-        Sample("both", hit.question, (*others, *hit.answers), hit.images),
+        Sample("both", hit.question, ("red", *hit.answers, "blue", "red"), hit.images),
         Sample("none", miss.question, miss.answers * 2, miss.images),
     )
     made = Evaluator(model, processor, samples, make_metric("exact_match"))
