@@ -20,6 +20,7 @@ from schedsearch.engine.loading import describe
 from schedsearch.engine.memory import MemorySet
 from schedsearch.engine.metrics import Metric, make_metric
 from schedsearch.engine.metrics.function import FunctionMetric
+from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import InputError
 from schedsearch.execution.subject import Subject
 
@@ -99,6 +100,8 @@ def open_study(
     """
     config = _sampler_config(sampler)
     scored = _metric(metric)
+    ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
+    make_ranker(ordering)
     samples = _sample_set(calibration)
     if isinstance(model, (str, os.PathLike)):
         model_name = str(model)
@@ -121,7 +124,7 @@ def open_study(
         calibration_digest=samples.digest(),
         metric=scored.name,
         sampler=PlugIn.from_mapping(config.sampler, sampler_settings(chosen, subject)),
-        ranker=RankerSpec(ranker) if isinstance(ranker, str) else ranker,
+        ranker=ordering,
         questions=config.questions,
         seed=seed,
     )
