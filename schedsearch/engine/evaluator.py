@@ -58,8 +58,9 @@ class Evaluator:
         template: str | None = None,
         max_cache_bytes: int = 1 << 30,
     ) -> None:
+        self.model: Any = model
+        self.processor = processor
         self.metric = metric
-        self._model: Any = model
         self._set = samples
         self._samples = by_id(samples)
         self._encoder = Encoder(model, processor, template, max_cache_bytes)
@@ -117,7 +118,7 @@ class Evaluator:
                 f"the task asks for split {task.split!r}, but {self._set.name} is "
                 f"{self._set.split!r}; evaluate it with the set of that split"
             )
-        if self._model.training:
+        if self.model.training:
             raise UnsupportedError(
                 "the model is in training mode, where dropout makes scores random; call "
                 "`model.eval()`"
@@ -126,7 +127,7 @@ class Evaluator:
         rows = [row for one in task.sample_ids for row in self._rows_of(one)]
         scores: dict[str, SampleScore] = {}
         missing = {one: len(self._rows_of(one)) for one in task.sample_ids}
-        with torch.inference_mode(), reduce(self._model, task.schedule) as reduction:
+        with torch.inference_mode(), reduce(self.model, task.schedule) as reduction:
 
             def run(batch: Sequence[Row]) -> list[SampleScore]:
                 return self._score(reduction, batch)
@@ -168,14 +169,14 @@ class Evaluator:
         reduction.prompt(lengths=lengths, keys=[row.sample_id for row in batch])
         if isinstance(self.metric, TeacherForcedMetric):
             answers = [row.answer for row in batch]
-            predictions = force_answers(self._model, inputs, answers, self._end_tokens)
+            predictions = force_answers(self.model, inputs, answers, self._end_tokens)
             finite = predictions.log_probs.isfinite().all(1).tolist()
             scores = self.metric.scores(predictions).tolist()
             texts: Sequence[str | None] = [None] * len(batch)
         else:
             assert isinstance(self.metric, GeneratedMetric)
             longest = self.metric.max_new_tokens
-            tokens, finite = greedy_answers(self._model, inputs, longest, self._end_tokens)
+            tokens, finite = greedy_answers(self.model, inputs, longest, self._end_tokens)
             texts = self._encoder.decode(tokens)
             scores = [
                 _judge(self.metric, row, text) for row, text in zip(batch, texts, strict=True)
