@@ -1,0 +1,1 @@
+"""Alembic environment: how a database gets from one revision of the tables to the next."""

@@ -1,0 +1,313 @@
+"""The store: what was searched, what was found, and what need not be evaluated again."""
+
+import os
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection
+
+from schedsearch.core.plugin import ParamValue
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import Trial
+from schedsearch.errors import SchedsearchError
+from schedsearch.store import admin, evaluations, lease, schema, studies, trials
+from schedsearch.store.admin import CheckReport
+from schedsearch.store.database import Database, url_of
+from schedsearch.store.evaluations import Evaluation, EvaluationKey
+from schedsearch.store.lease import Lease
+from schedsearch.store.process import Process
+from schedsearch.store.studies import StudySummary
+from schedsearch.store.trials import Attempt
+
+
+def open_store(target: str | os.PathLike[str], create: bool = True) -> "Store":
+    """Return the store at a path (SQLite) or URL (`postgresql://...`); close it after use.
+
+    An empty database gets the tables; a file that does not exist is made.
+
+    Args:
+        target: Path or URL.
+        create: Whether to make a store where there is none.
+
+    Raises:
+        InputError: It cannot be opened, has an older or newer revision of the tables, or is
+            another program's; the message names it and the remedy.
+    """
+    url = url_of(target)
+    schema.prepare(url, create)
+    return Store(Database(url))
+
+
+def upgrade(target: str | os.PathLike[str]) -> tuple[str, str]:
+    """Bring an older store to the present tables; return the revisions before and after.
+
+    It happens as a whole or not at all.
+
+    Raises:
+        InputError: There is no store, or it is newer than this schedsearch.
+    """
+    return schema.upgrade(url_of(target))
+
+
+class Store:
+    """Studies, trials and evaluations in one database. Each method is one transaction.
+
+    Whoever coordinates a study holds its lease, and what only the coordinator may write takes
+    that lease. Any process may read, enqueue, and add scores: those are facts, whoever found them.
+
+    Every method raises `RunError` when the database fails (full disk, lost server) and `InputError`
+    when it cannot be written at all; what was stored before stays in either case. A study that does
+    not exist is an `InputError` too.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections; leases that are held stay held."""
+        self._database.close()
+
+    @property
+    def name(self) -> str:
+        """Path or URL, without a password."""
+        return self._database.name
+
+    # Studies
+
+    def create_study(self, spec: StudySpec) -> bool:
+        """Create a study, or continue the one that has this specification; say whether it is new.
+
+        Raises:
+            InputError: The name is taken by another specification; the message shows each path
+                where they differ.
+        """
+        with self._database.writing() as connection:
+            return studies.create(connection, spec)
+
+    def spec(self, study: str) -> StudySpec:
+        """Return the specification of a study."""
+        with self._database.reading() as connection:
+            return studies.spec_of(connection, study)
+
+    def studies(self) -> list[StudySummary]:
+        """Return all studies with their numbers of trials, oldest first."""
+        with self._database.reading() as connection:
+            return studies.summaries(connection)
+
+    # The lease
+
+    def acquire(self, study: str) -> Lease:
+        """Become the coordinator of a study.
+
+        A holder on this host that has ended, or whose number another process has by now, counts
+        as gone. A holder elsewhere is never guessed dead.
+
+        Raises:
+            RunError: Another process coordinates it; the message names it and what to do.
+        """
+        with self._database.writing() as connection:
+            return lease.acquire(connection, study)
+
+    def release(self, held: Lease) -> None:
+        """Give a lease back; if another coordinator has taken over, nothing happens."""
+        with self._database.writing() as connection:
+            lease.release(connection, held)
+
+    @contextmanager
+    def lease(self, study: str) -> Iterator[Lease]:
+        """Be the coordinator of a study within a `with` block; see `acquire`."""
+        held = self.acquire(study)
+        try:
+            yield held
+        except BaseException:
+            # The lease of a process that ends is free anyway; its error matters more.
+            with suppress(SchedsearchError):
+                self.release(held)
+            raise
+        self.release(held)
+
+    def free(self, study: str) -> Process | None:
+        """Take a study from a coordinator that is known to be gone; return who that was.
+
+        If it does live, its next write fails and nothing it wrote before is lost.
+        """
+        with self._database.writing() as connection:
+            return lease.free(connection, study)
+
+    # Trials
+
+    def trials(self, study: str) -> list[Trial]:
+        """Return all trials of a study (waiting, running and finished) by number, from 0."""
+        with self._database.reading() as connection:
+            return trials.history(connection, studies.study_id(connection, study))
+
+    def attempts(self, study: str, number: int) -> list[Attempt]:
+        """Return the attempts at a trial in order, from 1."""
+        with self._database.reading() as connection:
+            return trials.attempts(connection, studies.study_id(connection, study), number)
+
+    def enqueue(
+        self, study: str, schedule: Schedule, params: Mapping[str, ParamValue] | None = None
+    ) -> Trial:
+        """Ask for one more schedule, also while the study is being searched.
+
+        A trial of the same schedule that has not failed is returned as it is, so a script may
+        enqueue again whenever it runs again.
+
+        Raises:
+            InputError: A parameter is no finite number and no text.
+        """
+        with self._database.writing() as connection:
+            key = lease.lock(connection, study)
+            found = trials.find(connection, key, schedule)
+            return found or trials.add(connection, key, params or {}, schedule)
+
+    def open_trial(
+        self, held: Lease, params: Mapping[str, ParamValue], schedule: Schedule
+    ) -> Trial:
+        """Add a waiting trial under the next number, before its work begins.
+
+        Raises:
+            RunError: The lease is lost.
+            InputError: A parameter is no finite number and no text.
+        """
+        with self._coordinating(held) as connection:
+            return trials.add(connection, held.study_id, params, schedule)
+
+    def start_attempt(self, held: Lease, number: int) -> int:
+        """Set a waiting trial running and return the number of the attempt, which fences it.
+
+        A trial that is still running (its coordinator was killed, say) gets a new attempt, and
+        results of the old one no longer count.
+
+        Raises:
+            RunError: The lease is lost.
+            InputError: The trial does not exist or is finished.
+        """
+        with self._coordinating(held) as connection:
+            return trials.start(connection, held, number)
+
+    def stop_attempt(self, held: Lease, number: int, attempt: int, reason: str) -> bool:
+        """Let a trial wait again because its attempt was preempted, hung or interrupted.
+
+        Returns:
+            False, with nothing changed, if the attempt is not the running one.
+
+        Raises:
+            RunError: The lease is lost.
+        """
+        with self._coordinating(held) as connection:
+            return trials.stop(connection, held, number, attempt, reason)
+
+    def close_trial(self, held: Lease, trial: Trial, attempt: int) -> bool:
+        """Store what became of a trial: state, and measurement or reason, at once.
+
+        Args:
+            held: The lease.
+            trial: In one of the final states; identified by its number.
+            attempt: The one that this is the result of.
+
+        Returns:
+            False, with nothing changed, for a late or repeated result: the attempt is not the
+            running one.
+
+        Raises:
+            RunError: The lease is lost, or the measurement has a number that is not finite.
+        """
+        with self._coordinating(held) as connection:
+            return trials.close(connection, held, trial, attempt)
+
+    # Evaluations
+
+    def context_id(self, study: str, digest: str, description: Mapping[str, Any]) -> int:
+        """Return the number of a context, and keep its evaluations as long as the study exists.
+
+        Args:
+            study: Evaluates in this context.
+            digest: Of all that a score depends on besides the sample and its counts.
+            description: The same in words, as JSON; kept for people.
+        """
+        with self._database.writing() as connection:
+            key = studies.study_id(connection, study)
+            return evaluations.context_id(connection, key, digest, description)
+
+    def scores(
+        self, context: int, keys: Iterable[EvaluationKey]
+    ) -> dict[EvaluationKey, Evaluation]:
+        """Return those evaluations that are known, whichever study they were made for.
+
+        Args:
+            context: From `context_id`.
+            keys: Pairs of a sample's key and the counts that its layers keep, shape (layers,).
+        """
+        with self._database.reading() as connection:
+            return evaluations.scores(connection, context, keys)
+
+    def add_scores(self, context: int, found: Mapping[EvaluationKey, Evaluation]) -> int:
+        """Store evaluations and return how many are new; of two scores for a key the first stays.
+
+        Raises:
+            RunError: A score is not finite; nothing of the call is stored.
+        """
+        with self._database.writing() as connection:
+            return evaluations.add_scores(connection, context, found)
+
+    # Care
+
+    def check(self) -> CheckReport:
+        """Return defects of the store, what else is worth knowing, and its size in rows.
+
+        Raises:
+            InputError: The file is damaged such that it cannot be read through.
+        """
+        with self._database.reading() as connection:
+            return admin.check(connection)
+
+    def prune(self, names: Collection[str] = (), dry_run: bool = False) -> dict[str, int]:
+        """Delete studies, then evaluations and whatever else no study uses.
+
+        Args:
+            names: Studies to delete.
+            dry_run: Only find out what would be deleted.
+
+        Returns:
+            How many rows each table loses.
+
+        Raises:
+            RunError: One of the studies is being searched.
+        """
+        with self._database.writing() as connection:
+            lost = admin.prune(connection, names)
+            if dry_run:
+                connection.rollback()
+        if not dry_run:
+            admin.compact(self._database)
+        return lost
+
+    def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the store, which may be in use, into a new file that is a store itself.
+
+        Raises:
+            InputError: The file exists or cannot be created, or the store is not SQLite.
+        """
+        admin.backup(self._database, path)
+
+    @contextmanager
+    def _coordinating(self, held: Lease) -> Iterator[Connection]:
+        with self._database.writing() as connection:
+            lease.check(connection, held)
+            yield connection

@@ -1,0 +1,108 @@
+"""Studies in SQL."""
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, func, select
+
+from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import TrialState
+from schedsearch.errors import InputError
+from schedsearch.store.codec import spec_from_json, spec_to_json, storable
+from schedsearch.store.database import insert_or_ignore
+from schedsearch.store.process import Process
+from schedsearch.store.tables import StudyRow, TrialRow
+from schedsearch.version import VERSION
+
+
+@dataclass(frozen=True)
+class StudySummary:
+    """What a list of studies shows.
+
+    Attributes:
+        spec: What is searched, on what, and how.
+        version: Of schedsearch, when the study was created.
+        created: When that was.
+        trials: How many there are in each state that occurs.
+        holder: The process that searches now, or that ended without saying so.
+    """
+
+    spec: StudySpec
+    version: str
+    created: datetime
+    trials: Mapping[TrialState, int]
+    holder: Process | None
+
+
+def create(connection: Connection, spec: StudySpec) -> bool:
+    """Add a study, or find it there with the same specification; return whether it is new."""
+    added = connection.execute(
+        insert_or_ignore(connection, StudyRow).values(
+            name=storable(spec.name, "the name of a study"),
+            spec=spec_to_json(spec),
+            version=VERSION,
+            created=datetime.now(UTC),
+            lease_token=0,
+        )
+    )
+    if added.rowcount == 0:
+        _compare(spec_of(connection, spec.name), spec)
+    return added.rowcount == 1
+
+
+def study_id(connection: Connection, name: str) -> int:
+    """Return the key of a study.
+
+    Raises:
+        InputError: There is none of that name; the message has the nearest one.
+    """
+    key = connection.scalar(select(StudyRow.id).where(StudyRow.name == name))
+    if key is None:
+        names = list(connection.scalars(select(StudyRow.name).order_by(StudyRow.name)))
+        near = difflib.get_close_matches(name, names, n=1)
+        known = ", ".join(f"`{other}`" for other in names) or "none yet"
+        hint = f"did you mean `{near[0]}`?" if near else f"studies here: {known}"
+        raise InputError(f"there is no study `{name}` in the store; {hint}")
+    return key
+
+
+def spec_of(connection: Connection, name: str) -> StudySpec:
+    """Return the specification of a study."""
+    key = study_id(connection, name)
+    return spec_from_json(
+        connection.execute(select(StudyRow.spec).where(StudyRow.id == key)).scalar_one()
+    )
+
+
+def summaries(connection: Connection) -> list[StudySummary]:
+    """Return all studies, oldest first."""
+    trials: dict[int, dict[TrialState, int]] = {}
+    counted = select(TrialRow.study_id, TrialRow.state, func.count())
+    for key, state, count in connection.execute(
+        counted.group_by(TrialRow.study_id, TrialRow.state)
+    ):
+        trials.setdefault(key, {})[TrialState(state)] = count
+    columns = (StudyRow.id, StudyRow.spec, StudyRow.version, StudyRow.created)
+    rows = connection.execute(select(*columns, StudyRow.lease_holder).order_by(StudyRow.id))
+    return [
+        StudySummary(
+            spec_from_json(row.spec),
+            row.version,
+            row.created,
+            trials.get(row.id, {}),
+            Process(**row.lease_holder) if row.lease_holder else None,
+        )
+        for row in rows
+    ]
+
+
+def _compare(stored: StudySpec, given: StudySpec) -> None:
+    difference = stored.difference(given)
+    if difference:
+        lines = "\n".join(f"  {path}: {was!r} -> {now!r}" for path, was, now in difference)
+        raise InputError(
+            f"study `{given.name}` exists with another specification (stored -> given):\n{lines}\n"
+            f"give the stored values to continue it, or another name to start a new study"
+        )

@@ -1,0 +1,199 @@
+"""The tables of the store; `migrations/` builds the same ones step by step."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    CheckConstraint,
+    DateTime,
+    Dialect,
+    Double,
+    ForeignKey,
+    MetaData,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+VERSION_TABLE = "schedsearch_version"
+"""Holds the revision. A name of our own tells our databases from others that Alembic manages."""
+
+REVISION = "0001"
+"""The revision that these tables are; the last one in `migrations/versions`."""
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """A moment in UTC, aware also where the database knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a naive moment: nobody could say when it was."""
+        assert value is None or value.tzinfo is not None, "naive time"
+        return value and value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Name the zone that SQLite forgets."""
+        if value is None or value.tzinfo is not None:
+            return value and value.astimezone(UTC)
+        return value.replace(tzinfo=UTC)
+
+
+class Base(DeclarativeBase):
+    """Types and names that hold in every table."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {
+        str: Text,
+        float: Double,
+        datetime: UtcTime,
+        dict[str, Any]: JSON(none_as_null=True),
+        list[float]: JSON,
+    }
+
+
+class StudyRow(Base):
+    """A study, and who coordinates it.
+
+    `lease_token` grows with every change of hands and never falls, so a write that carries an
+    older one comes from a coordinator that has been replaced.
+    """
+
+    __tablename__ = "study"
+    # Ids are never used again: a lease or a context that outlives its row must find nothing.
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str] = mapped_column(unique=True)
+    spec: Mapped[dict[str, Any]]
+    version: Mapped[str]
+    """Of schedsearch, when the study was created."""
+    created: Mapped[datetime]
+    lease_token: Mapped[int]
+    lease_holder: Mapped[dict[str, Any] | None]
+    lease_since: Mapped[datetime | None]
+
+
+class ScheduleRow(Base):
+    """Keep ratios and ranker, once for all trials that evaluate them."""
+
+    __tablename__ = "schedule"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    keep: Mapped[list[float]]
+    ranker: Mapped[dict[str, Any]]
+
+
+class TrialRow(Base):
+    """One schedule in one study; the columns of its measurement are empty until it is complete."""
+
+    __tablename__ = "trial"
+    __table_args__ = (
+        UniqueConstraint("study_id", "number"),
+        CheckConstraint(
+            "state IN ('WAITING', 'RUNNING', 'COMPLETE', 'PRUNED', 'FAIL')", name="state"
+        ),
+        CheckConstraint("(state = 'COMPLETE') = (score IS NOT NULL)", name="complete"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
+    number: Mapped[int]
+    schedule_id: Mapped[int] = mapped_column(ForeignKey("schedule.id"), index=True)
+    target: Mapped[dict[str, Any] | None]
+    """The model that the schedule was made for: a note, and no part of the schedule's identity."""
+    params: Mapped[dict[str, Any]]
+    state: Mapped[str]
+    attempt: Mapped[int]
+    """Number of the last attempt, from 1; 0 where there was none. Results carry it back."""
+    reason: Mapped[str]
+    created: Mapped[datetime]
+    score: Mapped[float | None]
+    standard_error: Mapped[float | None]
+    n: Mapped[int | None]
+    flops_ratio: Mapped[float | None]
+    kv_ratio: Mapped[float | None]
+    drop: Mapped[float | None]
+    drop_standard_error: Mapped[float | None]
+
+
+class AttemptRow(Base):
+    """One try at a trial: added when it starts, completed once when it ends, never removed."""
+
+    __tablename__ = "attempt"
+
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trial.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)
+    lease_token: Mapped[int]
+    started: Mapped[datetime]
+    ended: Mapped[datetime | None]
+    reason: Mapped[str]
+    """Why it ended without a measurement; empty while it runs and where it succeeded."""
+
+
+class ContextRow(Base):
+    """Everything besides sample and counts that a score depends on, as one digest."""
+
+    __tablename__ = "context"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    description: Mapped[dict[str, Any]]
+    created: Mapped[datetime]
+
+
+class StudyContextRow(Base):
+    """Which studies evaluate in a context: pruning keeps its evaluations as long as one does."""
+
+    __tablename__ = "study_context"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    context_id: Mapped[int] = mapped_column(ForeignKey("context.id"), primary_key=True)
+
+
+class SampleRow(Base):
+    """Keys of samples, so that an evaluation needs an integer only."""
+
+    __tablename__ = "sample"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(unique=True)
+
+
+class CountsRow(Base):
+    """Kept vision tokens per layer ("576,576,300"), so that an evaluation needs an integer only."""
+
+    __tablename__ = "counts"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kept: Mapped[str] = mapped_column(unique=True)
+
+
+class EvaluationRow(Base):
+    """The score of one sample under its counts in a context; the first one stored stays.
+
+    The table is its primary key (no second copy in an index), and that key begins with context
+    and counts: the scores of one schedule lie together.
+    """
+
+    __tablename__ = "evaluation"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    context_id: Mapped[int] = mapped_column(ForeignKey("context.id"), primary_key=True)
+    counts_id: Mapped[int] = mapped_column(ForeignKey("counts.id"), primary_key=True)
+    sample_id: Mapped[int] = mapped_column(ForeignKey("sample.id"), primary_key=True)
+    score: Mapped[float]
+    prediction: Mapped[str | None]

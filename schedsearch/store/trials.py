@@ -1,0 +1,208 @@
+"""Trials and their attempts in SQL."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy import Connection, Select, func, insert, select, update
+
+from schedsearch.core.plugin import ParamValue
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Trial, TrialState
+from schedsearch.errors import InputError
+from schedsearch.store.codec import (
+    measurement_from_columns,
+    measurement_to_columns,
+    params_to_json,
+    plug_in_to_json,
+    readable,
+    schedule_from_json,
+    target_to_json,
+)
+from schedsearch.store.database import insert_or_ignore
+from schedsearch.store.lease import Lease
+from schedsearch.store.tables import AttemptRow, ScheduleRow, TrialRow
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try at a trial.
+
+    Attributes:
+        number: Counts from 1 within the trial.
+        started: When its work began.
+        ended: When it ended; None while it runs, or if its process ended without saying so.
+        reason: Why it ended without a measurement; empty otherwise.
+    """
+
+    number: int
+    started: datetime
+    ended: datetime | None
+    reason: str
+
+
+def history(connection: Connection, study_id: int) -> list[Trial]:
+    """Return all trials of a study, by number."""
+    columns = (ScheduleRow.keep, ScheduleRow.ranker, *TrialRow.__table__.columns)
+    rows = connection.execute(
+        select(*columns)
+        .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
+        .where(TrialRow.study_id == study_id)
+        .order_by(TrialRow.number)
+    )
+    return [
+        Trial(
+            row.number,
+            row.params,
+            schedule_from_json(row.keep, row.ranker, row.target),
+            TrialState(row.state),
+            measurement_from_columns(row),
+            row.reason,
+        )
+        for row in rows
+    ]
+
+
+def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt]:
+    """Return all attempts at a trial, in order."""
+    rows = connection.execute(
+        select(AttemptRow.number, AttemptRow.started, AttemptRow.ended, AttemptRow.reason)
+        .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
+        .where(TrialRow.study_id == study_id, TrialRow.number == number)
+        .order_by(AttemptRow.number)
+    )
+    return [Attempt(row.number, row.started, row.ended, row.reason) for row in rows]
+
+
+def add(
+    connection: Connection, study_id: int, params: Mapping[str, ParamValue], schedule: Schedule
+) -> Trial:
+    """Add a waiting trial under the next number; the study must be locked."""
+    last = connection.scalar(select(func.max(TrialRow.number)).where(TrialRow.study_id == study_id))
+    number = 0 if last is None else last + 1
+    stored = params_to_json(params)
+    connection.execute(
+        insert(TrialRow).values(
+            study_id=study_id,
+            number=number,
+            schedule_id=_schedule_id(connection, schedule),
+            target=target_to_json(schedule.target),
+            params=stored,
+            state=TrialState.WAITING,
+            attempt=0,
+            reason="",
+            created=datetime.now(UTC),
+        )
+    )
+    return Trial(number, stored, schedule)
+
+
+def find(connection: Connection, study_id: int, schedule: Schedule) -> Trial | None:
+    """Return the first trial of this schedule that has not failed."""
+    number = connection.scalar(
+        select(func.min(TrialRow.number))
+        .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
+        .where(
+            TrialRow.study_id == study_id,
+            TrialRow.state != TrialState.FAIL,
+            ScheduleRow.digest == schedule.digest(),
+        )
+    )
+    return None if number is None else history(connection, study_id)[number]
+
+
+def start(connection: Connection, lease: Lease, number: int) -> int:
+    """Begin the next attempt at a trial; one that is still open ends."""
+    row = connection.execute(_trial(lease, number)).one_or_none()
+    if row is None:
+        raise InputError(f"study `{lease.study}` has no trial {number}; open it first")
+    if TrialState(row.state).finished:
+        raise InputError(
+            f"trial {number} is {row.state} and takes no further attempt; open another"
+        )
+    attempt: int = row.attempt + 1
+    _end(connection, row.id, row.attempt, f"superseded by attempt {attempt}")
+    connection.execute(
+        insert(AttemptRow).values(
+            trial_id=row.id,
+            number=attempt,
+            lease_token=lease.token,
+            started=datetime.now(UTC),
+            reason="",
+        )
+    )
+    connection.execute(
+        update(TrialRow)
+        .where(TrialRow.id == row.id)
+        .values(state=TrialState.RUNNING, attempt=attempt)
+    )
+    return attempt
+
+
+def stop(connection: Connection, lease: Lease, number: int, attempt: int, reason: str) -> bool:
+    """End an attempt without a result, so that the trial waits again."""
+    return _leave(connection, lease, number, attempt, reason, {"state": TrialState.WAITING})
+
+
+def close(connection: Connection, lease: Lease, trial: Trial, attempt: int) -> bool:
+    """End a trial with what became of it; a late or repeated result changes nothing."""
+    assert trial.state.finished, "only a finished trial can be closed"
+    values: dict[str, object] = {"state": trial.state, "reason": readable(trial.reason)}
+    if trial.measurement is not None:
+        values |= measurement_to_columns(trial.measurement)
+    return _leave(connection, lease, trial.number, attempt, trial.reason, values)
+
+
+def _leave(
+    connection: Connection,
+    lease: Lease,
+    number: int,
+    attempt: int,
+    reason: str,
+    values: Mapping[str, object],
+) -> bool:
+    row = connection.execute(_trial(lease, number)).one_or_none()
+    if row is None:
+        raise InputError(f"study `{lease.study}` has no trial {number}; open it first")
+    left = connection.execute(
+        update(TrialRow)
+        .where(
+            TrialRow.id == row.id,
+            TrialRow.state == TrialState.RUNNING,
+            TrialRow.attempt == attempt,
+        )
+        .values(**values)
+    )
+    if left.rowcount == 1:
+        _end(connection, row.id, attempt, reason)
+    return left.rowcount == 1
+
+
+def _end(connection: Connection, trial_id: int, attempt: int, reason: str) -> None:
+    connection.execute(
+        update(AttemptRow)
+        .where(
+            AttemptRow.trial_id == trial_id,
+            AttemptRow.number == attempt,
+            AttemptRow.ended.is_(None),
+        )
+        .values(ended=datetime.now(UTC), reason=readable(reason))
+    )
+
+
+def _trial(lease: Lease, number: int) -> Select[int, str, int]:
+    return select(TrialRow.id, TrialRow.state, TrialRow.attempt).where(
+        TrialRow.study_id == lease.study_id, TrialRow.number == number
+    )
+
+
+def _schedule_id(connection: Connection, schedule: Schedule) -> int:
+    digest = schedule.digest()
+    connection.execute(
+        insert_or_ignore(connection, ScheduleRow).values(
+            digest=digest, keep=list(schedule.keep), ranker=plug_in_to_json(schedule.ranker)
+        )
+    )
+    return connection.execute(
+        select(ScheduleRow.id).where(ScheduleRow.digest == digest)
+    ).scalar_one()

@@ -1,0 +1,61 @@
+"""Hypothesis strategies for what a store holds, and the values that many of its tests share."""
+
+from hypothesis import strategies as st
+
+from schedsearch.core.plugin import PlugIn
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import Measurement, Trial, TrialState
+from tests.unit.core.strategies import names, param_values, rankers
+
+SPEC = StudySpec(
+    name="demo",
+    model="example/llava-tiny",
+    calibration="shapesvqa",
+    calibration_digest="60303ae2",
+    metric="exact_match",
+    sampler=PlugIn.from_mapping("g-search", {"acceptance": "confident", "tolerance": 0.01}),
+)
+FULL = Schedule.full(4)
+HALF = Schedule((1.0, 1.0, 0.5, 0.25))
+MEASURED = Measurement(0.75, 0.05, 80, 0.6, 0.55, 0.01, 0.02)
+
+plugins = st.builds(PlugIn.from_mapping, names, st.dictionaries(names, param_values, max_size=3))
+texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+specs = st.builds(
+    StudySpec,
+    name=texts,
+    model=texts,
+    calibration=texts,
+    calibration_digest=names,
+    metric=texts,
+    sampler=plugins,
+    family=plugins,
+    ranker=rankers,
+    revision=st.none() | texts,
+    weights=st.none() | names,
+    questions=st.integers(1, 4),
+    seed=st.integers(0, 2**63),
+)
+params = st.dictionaries(names, param_values, max_size=4)
+finite = st.floats(allow_nan=False, allow_infinity=False)
+measurements = st.builds(
+    Measurement,
+    score=finite,
+    standard_error=st.none() | finite,
+    n=st.integers(1, 10_000),
+    flops_ratio=finite,
+    kv_ratio=finite,
+    drop=st.none() | finite,
+    drop_standard_error=st.none() | finite,
+)
+
+
+def complete(trial: Trial, measurement: Measurement = MEASURED) -> Trial:
+    """The same trial with a result."""
+    return Trial(trial.number, trial.params, trial.schedule, TrialState.COMPLETE, measurement)
+
+
+def failed(trial: Trial, reason: str = "out of memory") -> Trial:
+    """The same trial with a failure."""
+    return Trial(trial.number, trial.params, trial.schedule, TrialState.FAIL, reason=reason)
