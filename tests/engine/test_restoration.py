@@ -173,8 +173,8 @@ def test_two_schedules_in_a_row_do_not_mix(model: Any) -> None:
     other = Schedule((1.0, 0.5, 0.5, 0.5, 0.5, 0.5), RankerSpec("text"))
     expected = []
     for schedule in (SCHEDULE, other):
-        with reduce(build(TinyLlava()), schedule) as reduction:
-            fresh = reduction._model
+        fresh = build(TinyLlava())
+        with reduce(fresh, schedule) as reduction:
             expected.append((fresh(**SAMPLE).logits, dict(reduction.kept)))
 
     for schedule, (logits, kept) in zip((SCHEDULE, other), expected, strict=True):
