@@ -13,7 +13,7 @@ from schedsearch.core.flops import DecoderShape
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.errors import InputError, RunError
 
-_CPU_BYTES = 64 << 20
+_CPU_BYTES = 32 << 20
 _MAX_ROWS = 64
 
 
@@ -75,7 +75,7 @@ class BatchSize:
 
         Args:
             shape: The decoder.
-            device: Where it runs. Half of a GPU's free memory is used; on the CPU 64 MiB, since
+            device: Where it runs. Half of a GPU's free memory is used; on the CPU 32 MiB, since
                 larger batches only leave its caches.
             value_bytes: Bytes of one value.
         """
