@@ -1,6 +1,5 @@
 """Consoles, tables, progress bars and JSON: how results reach a terminal or a script."""
 
-import json
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,10 +33,11 @@ def set_verbosity(level: int) -> None:
 
 def print_json(result: Any) -> None:
     """Write a dataclass, or plain values, as JSON to stdout."""
-    from pydantic import TypeAdapter
+    from pydantic_core import to_json
 
-    plain = TypeAdapter(type(result)).dump_python(result, mode="json")
-    output.file.write(json.dumps(plain, indent=2, ensure_ascii=False) + "\n")
+    # JSON has no infinity, which the interval of a single value has.
+    text = to_json(result, indent=2, inf_nan_mode="null").decode()
+    output.file.write(text + "\n")
 
 
 def table(*headers: str, title: str | None = None) -> Table:
