@@ -4,22 +4,21 @@ from typing import Any
 
 from schedsearch.errors import InputError, RunError
 
-_SAFE = "what was stored before is safe"
 _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
     "full": (
         RunError,
-        f"no space is left for {{name}} ({{said}}); {_SAFE}: free space on its disk and run again "
-        f"to continue",
+        "no space is left for {name} ({said}); what was stored before is safe: free space on its "
+        "disk and run again to continue",
     ),
     "busy": (
         RunError,
-        f"{{name}} stayed locked by another process ({{said}}); {_SAFE}: wait for that process and "
-        f"run again",
+        "{name} stayed locked by another process ({said}); what was stored before is safe: wait "
+        "for that process and run again",
     ),
     "failed": (
         RunError,
-        f"{{name}} failed ({{said}}); {_SAFE}: see that its disk or server works and run again to "
-        f"continue",
+        "{name} failed ({said}); what was stored before is safe: see that its disk works and has "
+        "room, or that its server answers, and run again to continue",
     ),
     "read-only": (
         InputError,
