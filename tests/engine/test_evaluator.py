@@ -1,7 +1,9 @@
 """Scores of the evaluator against generation, an eager reference, and single samples."""
 
+import json
 import math
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ import torch
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
+from schedsearch.engine.calibration import JsonlSet, open_image
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
 from schedsearch.engine.reduction import reduce
@@ -134,6 +137,22 @@ def test_any_of_several_references_counts() -> None:
     scores = made.evaluate(Task(REDUCED, "calibration", ("none", "both")))
 
     assert scores == [SampleScore("none", 0.0), SampleScore("both", 1.0)]
+
+
+def test_images_from_files_score_like_the_drawn_ones(tmp_path: Path) -> None:
+    samples = list(QUESTIONS)[:6]
+    lines = []
+    for number, sample in enumerate(samples):
+        open_image(sample.images[0]).save(tmp_path / f"{number}.png")
+        fields = {"id": sample.id, "question": sample.question, "answer": sample.answers[0]}
+        lines.append(json.dumps({**fields, "image": f"{number}.png"}))
+    (tmp_path / "set.jsonl").write_text("\n".join(lines))
+    files = JsonlSet(tmp_path / "set.jsonl")
+
+    found = Evaluator(*embedded(), files, make_metric("log_likelihood"))
+
+    drawn = evaluator("log_likelihood").evaluate(task(REDUCED, IDS[:6]))
+    assert found.evaluate(task(REDUCED, IDS[:6])) == drawn
 
 
 def test_probabilities_of_several_end_tokens_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
