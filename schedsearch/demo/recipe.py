@@ -27,7 +27,7 @@ PHASES = (
     # Relations build on look-ups, so look-ups come first.
     Phase(0.0, tuple(1.0 if kind in _LOOKUPS else 0.25 for kind in KINDS)),
     Phase(
-        0.0705,
+        0.075,
         _weights(
             color_at=0.5,
             thing_at=0.5,
@@ -42,7 +42,7 @@ PHASES = (
         ),
     ),
     Phase(
-        0.2058,
+        0.2187,
         _weights(
             color_at=0.3,
             thing_at=0.3,
@@ -58,7 +58,7 @@ PHASES = (
     ),
     # Counting is learnt last and slowest; its questions are short, so asking many costs little.
     Phase(
-        0.4705,
+        0.5,
         _weights(
             color_at=0.4,
             thing_at=0.4,
@@ -122,19 +122,19 @@ class Recipe:
         hidden, layers: Width of the whole model, and depth of its decoder.
     """
 
-    steps: int = 11_500
+    steps: int = 11_000
     seed: int = 0
-    shares: tuple[float, float, float] = (0.1696, 0.0522, 0.0391)
+    shares: tuple[float, float, float] = (0.1773, 0.05455, 0.0409)
     tower_images: int = 24
     images: int = 8
     questions: int = 16
     early_answers: tuple[int, float] = (2, 0.75)
-    caption_mix: tuple[int, float] = (4, 0.0564)
+    caption_mix: tuple[int, float] = (4, 0.06)
     phases: tuple[Phase, ...] = PHASES
     tower_rate: LearningRate = field(default=LearningRate(6e-3, 3e-3, warmup=50, hold=0.0))
     align_rate: LearningRate = field(default=LearningRate(0.0, 5e-3, warmup=1, hold=0.0))
     caption_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3))
-    question_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3, hold=0.2058))
+    question_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3, hold=0.2187))
     save_every: int = 250
     evaluate_every: int = 500
     validation_samples: int = 768
