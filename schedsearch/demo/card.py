@@ -175,8 +175,8 @@ def _vision(results: Results) -> str:
 
 
 def _row(name: str, tally: Tally) -> str:
-    low, high = tally.interval()
-    return f"| {name} | {tally.share:.3f} | {low:.3f} to {high:.3f} | {tally.total} |"
+    found = tally.interval()
+    return f"| {name} | {found.value:.3f} | {found.low:.3f} to {found.high:.3f} | {found.n} |"
 
 
 def _tau(tau: Sequence[float]) -> str:

@@ -1,6 +1,5 @@
 """Accuracy of the demo model by kind of question, with intervals, and with vision taken away."""
 
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from schedsearch.core.intervals import Interval, proportion
 from schedsearch.core.sample import Sample
 from schedsearch.demo.batches import TOKENS, answer_logits, collate, question_row
 from schedsearch.demo.processor import IMAGE
@@ -31,12 +31,9 @@ class Tally:
         """Accuracy in [0, 1]."""
         return self.right / self.total
 
-    def interval(self, z: float = 1.96) -> tuple[float, float]:
-        """Wilson score interval (Wilson 1927), by default at 95 %."""
-        share, n = self.share, self.total
-        centre = share + z * z / (2 * n)
-        spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-        return (centre - spread) / (1 + z * z / n), (centre + spread) / (1 + z * z / n)
+    def interval(self) -> Interval:
+        """The share with its Wilson interval at 95 %."""
+        return proportion(self.right, self.total)
 
 
 @dataclass(frozen=True)
