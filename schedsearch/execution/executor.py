@@ -33,7 +33,8 @@ class Executor(Protocol):
     def next(self) -> Outcome:
         """Wait for one of the submitted tasks; each is returned once.
 
-        Whatever the evaluation itself raises comes back as `failure`.
+        A `SchedsearchError` of the evaluation comes back as `failure`. Anything else that it
+        raises is a defect and comes through: it says nothing about the schedule.
         """
 
     def cancel(self) -> None:
@@ -44,8 +45,7 @@ class LocalExecutor:
     """Evaluates one task after the other in this process.
 
     Args:
-        evaluate: Scores of a task; a `SchedsearchError` fails the task, anything else is a
-            defect and comes through.
+        evaluate: Returns one score per sample, in the order of the task.
     """
 
     slots = 1
@@ -64,7 +64,7 @@ class LocalExecutor:
         try:
             return Outcome(task, tuple(self._evaluate(task)))
         except SchedsearchError as error:
-            return Outcome(task, failure=str(error))
+            return Outcome(task, failure=str(error) or type(error).__name__)
 
     def cancel(self) -> None:
         """Empty the queue."""

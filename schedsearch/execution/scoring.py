@@ -2,17 +2,18 @@
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from itertools import zip_longest
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import RunError
-from schedsearch.execution.executor import Executor
+from schedsearch.execution.executor import Executor, Outcome
 from schedsearch.execution.subject import Subject
 from schedsearch.store.evaluations import Evaluation
 from schedsearch.store.store import Store
 
 OnScores = Callable[[int, int], None]
-"""Called with samples that have a score, and samples in all."""
+"""Called with different samples that have a score, and different samples in all."""
 
 
 class EvaluationError(RunError):
@@ -56,7 +57,7 @@ class Scoring:
         if schedule.layers != subject.shape.layers:
             raise EvaluationError(
                 f"`keep` must have one ratio for each of {subject.shape.layers} decoder layers, "
-                f"but got {schedule.layers}"
+                f"but got {schedule.layers}; use a schedule that was made for this model"
             )
         keys = dict(zip(subject.ids, subject.evaluation_keys(schedule), strict=True))
         # Samples of equal content stand for each other.
@@ -93,14 +94,26 @@ class Scoring:
                     flying += 1
                 outcome = executor.next()
                 flying -= 1
-                if outcome.failure:
-                    raise EvaluationError(outcome.failure)
-                for one in outcome.scores:
-                    if not math.isfinite(one.score):
-                        raise EvaluationError(
-                            f"the metric must be finite, but got {one.score} on sample "
-                            f"{one.sample_id}; correct the metric or leave the sample out"
-                        )
-                yield outcome.scores
+                yield _checked(outcome)
         finally:
             executor.cancel()
+
+
+def _checked(outcome: Outcome) -> tuple[SampleScore, ...]:
+    """Return the scores, if they are what the task asked for."""
+    if outcome.failure:
+        raise EvaluationError(outcome.failure)
+    got = [one.sample_id for one in outcome.scores]
+    for sample, asked in zip_longest(got, outcome.task.sample_ids):
+        if sample != asked:
+            raise EvaluationError(
+                f"an evaluation must return one score per sample in the order of the task, but "
+                f"got {sample!r} where {asked!r} was asked; correct the evaluator"
+            )
+    for one in outcome.scores:
+        if not math.isfinite(one.score):
+            raise EvaluationError(
+                f"the metric must be finite, but got {one.score} on sample {one.sample_id}; "
+                f"correct the metric or leave the sample out"
+            )
+    return outcome.scores
