@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from schedsearch.core.trial import Measurement, Trial, TrialState
-from schedsearch.errors import RunError
+from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
+from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.execution.scoring import EvaluationError, Scoring
-from schedsearch.search.sampler import Sampler, Status
+from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
 from schedsearch.store.store import Store
 
@@ -21,7 +22,7 @@ class Limits:
 
     Attributes:
         trials: Close at most this many trials in this run.
-        seconds: Open no trial after this long.
+        seconds: Begin no trial after this long.
     """
 
     trials: int | None = None
@@ -35,9 +36,12 @@ class Moment:
     Attributes:
         status: Where the sampler stands.
         trial: The trial at work.
-        done: Samples of it that have a score.
-        samples: Samples in all.
+        done: Samples of it that have a score, then of keep-all if that is not known yet; those
+            of equal content count once.
+        samples: Samples in all, counted likewise.
         closed: Trials closed by this run.
+        trials_left: Estimate of the trials still to close, this one included; None where no end
+            is in sight.
         best: The result so far.
         seconds: Since the run began.
     """
@@ -47,16 +51,16 @@ class Moment:
     done: int
     samples: int
     closed: int
+    trials_left: int | None
     best: Trial | None
     seconds: float
 
     @property
     def seconds_left(self) -> float | None:
         """Estimate from the pace so far; None while there is none, or no end in sight."""
-        rounds = self.status.rounds_left
-        if rounds is None or self.closed == 0:
+        if self.trials_left is None or self.closed == 0:
             return None
-        return max(0.0, rounds - self.done / self.samples) * self.seconds / self.closed
+        return (self.trials_left - self.done / self.samples) * self.seconds / self.closed
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ class Run:
 
 
 class StopStudy(Exception):  # noqa: N818 - a request, not an error
-    """Raised by a callback to end the run after the present trial, without an error."""
+    """Raised by a callback to end the run without an error; a trial at work waits again."""
 
 
 OnTrial = Callable[[Trial], None]
@@ -110,18 +114,19 @@ def run_study(
         limits: When to end early.
         stop_on_failure: Whether a failed trial ends the run with its reason.
         on_trial: Called with every trial that this run closes; may raise `StopStudy`.
-        on_moment: Called whenever there is something to show.
+        on_moment: Called whenever there is something to show; may raise `StopStudy`.
 
     Raises:
         RunError: Another process coordinates the study; the lease was lost; or a trial failed
             and `stop_on_failure` is set.
         InputError: The sampler cannot go on with its settings.
     """
+    evaluated = scoring.evaluated
     with store.lease(study) as lease:
         loop = _Loop(study, sampler, scoring, store, lease, on_moment)
         ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
         best = sampler.best(store.trials(study))
-    return Run(ending, best, loop.closed, scoring.evaluated, loop.seconds)
+    return Run(ending, best, loop.closed, scoring.evaluated - evaluated, loop.seconds)
 
 
 class _Loop:
@@ -144,6 +149,8 @@ class _Loop:
         self._lease = lease
         self._on_moment = on_moment
         self._began = time.monotonic()
+        self._at_once = 1
+        self._full: list[SampleScore] | None = None
 
     @property
     def seconds(self) -> float:
@@ -173,7 +180,9 @@ class _Loop:
     def _next_trial(self) -> Trial | None:
         """The unfinished trial with the least number, after the sampler has asked."""
         history = self._store.trials(self._study)
-        for question in self._sampler.ask(history):
+        questions = self._sampler.ask(history)
+        self._at_once = max(self._at_once, len(questions))
+        for question in questions:
             schedule = replace(question.schedule, target=self._scoring.subject.target)
             opened = self._store.open_trial(self._lease, question.params, schedule)
             history.append(opened)
@@ -185,8 +194,10 @@ class _Loop:
             closed = self._measure(trial)
         except EvaluationError as error:
             closed = replace(trial, state=TrialState.FAIL, reason=str(error))
-        except KeyboardInterrupt:
-            self._store.stop_attempt(self._lease, trial.number, attempt, "interrupted")
+        except BaseException as error:
+            # Whatever ends the run, the trial waits for the next one, as far as that can be told.
+            with suppress(SchedsearchError):
+                self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error))
             raise
         self._store.close_trial(self._lease, closed, attempt)
         self.closed += 1
@@ -196,12 +207,24 @@ class _Loop:
         subject = self._scoring.subject
         history = self._store.trials(self._study)
         status, best = self._sampler.status(history), self._sampler.best(history)
+        left = self._trials_left(status, history)
 
         def show(done: int, samples: int) -> None:
-            moment = Moment(status, trial, done, samples, self.closed, best, self.seconds)
+            moment = Moment(status, trial, done, samples, self.closed, left, best, self.seconds)
             self._on_moment(moment)
 
-        full = self._scoring.scores(subject.full, show)
         scores = self._scoring.scores(trial.schedule, show)
-        measurement = Measurement.of(scores, *subject.costs(trial.schedule), full)
+        if self._full is None:
+            self._full = self._scoring.scores(subject.full, show)
+        measurement = Measurement.of(scores, *subject.costs(trial.schedule), self._full)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
+
+    def _trials_left(self, status: Status, history: Sequence[Trial]) -> int | None:
+        if status.rounds_left is None:
+            return None
+        opened = sum(not trial.state.finished for trial in history)
+        return opened + max(0, status.rounds_left - 1) * self._at_once
+
+
+def _reason(error: BaseException) -> str:
+    return "interrupted" if isinstance(error, (KeyboardInterrupt, StopStudy)) else repr(error)
