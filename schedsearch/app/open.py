@@ -15,7 +15,7 @@ from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.identity import evaluation_context, sample_key
+from schedsearch.engine.identity import evaluation_context
 from schedsearch.engine.loading import describe
 from schedsearch.engine.memory import MemorySet
 from schedsearch.engine.metrics import Metric, make_metric
@@ -188,12 +188,11 @@ def make_subject(
     model_name: str,
 ) -> Subject:
     """What the coordinator has to know of a model, a metric and a set of samples."""
-    listed = list(samples)
-    ids = tuple(sample.id for sample in listed)
+    ids = tuple(sample.id for sample in samples)
     return Subject(
         split=samples.split,
         ids=ids,
-        keys=tuple(sample_key(sample) for sample in listed),
+        keys=tuple(evaluator.sample_keys()),
         tokens=tuple(evaluator.sample_tokens(ids)),
         shape=adapter_for(model).shape(model),
         target=describe(model, model_name),

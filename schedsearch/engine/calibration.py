@@ -14,7 +14,7 @@ import hashlib
 import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,23 @@ def open_image(source: ImageSource) -> Image.Image:
             f"an image source must return a PIL image, but got {type(image).__name__}; convert it"
         )
     return _upright(image)
+
+
+def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> str:
+    """SHA-256 (hex) of question, answers and pixels: equal in every set that holds the sample.
+
+    Args:
+        sample: The sample.
+        images: Its images, where they are open already.
+
+    Raises:
+        DataError: An image is missing or broken.
+    """
+    pixels = []
+    for image in images or [open_image(source) for source in sample.images]:
+        header = f"{image.mode} {image.size}".encode()
+        pixels.append(hashlib.sha256(header + image.tobytes()).hexdigest())
+    return digest([sample.question, list(sample.answers), pixels])
 
 
 def _upright(image: Image.Image) -> Image.Image:

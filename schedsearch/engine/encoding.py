@@ -14,7 +14,7 @@ from torch import nn
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import Sample
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.calibration import open_image
+from schedsearch.engine.calibration import open_image, sample_key
 from schedsearch.errors import DataError, UnsupportedError
 
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
@@ -29,6 +29,7 @@ class EncodedSample:
 
     Attributes:
         id: The sample's.
+        key: Hash of its content; seeds whatever is random about it.
         text: The rendered prompt, before images are expanded to tokens.
         tokens: `(n,)` long token ids on the CPU, one per vision token.
         n_vision: How many of them are vision tokens.
@@ -36,6 +37,7 @@ class EncodedSample:
     """
 
     id: str
+    key: str
     text: str
     tokens: torch.Tensor
     n_vision: int
@@ -220,7 +222,8 @@ class Encoder:
             if name not in _NOT_VISION
         }
         layout = tuple((name, tuple(value.shape[1:])) for name, value in sorted(vision.items()))
-        return EncodedSample(sample.id, text, tokens, n_vision, layout), vision
+        key = sample_key(sample, images)
+        return EncodedSample(sample.id, key, text, tokens, n_vision, layout), vision
 
     def _tensors(self, sample_id: str, text: str, images: list[Any]) -> Mapping[str, torch.Tensor]:
         # Some templates write the begin token themselves; the tokenizer must not add another.

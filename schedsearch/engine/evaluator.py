@@ -84,6 +84,14 @@ class Evaluator:
         self._check_ids(wanted)
         return [self._encoder.encode(self._samples[one]).counts for one in wanted]
 
+    def sample_keys(self) -> list[str]:
+        """Content hashes of the samples, in the order of the set; see `sample_key`.
+
+        Raises:
+            DataError: Broken image, or a prompt without vision tokens.
+        """
+        return [self._encoder.encode(sample).key for sample in self._samples.values()]
+
     def prefill_inputs(self, ids: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
         """Arguments of one forward over prompts, without padding, on the model's device.
 
@@ -166,7 +174,7 @@ class Evaluator:
     def _score(self, reduction: Reduction, batch: Sequence[Row]) -> list[SampleScore]:
         inputs = self._encoder.inputs(batch)
         lengths = [len(row.prompt.tokens) for row in batch]
-        reduction.prompt(lengths=lengths, keys=[row.sample_id for row in batch])
+        reduction.prompt(lengths=lengths, keys=[row.prompt.key for row in batch])
         if isinstance(self.metric, TeacherForcedMetric):
             answers = [row.answer for row in batch]
             predictions = force_answers(self.model, inputs, answers, self._end_tokens)

@@ -11,24 +11,12 @@ import torch
 import transformers
 
 from schedsearch.core.canonical import digest
-from schedsearch.core.sample import Sample
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.calibration import open_image
 from schedsearch.engine.loading import weights_fingerprint
 from schedsearch.engine.metrics import METRICS, Metric
 
 RUNTIME = "reduction/1"
 """Version of the runtime's arithmetic; a change that moves any score must change it."""
-
-
-def sample_key(sample: Sample) -> str:
-    """SHA-256 (hex) of question, answers and pixels: equal in every set that holds the sample."""
-    pixels = []
-    for source in sample.images:
-        image = open_image(source)
-        header = f"{image.mode} {image.size}".encode()
-        pixels.append(hashlib.sha256(header + image.tobytes()).hexdigest())
-    return digest([sample.question, list(sample.answers), pixels])
 
 
 def evaluation_context(

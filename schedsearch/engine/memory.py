@@ -9,7 +9,7 @@ from PIL import Image
 
 from schedsearch.core.canonical import digest
 from schedsearch.core.sample import ImageSource, Sample, Split
-from schedsearch.engine.identity import sample_key
+from schedsearch.engine.calibration import sample_key
 from schedsearch.errors import DataError
 
 

@@ -5,6 +5,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from schedsearch.core.trial import SampleScore, Task
 from schedsearch.engine.calibration import JsonlSet, open_image
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.reduction import reduce
+from schedsearch.engine.reduction import Reduction, reduce
 from tests.engine.embedded import (
     IDS,
     QUESTIONS,
@@ -170,17 +171,19 @@ def test_probabilities_of_several_end_tokens_add_up(monkeypatch: pytest.MonkeyPa
     assert min(one) > 0
 
 
-def test_random_order_is_seeded_by_the_sample_not_by_its_question() -> None:
+def test_random_order_is_seeded_by_the_content_of_a_sample() -> None:
     model, processor = embedded()
-    sample = list(QUESTIONS)[0]
-    twins = Listed(*(replace(sample, id=name) for name in ("a", "b")))
+    one, two = [sample for sample in QUESTIONS if sample.kind == "where"][:2]
+    asked = replace(two, id="b", question=one.question, answers=one.answers)
+    twins = Listed(one, replace(one, id="twin"), asked)
     made = Evaluator(model, processor, twins, make_metric("log_likelihood"))
+    # All three prompts have one length, so they run in one batch.
+    with patch.object(Reduction, "prompt", autospec=True, side_effect=Reduction.prompt) as prompt:
+        scores = made.evaluate(task(REDUCED, (one.id, "twin", "b"), "random"))
 
-    random = made.evaluate(task(REDUCED, ("a", "b"), "random"))
-    ranked = made.evaluate(task(REDUCED, ("a", "b"), "last"))
-
-    assert ranked[0].score == ranked[1].score
-    assert random[0].score != random[1].score
+    (keys,) = [call.kwargs["keys"] for call in prompt.call_args_list]
+    assert keys[0] == keys[1] != keys[2]
+    assert scores[0].score == scores[1].score
 
 
 def test_order_is_that_of_the_task_and_progress_counts_samples() -> None:
