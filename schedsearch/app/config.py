@@ -73,7 +73,7 @@ class StudyConfig(_Section):
     revision: Text | None = None
     data: DataConfig
     metric: Literal["exact_match", "log_likelihood", "vqa_accuracy"] = "exact_match"
-    ranker: Literal["last", "text", "random", "uniform"] = "last"
+    ranker: Literal["last", "text", "local", "random", "uniform"] = "last"
     ranker_params: dict[str, float | int | str] = {}
     search: GSearchConfig = GSearchConfig()
     seed: Annotated[int, Field(ge=0)] = 0

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.engine.rankers.base import AttentionRanker, Ranker
 from schedsearch.engine.rankers.last import LastRanker
+from schedsearch.engine.rankers.local import LocalRanker
 from schedsearch.engine.rankers.random import RandomRanker
 from schedsearch.engine.rankers.text import TextRanker
 from schedsearch.engine.rankers.uniform import UniformRanker
@@ -15,6 +16,7 @@ RANKERS: dict[str, Callable[..., Ranker]] = {
     "text": TextRanker,
     "random": RandomRanker,
     "uniform": UniformRanker,
+    "local": LocalRanker,
 }
 
 __all__ = ["RANKERS", "AttentionRanker", "Ranker", "make_ranker"]
