@@ -64,7 +64,7 @@ def free(connection: Connection, study: str) -> Process | None:
     assert row is not None
     if row.lease_holder is None:
         return None
-    _set(connection, row.id, row.lease_token + 1, None)
+    _set(connection, row.id, row.lease_token, None)
     return Process(**row.lease_holder)
 
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import URL, Connection, inspect, text
+from sqlalchemy import URL, inspect, text
 
 from schedsearch.errors import InputError
 from schedsearch.store.database import Database
@@ -74,18 +74,14 @@ def _opened(url: URL, create: bool) -> Database:
 def _revision(database: Database) -> str | None:
     """Return the revision of our tables, None where there is no table at all."""
     with database.reading() as connection:
-        return _stored_revision(connection, database.name)
-
-
-def _stored_revision(connection: Connection, name: str) -> str | None:
-    tables = set(inspect(connection).get_table_names())
-    if VERSION_TABLE in tables:
-        revision: str = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
-        return revision
+        tables = set(inspect(connection).get_table_names())
+        if VERSION_TABLE in tables:
+            revision: str = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+            return revision
     if tables:
         raise InputError(
-            f"{name} is another program's database (it holds `{min(tables)}`); give a store its "
-            f"own file or its own database"
+            f"{database.name} is another program's database (it holds `{min(tables)}`); give a "
+            f"store its own file or its own database"
         )
     return None
 
@@ -93,17 +89,15 @@ def _stored_revision(connection: Connection, name: str) -> str | None:
 def _migrate(database: Database) -> None:
     from alembic import command
 
-    if database.file:
-        _use_wal(database)
+    _use_wal(database)
     with database.writing() as connection:
-        if not database.file:
+        if not database.file:  # whose writers exclude each other without being told
             connection.execute(
                 text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _CREATION_LOCK}
             )
-        if _stored_revision(connection, database.name) != REVISION:
-            config = _alembic()
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+        config = _alembic()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 def _use_wal(database: Database) -> None:

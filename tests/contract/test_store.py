@@ -352,6 +352,21 @@ def test_first_score_of_a_key_stays(store, context):
     }
 
 
+def test_samples_that_are_known_use_up_no_further_numbers(store, url):
+    for repetition in range(3):
+        again = store.context_id(STUDY, f"context {repetition}", {})
+        store.add_scores(again, EVALUATIONS)
+    store.add_scores(again, {("one more", (1,)): Evaluation(1.0)})
+    engine = create_engine(url_of(url))
+    with engine.connect() as connection:
+        for table in ("sample", "counts"):
+            count, last = connection.execute(
+                text(f"SELECT count(*), max(id) FROM {table}")  # noqa: S608
+            ).one()
+            assert count == last
+    engine.dispose()
+
+
 @pytest.mark.parametrize("score", [math.nan, math.inf, -math.inf])
 def test_score_that_is_not_finite_is_refused_before_anything_is_stored(store, context, score):
     found = {("good", (9,)): Evaluation(1.0), ("bad", (9,)): Evaluation(score)}

@@ -118,6 +118,15 @@ def test_scores_written_by_two_processes_at_once_are_all_there_once(study, start
         assert store.check().problems == ()
 
 
+def test_processes_that_add_the_same_samples_do_not_wait_for_each_other_in_a_circle(study, start):
+    with open_store(study) as store:
+        # The same counts as below: adding new ones would let the processes in one by one.
+        store.add_scores(store.context_id(STUDY, "decaf", {}), evaluations(0, 5))
+    chunks = ([(0, 3000)], [(0, 700), (700, 3000)], [(2500, 3000), (0, 2500)])
+    added = answers([start(add, study, ranges)[1] for ranges in chunks])
+    assert sum(added) == 3000
+
+
 def enqueue(parent: Connection, url: str, owner: int) -> list[int]:
     schedules = [Schedule((1.0, 0.5, owner / 8, k / 160)) for k in range(10)]
     with open_store(url) as store:
