@@ -45,9 +45,12 @@ def mean(values: Sequence[float]) -> Interval:
     """
     if not values:
         raise ValueError("the mean of no values is undefined")
-    centre = fmean(values)
-    half = _Z * standard_error(values)
-    return Interval(centre, centre - half, centre + half, len(values))
+    return around(fmean(values), standard_error(values), len(values))
+
+
+def around(value: float, error: float, n: int) -> Interval:
+    """Normal interval of an estimate from `n` values: 1.96 standard errors to both sides."""
+    return Interval(value, value - _Z * error, value + _Z * error, n)
 
 
 def of_scores(values: Sequence[float]) -> Interval:

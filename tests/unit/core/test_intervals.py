@@ -32,6 +32,15 @@ def test_paired_interval_covers_the_true_difference() -> None:
     assert 360 <= hits <= 397
 
 
+def test_interval_around_an_estimate_is_the_normal_one() -> None:
+    expected = stats.norm.interval(0.95, loc=0.7, scale=0.05)
+
+    found = intervals.around(0.7, 0.05, 30)
+
+    assert (found.value, found.n) == (0.7, 30)
+    assert (found.low, found.high) == pytest.approx(expected, abs=1e-12)
+
+
 def test_one_value_has_an_infinite_interval() -> None:
     found = intervals.mean([0.3])
     assert (found.low, found.high) == (-math.inf, math.inf)
