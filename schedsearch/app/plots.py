@@ -1,16 +1,24 @@
 """Pictures of results; needs matplotlib, which comes with `schedsearch[search]`."""
 
+import io
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from schedsearch.app.files import write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
     from schedsearch.app.analyze import Analysis
     from schedsearch.app.apply import Application
+    from schedsearch.app.compare import Comparison
+    from schedsearch.app.study import Layers
+
+_UPRIGHT = 16
+"""More numbers than this would run into each other if they were not turned."""
 
 
 @contextmanager
@@ -26,11 +34,12 @@ def _figure(path: Path, width: float, panels: int) -> Iterator[Any]:
     figure = Figure(figsize=(width, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     yield figure, figure.subplots(1, panels, squeeze=False)[0]
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written ({error.strerror}); name another") from None
+    picture = io.BytesIO()
+    with warnings.catch_warnings():
+        # A name in letters that the font lacks is no reason to trouble anybody.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")
+        figure.savefig(picture, dpi=120, format=path.suffix.removeprefix(".") or None)
+    write_file(path, picture.getvalue())
 
 
 def save_application(result: "Application", path: Path) -> None:
@@ -72,6 +81,53 @@ def save_analysis(result: "Analysis", path: Path) -> None:
         gone.set(xlabel="withdrawn from layer", ylabel=result.metric, title="Where vision counts")
         gone.legend()
         figure.suptitle(f"{result.model} on {result.data}, {result.samples} samples")
+
+
+def save_report(
+    layers: Sequence["Layers"], n_max: int, comparison: "Comparison | None", path: Path
+) -> None:
+    """Kept tokens over depth, and beside it what they are worth on held-out samples."""
+    with _figure(path, 6 if comparison is None else 12, 1 if comparison is None else 2) as drawn:
+        _, panels = drawn
+        _counts(panels[0], layers, n_max)
+        if comparison is not None:
+            _held_out(panels[1], comparison)
+
+
+def _counts(axes: Any, layers: Sequence["Layers"], n_max: int) -> None:
+    edges = [layer - 0.5 for layer in range(len(layers) + 1)]
+    keep = [one.keep for one in layers]
+    axes.stairs(keep, edges, fill=True, color="tab:blue", alpha=0.25)
+    axes.stairs(keep, edges, color="tab:blue")
+    crowded = len(layers) > _UPRIGHT
+    for one in layers:
+        axes.annotate(
+            str(one.count),
+            (one.layer, one.keep),
+            xytext=(0, 3),
+            textcoords="offset points",
+            ha="center",
+            fontsize="x-small" if crowded else "small",
+            rotation=90 if crowded else 0,
+        )
+    axes.set(xlabel="decoder layer", ylabel="keep ratio", ylim=(0, 1.15))
+    axes.set_title(f"Vision tokens kept, of {n_max}")
+
+
+def _held_out(axes: Any, comparison: "Comparison") -> None:
+    rows = [(row, row.score) for row in comparison.rows if row.score is not None]
+    names = [f"{row.name}\nFLOPs {row.flops_ratio:.2f}" for row, _ in rows]
+    _bars(axes, names, [score for _, score in rows])
+    for bar, (row, _) in zip(axes.patches, rows, strict=True):
+        bar.set_facecolor("tab:gray" if row.difference else "tab:blue")
+    axes.axvline(comparison.score.value, color="tab:blue", linestyle=":")
+    axes.set_xlabel(_text(f"{comparison.metric}, 95 % intervals"))
+    axes.set_title(_text(f"{comparison.samples} samples of {comparison.data}"))
+
+
+def _text(words: str) -> str:
+    """Words as they are: dollars would begin a formula."""
+    return words.replace("$", r"\$")
 
 
 def _bars(axes: Any, names: Sequence[str], values: Sequence[Interval]) -> None:

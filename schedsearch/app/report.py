@@ -1,0 +1,135 @@
+"""The report folder of a study: the schedule, what it is worth, a picture, and all trials."""
+
+import csv
+import io
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schedsearch.app.files import write_file
+from schedsearch.app.plots import save_report
+from schedsearch.app.report_text import model_name, render, without_folders
+from schedsearch.app.study import StudyView, trial_row
+from schedsearch.core import intervals
+from schedsearch.core.intervals import Interval
+from schedsearch.core.sample import Split
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule_format import Calibration, Estimate, Provenance, Results, Score
+from schedsearch.core.trial import Measurement
+from schedsearch.errors import InputError
+from schedsearch.version import VERSION
+
+if TYPE_CHECKING:
+    from schedsearch.app.compare import Comparison
+    from schedsearch.app.study import Study
+
+
+def write_report(study: "Study", comparison: "Comparison | None", folder: Path) -> Path:
+    """Write schedule.json, schedule.png, trials.csv and report.md, and return their folder.
+
+    No file names a place on this machine. Each is replaced in one step; report.md, which speaks
+    of the others, comes last.
+
+    Args:
+        study: With a result.
+        comparison: Of that result on held-out samples, if there are any.
+        folder: Made if it does not exist.
+
+    Raises:
+        InputError: The study has no result, the comparison is of another schedule, the folder
+            cannot be written, or matplotlib is missing.
+    """
+    if comparison is not None and comparison.schedule != study.best:
+        raise InputError(
+            f"the comparison is of another schedule than the result of study `{study.name}`; "
+            f"compare `study.best`, after the search"
+        )
+    text = render(study, comparison)
+    save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png")
+    write_schedule(study, folder / "schedule.json", comparison)
+    write_file(folder / "trials.csv", _trials(study).encode())
+    write_file(folder / "report.md", text.encode())
+    return folder
+
+
+def write_schedule(view: StudyView, path: Path, comparison: "Comparison | None" = None) -> None:
+    """Write the schedule found so far, with results and provenance, as a schedule file.
+
+    Args:
+        view: The study.
+        path: The file.
+        comparison: Of this schedule on held-out samples, if there is one.
+
+    Raises:
+        InputError: The study has no result yet, or the file cannot be written.
+    """
+    trial, spec = view.best_trial, view.spec
+    assert trial.measurement is not None
+    seen = _calibration_scores(spec.metric, trial.measurement)
+    results = Results(
+        flops_ratio=trial.measurement.flops_ratio,
+        kv_ratio=trial.measurement.kv_ratio,
+        scores=[*seen, *_held_out_scores(comparison)],
+    )
+    provenance = Provenance(
+        version=VERSION,
+        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        study=spec.name,
+        spec=spec.digest(),
+        seed=spec.seed,
+        calibration=Calibration(name=spec.calibration, digest=spec.calibration_digest),
+    )
+    _with_target(view, trial.schedule).save(path, results, provenance)
+
+
+def _with_target(view: StudyView, schedule: Schedule) -> Schedule:
+    """The schedule with the model it is for; one that a user enqueued may not say it itself."""
+    targets = (trial.schedule.target for trial in view.trials)
+    target = next((one for one in targets if one is not None), None)
+    if target is not None and target.model is not None:
+        target = replace(target, model=model_name(target.model))
+    return replace(schedule, target=target)
+
+
+def _calibration_scores(metric: str, measured: Measurement) -> list[Score]:
+    """What the search saw; nothing for a single sample, which has no interval."""
+    if measured.standard_error is None:
+        return []
+    score = intervals.around(measured.score, measured.standard_error, measured.n)
+    drop = None
+    if measured.drop is not None and measured.drop_standard_error is not None:
+        drop = intervals.around(measured.drop, measured.drop_standard_error, measured.n)
+    return [_score(metric, "calibration", score, drop)]
+
+
+def _held_out_scores(comparison: "Comparison | None") -> list[Score]:
+    if comparison is None:
+        return []
+    return [_score(comparison.metric, "held-out", comparison.score, comparison.drop)]
+
+
+def _score(metric: str, split: Split, score: Interval, drop: Interval | None) -> Score:
+    return Score(
+        metric=metric,
+        split=split,
+        n=score.n,
+        score=_estimate(score),
+        drop=None if drop is None else _estimate(drop),
+    )
+
+
+def _estimate(interval: Interval) -> Estimate:
+    return Estimate(value=interval.value, low=interval.low, high=interval.high)
+
+
+def _trials(view: StudyView) -> str:
+    """All trials as CSV, one column for everything that any of them has."""
+    rows = [trial_row(trial) for trial in view.trials]
+    columns = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(columns), lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({**row, "reason": without_folders(row["reason"])})
+    return text.getvalue()

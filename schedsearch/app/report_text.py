@@ -1,0 +1,267 @@
+"""The text of a report, in Markdown with tables."""
+
+import platform
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+from schedsearch.core.intervals import Interval
+from schedsearch.version import VERSION
+
+if TYPE_CHECKING:
+    from schedsearch.app.compare import Comparison, Row
+    from schedsearch.app.study import Study
+
+_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!])")
+
+_FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)+(?=[^\s/])")
+"""The folders of an absolute path; not those of a URL."""
+
+_APPLY = """## Apply it
+
+```python
+import schedsearch
+
+schedule = schedsearch.Schedule.load("schedule.json")
+with schedsearch.reduce(model, schedule):
+    output = model.generate(**inputs, max_new_tokens=20)
+```
+
+`model` is the transformers model named above and `inputs` is what its processor returns. The model
+is as before when the block ends."""
+
+
+def render(study: "Study", comparison: "Comparison | None") -> str:
+    """The report of a study.
+
+    Raises:
+        InputError: The study has no result yet.
+    """
+    parts = (
+        f"# Study {escape(study.name)}",
+        _summary(study, comparison),
+        "![Vision tokens kept by layer, and scores on held-out samples](schedule.png)",
+        "Beside this file lie schedule.json, the schedule with its results; schedule.png; and "
+        "trials.csv, every schedule that was tried.",
+        _searched(study),
+        _accepted(study),
+        _found(study),
+        _nesting(study),
+        _held_out(comparison),
+        _environment(study),
+        _APPLY,
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def escape(name: str) -> str:
+    """A name as Markdown shows it unchanged, also in a cell of a table."""
+    return _SPECIAL.sub(r"\\\1", " ".join(name.split()))
+
+
+def model_name(name: str) -> str:
+    """A hub id as it is; of a folder the last part, for where it lay means nothing elsewhere."""
+    path = Path(name)
+    return path.name if path.is_absolute() else name
+
+
+def without_folders(message: str) -> str:
+    """A message with the last parts of the absolute paths in it."""
+    return _FOLDERS.sub("", message)
+
+
+def _summary(study: "Study", comparison: "Comparison | None") -> str:
+    best = study.best_trial
+    assert best.measurement is not None
+    keep = fmean(best.schedule.keep)
+    words = [
+        f"Averaged over the layers, the found schedule keeps {_percent(keep)} of the vision "
+        f"tokens: {_percent(best.measurement.flops_ratio)} of the decoder's FLOPs in prefill, "
+        f"{_percent(best.measurement.kv_ratio)} of its KV cache."
+    ]
+    if comparison is None:
+        words.append("No held-out samples were given, so what it costs in quality is not known.")
+    else:
+        time = _percent(1 / comparison.prefill_speedup)
+        words.append(
+            f"On {comparison.samples} held-out samples its {escape(comparison.metric)} is "
+            f"{_estimate(comparison.drop)} below that of the full model (paired, with 95 % "
+            f"interval), and a prefill takes {time} of the time."
+        )
+    if not study.finished:
+        words.append("**The search is not finished:** this is its result so far.")
+    return " ".join(words)
+
+
+def _searched(study: "Study") -> str:
+    spec, target = study.spec, study.subject.target
+    derived = ("layers", "n_max", "n_visions")
+    settings = [f"{name} = {value}" for name, value in spec.sampler.params if name not in derived]
+    ranker = [spec.ranker.name, *(f"{name} = {value}" for name, value in spec.ranker.params)]
+    states = Counter(str(trial.state).lower() for trial in study.trials)
+    rows = [
+        ("model", model_name(spec.model)),
+        ("revision", spec.revision or ""),
+        ("architecture", f"{target.architecture}, {target.layers} layers" if target else ""),
+        ("fingerprint of its weights", spec.weights or ""),
+        ("calibration set", f"{spec.calibration}, {len(study.subject.ids)} samples"),
+        ("digest of the set", spec.calibration_digest),
+        ("metric, larger is better", spec.metric),
+        ("ranker", ", ".join(ranker)),
+        ("search", ", ".join([spec.sampler.name, *settings])),
+        ("questions per round", str(spec.questions)),
+        ("seed", str(spec.seed)),
+        ("digest of this specification", spec.digest()),
+        ("trials", ", ".join(f"{count} {state}" for state, count in states.items())),
+    ]
+    shown = [(name, escape(value)) for name, value in rows if value]
+    return "\n\n".join(
+        (
+            "## What was searched",
+            "The least number of vision tokens that each decoder layer needs, from shallow to deep "
+            "(G-Search, arXiv 2412.00556).",
+            _table(("", ""), shown),
+        )
+    )
+
+
+def _accepted(study: "Study") -> str:
+    sampler, metric = study.sampler, escape(study.spec.metric)
+    if sampler.acceptance == "drop":
+        rule = (
+            f"the mean of the paired differences, full model minus schedule, was at most "
+            f"{sampler.tolerance:g} {metric}."
+        )
+    else:
+        rule = (
+            f"the one-sided 95 % upper bound of the mean of the paired differences, full model "
+            f"minus schedule, was at most {sampler.tolerance:g} {metric}. This is a bound by "
+            f"Student's t, mean plus t times standard error: where all differences are equal their "
+            f"spread is 0 and the bound adds nothing to the mean, however few samples there are."
+        )
+    return "\n\n".join(
+        (
+            "### When a schedule was accepted",
+            f"On the identical calibration samples, {rule}",
+            "All schedules were judged on the same samples, so what the rule says of one of them "
+            "it does not say of the choice among all: the result's calibration score flatters it. "
+            "Held-out samples had no part in the choice.",
+        )
+    )
+
+
+def _found(study: "Study") -> str:
+    best = study.best_trial
+    measured = best.measurement
+    assert measured is not None
+    rows = [
+        (str(one.layer), str(one.count), f"{one.keep:.4f}", str(one.questions))
+        for one in study.layers()
+    ]
+    headers = ("layer", f"vision tokens of {study.sampler.n_max}", "keep ratio", "questions")
+    drop = "" if measured.drop is None else f", {measured.drop:.4f} below the full model"
+    return "\n\n".join(
+        (
+            "## What was found",
+            _table(headers, rows),
+            f"Trial {best.number}: {escape(study.spec.metric)} {measured.score:.4f} on the "
+            f"{measured.n} calibration samples{drop}. A question is a trial that asked about the "
+            f"layer.",
+        )
+    )
+
+
+def _nesting(study: "Study") -> str:
+    violations, comparable = study.nesting
+    meaning = (
+        "The scan does not rely on it."
+        if study.sampler.method == "scan"
+        else "Bisection relies on it: where it does not hold, the result is accepted all the same, "
+        "but a smaller schedule may have been passed over."
+    )
+    return "\n\n".join(
+        (
+            "### Whether keeping more was never worse",
+            f"Of {comparable} pairs of tried schedules in which one keeps at least as much as the "
+            f"other in every layer, {violations} had the smaller schedule accepted and the greater "
+            f"one rejected. {meaning}",
+        )
+    )
+
+
+def _held_out(comparison: "Comparison | None") -> str:
+    title = "## On held-out samples"
+    if comparison is None:
+        return f"{title}\n\nNothing was compared: no held-out samples were given."
+    metric = escape(comparison.metric)
+    headers = ("", metric, "minus found", "against found", "FLOPs ratio", "KV ratio", "mean keep")
+    seconds = [f"{1e3 * value:.1f} ms" for value in comparison.prefill_seconds]
+    return "\n\n".join(
+        (
+            title,
+            f"{escape(comparison.data)}, {comparison.samples} samples, none of which is in the "
+            f"calibration set; digest {comparison.data_digest}.",
+            _table(headers, [_cells(row) for row in comparison.rows]),
+            f"**Drop, full model minus found schedule: {_estimate(comparison.drop)} {metric}.**",
+            "Brackets are 95 % intervals, each for itself; differences are paired by sample. "
+            "Ratios are to the full model, decoder layers only, on these samples. All rows but the "
+            "first were given the FLOPs ratio of the found schedule; what whole tokens do not use "
+            "up is left over.",
+            "\n".join(f"* **{escape(row.name)}**: {escape(row.what)}." for row in comparison.rows),
+            f"Measured prefill of {comparison.prefill_batch} prompts, vision tower included: "
+            f"{seconds[0]} with the full model, {seconds[1]} with the found schedule (medians); "
+            f"ratio {1 / comparison.prefill_speedup:.3f}, median of neighbouring runs.",
+        )
+    )
+
+
+def _cells(row: "Row") -> tuple[str, ...]:
+    name = escape(row.name)
+    if row.score is None:
+        return name, f"not available: {escape(without_folders(row.reason))}", "", "", "", "", ""
+    ratios = (f"{ratio:.4f}" for ratio in (row.flops_ratio, row.kv_ratio, row.mean_keep))
+    if row.difference is None:
+        return name, _estimate(row.score), "", "", *ratios
+    return (
+        name,
+        _estimate(row.score),
+        _estimate(row.difference, "+"),
+        _verdict(row.difference),
+        *ratios,
+    )
+
+
+def _verdict(difference: Interval) -> str:
+    if not difference.excludes_zero():
+        return "undecided"
+    return "better" if difference.value > 0 else "worse"
+
+
+def _environment(study: "Study") -> str:
+    context = study.subject.context
+    names = ("torch", "transformers", "device", "dtype", "attention")
+    rows = [
+        ("schedsearch", VERSION),
+        ("python", platform.python_version()),
+        *((name, escape(str(context.get(name, "unknown")))) for name in names),
+    ]
+    return "\n\n".join(("## Environment", _table(("", ""), rows)))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _estimate(interval: Interval, sign: str = "") -> str:
+    value, low, high = (
+        format(number, f"{sign}.4f") for number in (interval.value, interval.low, interval.high)
+    )
+    return f"{value} [{low}, {high}]"
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [headers, ["---"] * len(headers), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
