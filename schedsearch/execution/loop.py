@@ -199,7 +199,8 @@ class _Loop:
             with suppress(SchedsearchError):
                 self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error))
             raise
-        self._store.close_trial(self._lease, closed, attempt)
+        stored = self._store.close_trial(self._lease, closed, attempt)
+        assert stored, "nobody but the holder of the lease ends an attempt"
         self.closed += 1
         return closed
 

@@ -1,0 +1,158 @@
+"""Coordinators that are killed: nothing but the task in flight is lost."""
+
+import random
+import signal
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from schedsearch.core.trial import Trial
+from tests.unit.execution.children import (
+    at_commits,
+    child,
+    die_at_commit,
+    exit_code,
+    search_and_stay,
+    unhurried,
+    wait_for,
+)
+from tests.unit.execution.synthetic import CHUNK, SEARCH, STUDY, Evaluated, Place, new_place
+
+KILLED = -signal.SIGKILL
+SHORT = replace(SEARCH, first=4)
+OPTIONS = {"sampler": SHORT}
+IN_ROUNDS = replace(SEARCH, questions=3)
+
+
+@dataclass(frozen=True)
+class Uninterrupted:
+    """What a search is when nothing happens to it."""
+
+    trials: list[Trial]
+    evaluated: list[Evaluated]
+    commits: int
+
+
+def uninterrupted(folder: Path, **options: object) -> Uninterrupted:
+    place, numbers = new_place(folder), []
+    with at_commits(lambda _when, number: numbers.append(number)):
+        assert place.search(**options).ending == "finished"
+    trials = place.trials()
+    assert [trial.number for trial in trials] == list(range(len(trials)))
+    assert all(trial.state.finished for trial in trials)
+    return Uninterrupted(trials, place.evaluated, max(numbers))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    return uninterrupted(tmp_path_factory.mktemp("short"), sampler=SHORT)
+
+
+@pytest.fixture(scope="module")
+def in_rounds(tmp_path_factory):
+    return uninterrupted(tmp_path_factory.mktemp("in-rounds"), sampler=IN_ROUNDS)
+
+
+def evaluations(lines: list[Evaluated]) -> Counter:
+    return Counter(line[2:] for line in lines)
+
+
+def in_flight(killed: list[Evaluated]) -> set:
+    """What the last task of a process evaluated."""
+    last = max((line.task for line in killed), default=0)
+    return set(evaluations([line for line in killed if line.task == last]))
+
+
+def assert_same_end(place: Place, expected: Uninterrupted) -> None:
+    assert set(evaluations(place.evaluated)) == set(evaluations(expected.evaluated))
+    with place.store() as store:
+        assert store.trials(STUDY) == expected.trials
+        report = store.check()
+        assert (report.problems, report.notes) == ((), ())
+        assert store.studies()[0].holder is None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_search_killed_at_any_commit_ends_as_if_it_had_not_been(when, short, tmp_path):
+    tasks_lost = 0
+    for number in range(1, short.commits + 1):
+        place = new_place(tmp_path / f"{number}")
+
+        assert exit_code(die_at_commit, place, when, number, OPTIONS) == KILLED
+        killed = place.evaluated
+        place.search(**OPTIONS)
+
+        assert_same_end(place, short)
+        repeated = evaluations(place.evaluated) - evaluations(short.evaluated)
+        assert repeated in (Counter(), Counter(in_flight(killed)))
+        tasks_lost += bool(repeated)
+    # Each task once: when the commit of its scores is the one that does not happen.
+    tasks = {(line.pid, line.task) for line in short.evaluated}
+    assert tasks_lost == (len(tasks) if when == "before" else 0)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_the_store_is_made_leaves_nothing_in_the_way(when, short, tmp_path):
+    place = Place(tmp_path)
+
+    assert exit_code(die_at_commit, place, when, 1, OPTIONS) == KILLED
+    place.search(**OPTIONS)
+
+    assert_same_end(place, short)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_search_killed_again_and_again_ends_as_if_it_had_not_been(seed, in_rounds, tmp_path):
+    rng, place, ends, options = random.Random(seed), new_place(tmp_path), [], {"sampler": IN_ROUNDS}
+
+    while 0 not in ends:
+        when, number = rng.choice(["before", "after"]), rng.randint(1, 25)
+        ends.append(exit_code(die_at_commit, place, when, number, options))
+        assert ends[-1] in (0, KILLED)
+
+    assert len(ends) > 2
+    assert_same_end(place, in_rounds)
+    again = len(place.evaluated) - len(in_rounds.evaluated)
+    assert again <= CHUNK * ends.count(KILLED)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_search_killed_at_a_random_moment_ends_as_if_it_had_not_been(
+    seed, short, tmp_path, duration
+):
+    place = new_place(tmp_path)
+    with child(search_and_stay, place, OPTIONS | {"inner": unhurried}) as process:
+        wait_for(place.folder / "begun")
+        time.sleep(random.Random(seed).uniform(0, duration))
+        process.kill()
+        process.join()
+        assert process.exitcode == KILLED
+    killed = place.evaluated
+
+    place.search(**OPTIONS)
+
+    assert_same_end(place, short)
+    repeated = evaluations(place.evaluated) - evaluations(short.evaluated)
+    assert set(repeated) <= in_flight(killed)
+    assert all(times == 1 for times in repeated.values())
+
+
+@pytest.fixture(scope="module")
+def duration(tmp_path_factory):
+    """Seconds that a search takes in about the conditions of its victims."""
+    return Place(tmp_path_factory.mktemp("duration")).search(sampler=SHORT, inner=unhurried).seconds
+
+
+def test_trial_that_was_running_gets_another_attempt(tmp_path):
+    place = new_place(tmp_path)
+    assert exit_code(die_at_commit, place, "before", 8, OPTIONS) == KILLED
+    assert [trial.state.finished for trial in place.trials()] == [False]
+
+    place.search(**OPTIONS)
+
+    with place.store() as store:
+        reasons = [attempt.reason for attempt in store.attempts(STUDY, 0)]
+    assert reasons == ["superseded by attempt 2", ""]
