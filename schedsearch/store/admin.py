@@ -223,7 +223,6 @@ def _copy(source: sqlite3.Connection, target: Path) -> None:
     try:
         with contextlib.closing(sqlite3.connect(target)) as copy:
             source.backup(copy)
-            copy.execute("PRAGMA journal_mode=DELETE")  # a single file, until somebody opens it
     except sqlite3.Error as error:
         raise RunError(
             f"the backup {target} could not be written ({error}); the store itself is unchanged: "

@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -143,6 +144,7 @@ def test_changed_specification_is_refused_with_every_difference(store):
 
 
 def test_list_of_studies_counts_trials_by_state(store):
+    began = datetime.now(UTC)
     store.create_study(dataclasses.replace(SPEC, name="second"))
     store.enqueue(STUDY, HALF)
     with store.lease(STUDY) as lease:
@@ -152,7 +154,7 @@ def test_list_of_studies_counts_trials_by_state(store):
     assert (first.spec, first.holder) == (SPEC, Process.current())
     assert first.trials == {TrialState.WAITING: 1, TrialState.COMPLETE: 1}
     assert (second.spec.name, second.trials, second.holder) == ("second", {}, None)
-    assert first.created <= second.created
+    assert first.created <= began <= second.created <= datetime.now(UTC)
 
 
 def test_unknown_study_is_refused_with_the_nearest_name(store):

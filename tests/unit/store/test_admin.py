@@ -4,7 +4,8 @@ import sqlite3
 import pytest
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import Evaluation, open_store
+from schedsearch.store import Evaluation, Store, open_store
+from schedsearch.store.database import Database, url_of
 from tests.unit.store.strategies import FULL, HALF, SPEC, complete
 
 STUDY = SPEC.name
@@ -151,6 +152,15 @@ def test_backup_never_replaces_a_file(store, path, tmp_path):
 def test_backup_into_a_missing_folder_is_refused(store, tmp_path):
     with pytest.raises(InputError, match=r"copy\.db cannot be created .No such file"):
         store.backup(tmp_path / "missing" / "copy.db")
+
+
+def test_backup_of_a_server_names_the_tool_for_it(tmp_path):
+    pytest.importorskip("psycopg")
+    with (
+        Store(Database(url_of("postgresql://localhost/runs"))) as store,
+        pytest.raises(InputError, match="copy it with pg_dump"),
+    ):
+        store.backup(tmp_path / "copy.db")
 
 
 def test_backup_that_does_not_fit_leaves_no_file(store, tmp_path, file_size_limit):
