@@ -116,12 +116,22 @@ def test_the_reduction_survives_a_failed_generate(model: Any, place: str) -> Non
         with pytest.raises(Breakdown):
             model.generate(**SAMPLE, max_new_tokens=4)
         breaker.remove()
-        with pytest.raises(UnsupportedError, match="decoder was called without"):
-            model.get_decoder()(inputs_embeds=torch.zeros(1, 81, 64))
 
         again = model.generate(**SAMPLE, max_new_tokens=4, do_sample=False)
         assert torch.equal(again, expected)
         assert all(torch.equal(reduction.kept[layer], kept[layer]) for layer in kept)
+
+
+def test_the_inputs_of_a_failed_forward_are_forgotten(model: Any) -> None:
+    """They would pass for those of whoever calls the decoder next, and hold images in memory."""
+    breaker = break_at(model.model.vision_tower, 1)
+
+    with reduce(model, SCHEDULE):
+        with pytest.raises(Breakdown):
+            model(**SAMPLE)
+        breaker.remove()
+        with pytest.raises(UnsupportedError, match="decoder was called without"):
+            model.get_decoder()(inputs_embeds=torch.zeros(1, 81, 64))
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, GeneratorExit])
