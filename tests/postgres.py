@@ -20,15 +20,17 @@ def server() -> Iterator[str]:
     """URL of a fresh server's `postgres` database; skips the test where there is none."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed: pip install 'psycopg[binary]'")
-    if shutil.which("pg_ctl") is None or shutil.which("initdb") is None:
-        pytest.skip("PostgreSQL's pg_ctl and initdb are not on the path: make setup-system")
+    programs = _programs()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed: make setup-system")
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # noqa: S108 - a socket path is short
     user = pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root
         user = "postgres"
         shutil.chown(folder, user)
 
-    def run(*command: str) -> None:
+    def run(program: str, *arguments: str) -> None:
+        command = [programs / program, *arguments]
         subprocess.run(
             command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120
         )
@@ -44,6 +46,15 @@ def server() -> Iterator[str]:
             run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+def _programs() -> Path | None:
+    """The folder of PostgreSQL's programs; Debian keeps those of the server off the path."""
+    found = shutil.which("pg_ctl")
+    if found:
+        return Path(found).parent
+    packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    return packaged[-1].parent if packaged else None
 
 
 def new_database(url: str) -> str:
