@@ -24,8 +24,11 @@ setup-system:
 	@command -v apt-get >/dev/null || { echo "Install by hand: $(SYSTEM_PACKAGES)"; exit 1; }
 	apt-get update -q && apt-get install -qy --no-install-recommends $(SYSTEM_PACKAGES)
 
+# A search that was interrupted goes on; `make clean` begins anew.
 demo: setup
-	@$(BIN)/schedsearch demo run --out demo-out
+	@mkdir -p demo-out
+	$(BIN)/schedsearch search studies/demo.yaml --store demo-out/studies.db
+	$(BIN)/schedsearch report studies/demo.yaml --store demo-out/studies.db --out demo-out/report
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
