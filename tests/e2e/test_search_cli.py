@@ -1,0 +1,182 @@
+"""A search from a study file to a report, as a user types it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from schedsearch import Schedule
+from schedsearch.store.store import open_store
+
+STUDY = """
+study: small
+model: demo
+data:
+  calibration: demo:calibration
+  calibration_samples: {samples}
+  held_out: demo:held-out
+  held_out_samples: 24
+search:
+  tolerance: {tolerance}
+  floor: 24
+"""
+
+
+def written(folder: Path, samples: int = 12, tolerance: float = 0.5) -> Path:
+    path = folder / "study.yaml"
+    path.write_text(STUDY.format(samples=samples, tolerance=tolerance), encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def study(tmp_path):
+    return written(tmp_path)
+
+
+@pytest.fixture
+def store(tmp_path):
+    return tmp_path / "studies.db"
+
+
+def test_search_list_show_export_and_report(run, study, store, tmp_path):
+    ran = run("search", study, "--store", store)
+    assert ran.code == 0, ran.err
+    assert "of 64 vision tokens" in ran.out
+
+    listed = json.loads(run("list", "--store", store, "--json").out)
+    assert [entry["spec"]["name"] for entry in listed] == ["small"]
+
+    rows = json.loads(run("show", "small", "--store", store, "--json").out)
+    assert [row["number"] for row in rows] == list(range(len(rows)))
+    assert {row["state"] for row in rows} == {"COMPLETE"}
+    shown = run("show", "small", "--store", store).out
+    assert "finished" in shown and "FLOPs ratio" in shown
+
+    exported = tmp_path / "schedule.json"
+    assert run("export", "small", exported, "--store", store).code == 0
+    found = Schedule.load(exported)
+    assert min(found.counts(64)) >= 24
+    assert found.target.architecture == "LlavaForConditionalGeneration"
+    applied = run("apply", "demo", exported, "-n", 4, "--repeats", 1, "--json")
+    assert applied.code == 0, applied.err
+
+    folder = tmp_path / "report"
+    ran = run("report", study, "--store", store, "--out", folder)
+    assert ran.code == 0, ran.err
+    assert "random" in ran.out
+    names = {path.name for path in folder.iterdir()}
+    assert names == {"schedule.json", "report.md", "schedule.png", "trials.csv"}
+    assert Schedule.load(folder / "schedule.json") == found
+
+
+def test_search_again_has_nothing_left_to_do(run, study, store):
+    assert run("search", study, "--store", store).code == 0
+    again = json.loads(run("search", study, "--store", store, "--json").out)
+    assert again["ending"] == "finished"
+    assert (again["closed"], again["evaluated"]) == (0, 0)
+
+
+def test_limit_says_how_to_continue(run, study, store):
+    ran = run("search", study, "--store", store, "--trials", 1)
+    assert ran.code == 0
+    assert f"continue with: schedsearch search {study}" in ran.err
+    assert run("search", study, "--store", store).code == 0
+
+
+def test_changed_study_is_refused_with_the_difference(run, study, store, tmp_path):
+    run("search", study, "--store", store, "--trials", 1)
+    ran = run("search", written(tmp_path, tolerance=0.25), "--store", store)
+    assert ran.code == 2
+    assert "sampler.params.tolerance: 0.5 -> 0.25" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        (("show", "small", "--store", "STORE"), "there is no store"),
+        (("list", "--store", "STORE"), "there is no store"),
+        (("db", "check", "--store", "STORE"), "there is no store"),
+        (("export", "other", "--store", "MADE"), "there is no study `other`"),
+        (("report", "STUDY", "--store", "MADE"), "no result yet"),
+    ],
+)
+def test_missing_thing_is_one_error(run, study, store, tmp_path, args, expected):
+    made = tmp_path / "made.db"
+    with open_store(made):
+        pass
+    places = {"STORE": store, "MADE": made, "STUDY": study}
+    ran = run(*(places.get(arg, arg) for arg in args))
+    assert ran.code == 2
+    assert expected in ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_store_is_checked_pruned_and_backed_up(run, study, store, tmp_path):
+    run("search", study, "--store", store, "--trials", 1)
+    copy = tmp_path / "copy.db"
+    assert run("db", "backup", copy, "--store", store).code == 0
+    assert json.loads(run("db", "check", "--store", copy, "--json").out)["problems"] == []
+    assert "already at revision" in run("db", "upgrade", "--store", copy).out
+    lost = json.loads(run("db", "prune", "small", "--store", copy, "--json").out)
+    assert lost["evaluation"] == 12
+    assert json.loads(run("list", "--store", copy, "--json").out) == []
+    assert run("db", "backup", copy, "--store", store).code == 2
+
+
+def searching(study: Path, store: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", "from schedsearch.cli import main; main()"]
+    return subprocess.Popen(
+        [*command, "search", str(study), "--store", str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "COLUMNS": "200"},
+    )
+
+
+def wait_for_trials(store: Path, count: int) -> None:
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        if store.exists():
+            with open_store(store) as opened:
+                if opened.studies() and len(opened.trials("small")) >= count:
+                    return
+        time.sleep(0.1)
+    raise AssertionError("no trial in two minutes")
+
+
+def test_second_search_is_refused_until_the_first_is_dead(run, store, tmp_path):
+    study = written(tmp_path, samples=400, tolerance=0.0)
+    first = searching(study, store)
+    try:
+        wait_for_trials(store, 1)
+        second = run("search", study, "--store", store)
+        assert second.code == 1
+        assert f"{first.pid}" in second.err
+        first.send_signal(signal.SIGKILL)
+        first.wait()
+        third = run("search", study, "--store", store, "--trials", 1)
+        assert third.code == 0, third.err
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_interrupted_search_leaves_cleanly_and_says_how_to_continue(run, store, tmp_path):
+    study = written(tmp_path, samples=400, tolerance=0.0)
+    child = searching(study, store)
+    try:
+        wait_for_trials(store, 2)
+        child.send_signal(signal.SIGINT)
+        _, err = child.communicate(timeout=120)
+    finally:
+        child.kill()
+    assert child.returncode == 130
+    assert "continue with: schedsearch search" in err
+    assert "Traceback" not in err
+    assert run("search", study, "--store", store, "--trials", 1).code == 0
