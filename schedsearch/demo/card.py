@@ -31,7 +31,7 @@ class Results:
         withdrawn: Overall accuracy when vision is hidden from layer K on, one per K.
         steps: Optimiser steps per stage.
         seed: Seed of the run.
-        notes: Sentences about how the run departed from the plain recipe; empty if it did not.
+        notes: Lines about how the run departed from the plain recipe, and which goals it missed.
     """
 
     samples: int
@@ -183,7 +183,8 @@ def _tau(tau: Sequence[float]) -> str:
     lines = [
         "## Agreement of token rankings between layers",
         "",
-        "Mean Kendall tau between the rankings of neighbouring layers (ranker `last`).",
+        "Mean Kendall tau between the rankings of neighbouring layers (ranker `last`), as measured",
+        "by `schedsearch analyze demo` on the calibration split.",
         "",
         "| layers | tau |",
         "|---|---|",
