@@ -13,7 +13,8 @@ __all__ = ["app", "main"]
 def main() -> None:
     """Run the command line; exit code 2 for unusable input, 1 for failed work."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    if not sys.stderr.isatty():
+        os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         app()
     except SchedsearchError as error:
