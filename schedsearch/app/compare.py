@@ -198,6 +198,7 @@ class _Bench:
             split=held_out.split,
             ids=ids,
             keys=tuple(self.evaluator.sample_keys()),
+            images=tuple(self.evaluator.image_keys()),
             tokens=tuple(self.evaluator.sample_tokens(ids)),
         )
         _check_held_out(study.subject, self.subject)
@@ -291,10 +292,12 @@ def _check_held_out(calibration: Subject, held_out: Subject) -> None:
         raise DataError(
             f"an interval needs at least 2 held-out samples, but got {len(held_out.ids)}; add some"
         )
-    seen = dict(zip(calibration.keys, calibration.ids, strict=True))
-    for key, name in zip(held_out.keys, held_out.ids, strict=True):
-        if key in seen:
-            raise DataError(
-                f"held-out sample {name!r} has the question, answers and images of calibration "
-                f"sample {seen[key]!r}, which the search has seen; remove it from the held-out set"
-            )
+    samples = zip(calibration.images, calibration.ids, strict=True)
+    seen = {image: name for images, name in samples for image in images}
+    for images, name in zip(held_out.images, held_out.ids, strict=True):
+        for image in images:
+            if image in seen:
+                raise DataError(
+                    f"held-out sample {name!r} shows the image of calibration sample "
+                    f"{seen[image]!r}, which the search has seen; remove it from the held-out set"
+                )

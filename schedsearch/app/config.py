@@ -134,6 +134,8 @@ def _parse(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not valid YAML: {error}; correct it") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)

@@ -8,6 +8,7 @@ from typing import Any, cast
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
 from schedsearch.app.config import GSearchConfig, StudyConfig
 from schedsearch.app.study import Study, sampler_settings
+from schedsearch.core.canonical import digest
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.sample import Sample, SampleSet, Split
 from schedsearch.core.schedule import RankerSpec
@@ -15,10 +16,10 @@ from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.identity import evaluation_context
+from schedsearch.engine.identity import evaluation_context, metric_identity
 from schedsearch.engine.loading import describe
 from schedsearch.engine.memory import MemorySet
-from schedsearch.engine.metrics import Metric, make_metric
+from schedsearch.engine.metrics import METRICS, Metric, make_metric
 from schedsearch.engine.metrics.function import FunctionMetric
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import InputError
@@ -122,7 +123,7 @@ def open_study(
         weights=subject.target.weights if subject.target else None,
         calibration=samples.name,
         calibration_digest=samples.digest(),
-        metric=scored.name,
+        metric=_metric_name(scored),
         sampler=PlugIn.from_mapping(config.sampler, sampler_settings(chosen, subject)),
         ranker=ordering,
         questions=config.questions,
@@ -197,6 +198,7 @@ def make_subject(
         shape=adapter_for(model).shape(model),
         target=describe(model, model_name),
         context=evaluation_context(model, processor, metric),
+        images=tuple(evaluator.image_keys()),
     )
 
 
@@ -207,6 +209,11 @@ def _sampler_config(given: GSearchConfig | Mapping[str, Any] | None) -> GSearchC
 
     if isinstance(given, GSearchConfig):
         return given
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(
+            f"`sampler` must be settings of G-Search such as {{'tolerance': 0.01}}, but got "
+            f"{type(given).__name__}"
+        )
     try:
         return GSearchConfig.model_validate(dict(given or {}))
     except ValidationError as error:
@@ -221,9 +228,22 @@ def _metric(given: str | Metric | Scorer) -> Metric:
     return given if isinstance(given, Metric) else FunctionMetric(given)
 
 
+def _metric_name(metric: Metric) -> str:
+    """Name; for a metric that is not ours also its code, so that another is another study."""
+    if type(metric) in METRICS.values() and metric_identity(metric) == metric_identity(
+        make_metric(metric.name)
+    ):
+        return metric.name
+    return f"{metric.name} {digest(metric_identity(metric))[:12]}"
+
+
 def _sample_set(given: Calibration) -> SampleSet:
     if isinstance(given, (str, Path)):
         return open_samples(DataRef(str(given)), "calibration")
     if hasattr(given, "digest") and hasattr(given, "split"):
         return cast(SampleSet, given)
+    if not isinstance(given, Iterable):
+        raise InputError(
+            f"`calibration` must be a sample set, rows or a file, but got {type(given).__name__}"
+        )
     return MemorySet(given)

@@ -146,11 +146,16 @@ class StudyView:
     def enqueue(self, schedule: Schedule) -> Trial:
         """Have this schedule evaluated too, before anything else the search asks.
 
-        A schedule that is waiting, running or complete already is not added again.
+        A schedule that is waiting, running or complete already is not added again. The sampler
+        uses the answer where it would have asked the same, ranker included; the result of the
+        search is always a schedule that the sampler settled on.
 
         Raises:
-            ScheduleError: It has another number of layers than the model.
+            ScheduleError: It has another number of layers than the model, or an unknown ranker.
         """
+        from schedsearch.engine.rankers import make_ranker
+
+        make_ranker(schedule.ranker)
         if schedule.layers != self.sampler.layers:
             raise ScheduleError(
                 f"`keep` must have one ratio for each of {self.sampler.layers} decoder layers, "
@@ -187,6 +192,7 @@ class Study(StudyView):
         evaluator: "Evaluator",
         store: str | os.PathLike[str],
     ) -> None:
+        make_sampler(spec)  # a study that cannot be searched must not take its name
         opened = open_store(store)
         try:
             opened.create_study(spec)

@@ -8,11 +8,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from schedsearch.cli.output import errors
 
 if TYPE_CHECKING:
+    from schedsearch.app.study import StudyView
+    from schedsearch.core.trial import Trial
     from schedsearch.execution.loop import Moment
 
 
 class SearchDisplay:
-    """One line on stderr that changes while the search runs; silent where nobody watches."""
+    """One line on stderr that changes while the search runs; elsewhere a line for each trial."""
 
     def __init__(self, study: str) -> None:
         columns = (
@@ -41,6 +43,11 @@ class SearchDisplay:
         """Leave the line as it is."""
         self._bars.stop()
 
+    def closed(self, _study: "StudyView", trial: "Trial") -> None:
+        """Report a trial where there is no terminal to draw on."""
+        if not errors.is_terminal:
+            errors.print(outcome(trial), soft_wrap=True)
+
     def show(self, moment: "Moment") -> None:
         """Draw what a moment says."""
         left = moment.seconds_left
@@ -53,15 +60,33 @@ class SearchDisplay:
         )
 
 
+def outcome(trial: "Trial") -> str:
+    """A closed trial in one line."""
+    asked = ", ".join(f"{name} {value}" for name, value in trial.params.items()) or "enqueued"
+    measured = trial.measurement
+    if measured is None or measured.drop is None:
+        return f"trial {trial.number} ({asked}): {trial.state} {trial.reason}"
+    return (
+        f"trial {trial.number} ({asked}): score {measured.score:.4f}, drop {measured.drop:.4f}, "
+        f"FLOPs ratio {measured.flops_ratio:.3f}"
+    )
+
+
 def describe(moment: "Moment") -> str:
-    """Trial, phase, layer, bracket, and the best FLOPs ratio so far."""
+    """Trial of about how many, phase, layer, bracket, evaluations, best FLOPs ratio so far."""
     status = moment.status
-    words = [f"trial {moment.trial.number}", status.phase]
+    about = "" if moment.trials_left is None else f" of about {moment.closed + moment.trials_left}"
+    evaluations = moment.closed * moment.samples + moment.done
+    words = [
+        f"trial {moment.closed + 1}{about}",
+        f"{evaluations} evaluations",
+        status.phase,
+    ]
     if status.layer is not None:
         words.append(f"layer {status.layer}")
     if status.bracket is not None:
         low, high = status.bracket
-        words.append(f"keep {low} to {high}")
+        words.append(f"{low} to {high} tokens")
     if moment.best is not None and moment.best.measurement is not None:
         words.append(f"best FLOPs ratio {moment.best.measurement.flops_ratio:.3f}")
     return ", ".join(words)

@@ -1,5 +1,6 @@
 """Commands for studies: search, list, show, export, report."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -37,14 +38,17 @@ def search(
         open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study,
         SearchDisplay(study.name) as display,
     ):
-        run = study.run(trials, timeout, on_moment=display.show)
+        run = study.run(trials, timeout, [display.closed], display.show)
         display.close()
         if as_json:
             print_json(run)
         else:
             render.run(run, study)
         if run.ending != "finished":
-            errors.print(f"{_WHY[run.ending]}; continue with: schedsearch search {file}")
+            again = ["schedsearch", "search", str(file)]
+            if store != _DEFAULT_STORE:
+                again += ["--store", study.store.name]
+            errors.print(f"{_WHY[run.ending]}; continue with: {shlex.join(again)}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
 

@@ -96,11 +96,15 @@ def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> s
     Raises:
         DataError: An image is missing or broken.
     """
-    pixels = []
-    for image in images or [open_image(source) for source in sample.images]:
-        header = f"{image.mode} {image.size}".encode()
-        pixels.append(hashlib.sha256(header + image.tobytes()).hexdigest())
+    opened = images or [open_image(source) for source in sample.images]
+    pixels = [image_key(image) for image in opened]
     return digest([sample.question, list(sample.answers), pixels])
+
+
+def image_key(image: Image.Image) -> str:
+    """SHA-256 (hex) of an image's size and pixels."""
+    header = f"{image.mode} {image.size}".encode()
+    return hashlib.sha256(header + image.tobytes()).hexdigest()
 
 
 def _upright(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from torch import nn
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import Sample
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.calibration import open_image, sample_key
+from schedsearch.engine.calibration import image_key, open_image, sample_key
 from schedsearch.errors import DataError, UnsupportedError
 
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
@@ -30,6 +30,7 @@ class EncodedSample:
     Attributes:
         id: The sample's.
         key: Hash of its content; seeds whatever is random about it.
+        images: Hash of each image.
         text: The rendered prompt, before images are expanded to tokens.
         tokens: `(n,)` long token ids on the CPU, one per vision token.
         n_vision: How many of them are vision tokens.
@@ -38,6 +39,7 @@ class EncodedSample:
 
     id: str
     key: str
+    images: tuple[str, ...]
     text: str
     tokens: torch.Tensor
     n_vision: int
@@ -223,7 +225,8 @@ class Encoder:
         }
         layout = tuple((name, tuple(value.shape[1:])) for name, value in sorted(vision.items()))
         key = sample_key(sample, images)
-        return EncodedSample(sample.id, key, text, tokens, n_vision, layout), vision
+        shown = tuple(map(image_key, images))
+        return EncodedSample(sample.id, key, shown, text, tokens, n_vision, layout), vision
 
     def _tensors(self, sample_id: str, text: str, images: list[Any]) -> Mapping[str, torch.Tensor]:
         # Some templates write the begin token themselves; the tokenizer must not add another.

@@ -92,6 +92,14 @@ class Evaluator:
         """
         return [self._encoder.encode(sample).key for sample in self._samples.values()]
 
+    def image_keys(self) -> list[tuple[str, ...]]:
+        """Hashes of the images of each sample, in the order of the set; see `image_key`.
+
+        Raises:
+            DataError: Broken image, or a prompt without vision tokens.
+        """
+        return [self._encoder.encode(sample).images for sample in self._samples.values()]
+
     def prefill_inputs(self, ids: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
         """Arguments of one forward over prompts, without padding, on the model's device.
 

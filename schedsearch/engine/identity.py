@@ -37,7 +37,7 @@ def evaluation_context(
         "runtime": RUNTIME,
         "weights": weights_fingerprint(model),
         "processor": _processor_digest(processor, template),
-        "metric": _describe(metric),
+        "metric": metric_identity(metric),
         "dtype": str(weights.dtype),
         "attention": config._attn_implementation or "eager",
         "device": device,
@@ -54,7 +54,7 @@ def _processor_digest(processor: Any, template: str | None) -> str:
     return digest([settings, words, template or getattr(processor, "chat_template", None)])
 
 
-def _describe(metric: Metric) -> dict[str, Any]:
+def metric_identity(metric: Metric) -> dict[str, Any]:
     """Name and settings; for a metric that is not ours, its code too."""
     settings = {name: _plain(value) for name, value in sorted(vars(metric).items())}
     described: dict[str, Any] = {"name": metric.name, "settings": settings}
@@ -70,8 +70,19 @@ def _plain(value: Any) -> Any:
 
 
 def _code(thing: Callable[..., Any] | type) -> str:
-    """Hash of the source; where there is none, a name that nothing else ever has."""
+    """Hash of the source and of what a function has bound.
+
+    Where there is no source, or something is bound that has no value to compare (a model, say), a
+    name that nothing else ever has: better evaluated again than a wrong score.
+    """
+    bound: list[Any] = []
+    if inspect.isfunction(thing):
+        bound = [cell.cell_contents for cell in thing.__closure__ or ()]
+        bound += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
     try:
-        return hashlib.sha256(inspect.getsource(thing).encode()).hexdigest()
+        source = inspect.getsource(thing)
     except (OSError, TypeError):
         return f"unknown source {uuid.uuid4()}"
+    if not all(isinstance(value, (str, int, float, bool, type(None))) for value in bound):
+        return f"unknown state {uuid.uuid4()}"
+    return hashlib.sha256(f"{source}\n{bound!r}".encode()).hexdigest()

@@ -64,6 +64,8 @@ class MemorySet:
 
 
 def _sample(row: Mapping[str, Any], number: int) -> Sample:
+    if not isinstance(row, Mapping):
+        raise DataError(f"row {number} must be a mapping or a Sample, but got {type(row).__name__}")
     question = row.get("question")
     if not isinstance(question, str) or not question:
         raise DataError(f"row {number}: `question` must be a text, but got {question!r}")

@@ -23,6 +23,7 @@ class Subject:
         shape: The decoder.
         target: The model, as schedules made for it name it.
         context: Everything else that a score depends on, but for ranker and counts.
+        images: Content hashes of each sample's images, by which splits are told apart.
     """
 
     split: Split
@@ -32,6 +33,7 @@ class Subject:
     shape: DecoderShape
     target: Target | None
     context: Mapping[str, Any]
+    images: tuple[tuple[str, ...], ...] = ()
 
     @cached_property
     def n_visions(self) -> tuple[int, ...]:

@@ -84,7 +84,7 @@ def test_search_again_has_nothing_left_to_do(run, study, store):
 def test_limit_says_how_to_continue(run, study, store):
     ran = run("search", study, "--store", store, "--trials", 1)
     assert ran.code == 0
-    assert f"continue with: schedsearch search {study}" in ran.err
+    assert f"continue with: schedsearch search {study} --store {store}" in ran.err
     assert run("search", study, "--store", store).code == 0
 
 

@@ -79,7 +79,9 @@ def test_a_begin_token_written_by_the_template_is_not_doubled() -> None:
 
 
 def row(width: int, n_vision: int, answer: int, layout: Layout = ()) -> Row:
-    prompt = EncodedSample("s", "key", "", torch.zeros(width, dtype=torch.long), n_vision, layout)
+    prompt = EncodedSample(
+        "s", "key", (), "", torch.zeros(width, dtype=torch.long), n_vision, layout
+    )
     return Row(sample(), prompt, (7,) * answer)
 
 

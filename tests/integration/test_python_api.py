@@ -166,6 +166,45 @@ def test_failed_trial_counts_as_rejected_where_the_settings_say_so(demo, rows, t
         assert {trial.state for trial in study.trials[1:]} == {TrialState.FAIL}
 
 
+def constant(value):
+    def scorer(_answer, _references):
+        return value
+
+    return scorer
+
+
+def test_scorers_of_one_source_and_other_values_share_no_scores(demo, rows, tmp_path):
+    store = tmp_path / "s.db"
+    for value in (1.0, 5.0):
+        with opened(demo, rows, store, name=f"is {value}", metric=constant(value)) as study:
+            study.run(n_trials=1)
+            assert study.trials[0].measurement.score == value
+
+
+def test_another_scorer_under_the_same_name_is_another_study(demo, rows, tmp_path):
+    store = tmp_path / "s.db"
+    with opened(demo, rows, store, metric=constant(1.0)) as study:
+        study.run(n_trials=1)
+    with pytest.raises(InputError, match="metric: 'scorer "):
+        opened(demo, rows, store, metric=constant(5.0))
+
+
+def test_study_that_cannot_be_searched_does_not_take_its_name(demo, rows, tmp_path):
+    store = tmp_path / "s.db"
+    with pytest.raises(InputError, match="floor"):
+        opened(demo, rows, store, sampler={**COARSE, "floor": 99})
+    with opened(demo, rows, store) as study:
+        assert study.trials == []
+
+
+def test_enqueued_schedule_of_an_unknown_ranker_is_refused(demo, rows, tmp_path):
+    with (
+        opened(demo, rows, tmp_path / "s.db") as study,
+        pytest.raises(ScheduleError, match=r"`ranker\.name` must be one of"),
+    ):
+        study.enqueue(Schedule((1.0,) * 8, RankerSpec("best")))
+
+
 def test_callback_may_stop_the_search(demo, rows, tmp_path):
     def stop(_study, trial):
         if trial.number == 1:
@@ -200,6 +239,7 @@ def test_study_without_a_complete_trial_has_no_best(demo, rows, tmp_path):
         ({"processor": None}, "needs its `processor`"),
         ({"sampler": {"tolerence": 0.1}}, "did you mean `tolerance`"),
         ({"sampler": {"tolerance": -0.1}}, "`tolerance` must be"),
+        ({"sampler": "g-search"}, "`sampler` must be settings"),
         ({"metric": "accuracy"}, "`metric` must be one of"),
         ({"ranker": RankerSpec("best")}, "`ranker.name` must be one of"),
     ],
@@ -212,6 +252,7 @@ def test_unusable_option_is_named(demo, rows, tmp_path, options, expected):
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
+        ("q ?", "row 0 must be a mapping"),
         ({"question": "q ?", "answer": "a"}, "row 0: `image` is missing"),
         ({"question": "q ?", "image": "x.png"}, "row 0: `answer` is missing"),
         ({"answer": "a", "image": "x.png"}, "row 0: `question` must be"),

@@ -56,6 +56,8 @@ def test_shipped_studies_are_valid():
         (("model: demo", "model: [demo"), "study.yaml:"),
         (("model: demo", "model: !!python/object:os.system x"), "not valid YAML"),
         (("model: demo", "3: demo"), "keys must be text, but got 3"),
+        (("model: demo", "model: 2020-13-45"), "not valid YAML"),
+        (("model: demo", "model: " + "[" * 3000), "not valid YAML"),
         (("data:\n  calibration: demo:calibration", "data: demo"), "`data` must be"),
     ],
 )
