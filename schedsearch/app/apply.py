@@ -11,6 +11,7 @@ from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import SampleScore, Task
+from schedsearch.errors import ScheduleError
 
 OnProgress = Callable[[int, int], None]
 Progress = Callable[[str], OnProgress]
@@ -118,13 +119,18 @@ def apply_schedule(
     from schedsearch.engine.evaluator import Evaluator
     from schedsearch.engine.guards import check_fits
     from schedsearch.engine.metrics import make_metric
+    from schedsearch.engine.rankers import make_ranker
     from schedsearch.engine.timing import time_prefill
 
     schedule = Schedule.load(schedule_path)
     samples = open_samples(data)
     model, processor = open_model(model_name, trust_remote_code=trust_remote_code)
     adapter = adapter_for(model)
-    check_fits(model, adapter, schedule)
+    try:
+        check_fits(model, adapter, schedule)
+        make_ranker(schedule.ranker)
+    except ScheduleError as error:
+        raise ScheduleError(f"{schedule_path}: {error}") from None
     evaluator = Evaluator(model, processor, samples, make_metric(metric))
     ids = tuple(sample.id for sample in samples)
 

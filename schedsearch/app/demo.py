@@ -60,11 +60,12 @@ def train_demo(out: Path, steps: int | None, seed: int, threads: int, progress: 
         InputError: The state in `out` cannot be read or belongs to another recipe.
     """
     from schedsearch.demo.recipe import Recipe
-    from schedsearch.demo.train import train
+    from schedsearch.demo.train import log_progress, train
 
     bars: dict[str, Callable[[int, int], None]] = {}
 
     def report(now: "TrainingProgress") -> None:
+        log_progress(now)
         if now.stage not in bars:
             bars[now.stage] = progress(now.stage)
         bars[now.stage](now.step, now.steps)

@@ -8,7 +8,7 @@ from schedsearch.errors import SchedsearchError
 from schedsearch.version import VERSION
 
 _BASE = ("torch", "transformers", "pillow", "numpy", "pydantic", "typer", "rich")
-_SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib")
+_SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "pyyaml")
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,10 @@ def _package(name: str, remedy: str, *, required: bool) -> Check:
 
 
 def _device() -> Check:
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Check("device", False, str(error), "pip install schedsearch")
     if torch.cuda.is_available():
         found = f"{torch.cuda.device_count()} x {torch.cuda.get_device_name()}"
         return Check("device", True, found)
@@ -59,11 +61,12 @@ def _device() -> Check:
 
 def _embedded_model() -> Check:
     from schedsearch.app.bootstrap import DEMO, open_model
-    from schedsearch.engine.adapters import adapter_for
 
     try:
+        from schedsearch.engine.adapters import adapter_for
+
         model, _ = open_model(DEMO)
         shape = adapter_for(model).shape(model)
-    except SchedsearchError as error:
+    except (SchedsearchError, ImportError, OSError) as error:
         return Check("embedded model", False, str(error), "reinstall schedsearch")
     return Check("embedded model", True, f"{shape.layers} layers, hidden size {shape.hidden_size}")

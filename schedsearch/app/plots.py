@@ -21,6 +21,28 @@ _UPRIGHT = 16
 """More numbers than this would run into each other if they were not turned."""
 
 
+def check_picture(path: Path) -> None:
+    """Refuse a picture that could not be written, before the work whose result it shows.
+
+    Raises:
+        InputError: No known format, a folder, or matplotlib is missing.
+    """
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ImportError:
+        raise _NO_MATPLOTLIB from None
+    known = FigureCanvasBase.get_supported_filetypes()
+    if path.suffix.removeprefix(".") not in known or path.is_dir():
+        raise InputError(
+            f"{path}: not the name of a picture; end it in .png, or in one of {', '.join(known)}"
+        )
+
+
+_NO_MATPLOTLIB = InputError(
+    "pictures need matplotlib, which is not installed; pip install 'schedsearch[search]'"
+)
+
+
 @contextmanager
 def _figure(path: Path, width: float, panels: int) -> Iterator[Any]:
     """Row of panels, written to `path` when the block ends without an error."""
@@ -28,9 +50,7 @@ def _figure(path: Path, width: float, panels: int) -> Iterator[Any]:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
     except ImportError:
-        raise InputError(
-            "pictures need matplotlib, which is not installed; pip install 'schedsearch[search]'"
-        ) from None
+        raise _NO_MATPLOTLIB from None
     figure = Figure(figsize=(width, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
     yield figure, figure.subplots(1, panels, squeeze=False)[0]

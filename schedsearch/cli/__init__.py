@@ -17,9 +17,27 @@ def main() -> None:
         os.environ.setdefault("TQDM_DISABLE", "1")
     try:
         app()
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package == "schedsearch":
+            raise
+        errors.print(
+            f"[bold red]error:[/] {_escaped(package)} is not installed; install what this command "
+            f"needs: {_escaped(_install(package))}",
+            soft_wrap=True,
+        )
+        sys.exit(1)
     except SchedsearchError as error:
         errors.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
         sys.exit(2 if isinstance(error, InputError) else 1)
+
+
+_SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "yaml")
+
+
+def _install(package: str) -> str:
+    extra = "[search]" if package in _SEARCH else "[cluster]" if package == "psycopg" else ""
+    return f"pip install 'schedsearch{extra}'"
 
 
 def _escaped(text: str) -> str:

@@ -95,8 +95,9 @@ def analyze(
     """Measure how layers rank vision tokens, and until which layer the model needs them."""
     from schedsearch.app.analyze import analyze_model
     from schedsearch.app.bootstrap import DataRef
-    from schedsearch.app.plots import save_analysis
+    from schedsearch.app.plots import check_picture, save_analysis
 
+    check_picture(out)
     with progress() as start:
         result = analyze_model(
             model,
@@ -106,12 +107,12 @@ def analyze(
             progress=start,
             trust_remote_code=trust_remote_code,
         )
-    save_analysis(result, out)
     if as_json:
         print_json(result)
     else:
         render.analysis(result)
         output.print(f"Picture: {out}")
+    save_analysis(result, out)
 
 
 @app.command()

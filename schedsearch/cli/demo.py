@@ -18,6 +18,7 @@ demo = typer.Typer(
 def run(
     out: Annotated[Path, typer.Option(help="Folder for the results.")] = Path("demo-out"),
     limit: Limit = 2000,
+    as_json: AsJson = False,
 ) -> None:
     """Apply the example schedule to the embedded model: a table and a picture."""
     from schedsearch.app.apply import apply_schedule
@@ -28,10 +29,13 @@ def run(
         result = apply_schedule(
             DEMO, example_schedule(), DataRef("demo:held-out", limit), progress=start
         )
-    render.application(result)
     picture = out / "schedule.png"
+    if as_json:
+        print_json(result)
+    else:
+        render.application(result)
+        output.print(f"Picture: {picture}")
     save_application(result, picture)
-    output.print(f"Picture: {picture}")
 
 
 @demo.command("eval")

@@ -3,10 +3,10 @@
 FLOPs are 2 x multiply-adds. Attention counts the full square of the sequence, not its causal
 half, because that is what the literature reports. A ratio covers the decoder layers only: neither
 the vision tower nor the LM head nor the ranking is in it; the last two have functions here.
-With s tokens in a layer, hidden size d, H query heads and Hkv key/value heads of width h, and a
+With s tokens in a layer, hidden size D, H query heads and H_kv key/value heads of width h, and a
 gated MLP of width f, one layer costs
 
-    4 s d H h  +  4 s d Hkv h  +  6 s d f  +  4 H h s^2.
+    4 s D H h  +  4 s D H_kv h  +  6 s D f  +  4 H h s^2.
 
 All counts are exact integers.
 """
@@ -85,7 +85,7 @@ def prefill_flops(
         shape: The language model.
         counts: Vision tokens per layer, shape (layers,), as `Schedule.counts` gives them.
         n_text: Text tokens, all of which every layer processes.
-        head_rows: Rows that go through the LM head; 2 d V FLOPs each.
+        head_rows: Rows that go through the LM head; 2 x hidden size x vocabulary FLOPs each.
     """
     _check_depth(shape, len(counts))
     layers = sum(layer_flops(shape, count + n_text) for count in counts)

@@ -1,6 +1,7 @@
 """Batches of equal rows, sized to memory: no padding, and nothing lost when memory runs out."""
 
 import gc
+import logging
 import sys
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from schedsearch.errors import InputError, RunError
 
 _CPU_BYTES = 32 << 20
 _MAX_ROWS = 64
+
+log = logging.getLogger(__name__)
 
 
 class Batchable(Protocol):
@@ -132,6 +135,11 @@ def run_in_batches(
                     "memory alone; use a smaller dtype, a smaller image or a larger device"
                 )
             size.shrink(len(batch), batch[0].width)
+            log.warning(
+                "%d rows of %d tokens did not fit into memory; going on with half",
+                len(batch),
+                batch[0].width,
+            )
 
 
 def _attempt(batch: Sequence[R], run: Callable[[Sequence[R]], Sequence[T]]) -> Sequence[T] | None:

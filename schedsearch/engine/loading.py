@@ -1,6 +1,7 @@
 """Loading a model with its processor, such that whatever is wrong is one readable error."""
 
 import hashlib
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from schedsearch.errors import InputError, UnsupportedError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _SAMPLED = 4096
+
+log = logging.getLogger(__name__)
 
 
 def load_model(
@@ -74,6 +77,7 @@ def load_model(
             f"the checkpoint {place} lacks {len(missing)} weights of {type(model).__name__}, "
             f"{missing[0]} among them; they would be random: get the complete checkpoint"
         )
+    log.info("loaded %s: %s, %s on %s", place, type(model).__name__, model.dtype, target)
     return model.to(target).eval(), processor
 
 

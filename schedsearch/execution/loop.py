@@ -1,5 +1,6 @@
 """The coordinator: the one loop that asks a sampler, has its questions answered, and stores it."""
 
+import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -12,6 +13,8 @@ from schedsearch.execution.scoring import EvaluationError, Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
 from schedsearch.store.store import Store
+
+log = logging.getLogger(__name__)
 
 Ending = Literal["finished", "stopped", "interrupted", "trials", "timeout"]
 
@@ -164,6 +167,7 @@ class _Loop:
                 if limits.seconds is not None and self.seconds >= limits.seconds:
                     return "timeout"
                 closed = self._answer(trial)
+                log.info("trial %d %s %s", closed.number, closed.state, closed.reason)
                 for callback in on_trial:
                     callback(closed)
                 if closed.state is TrialState.FAIL and stop_on_failure:

@@ -119,6 +119,22 @@ def test_doctor_finds_everything_here(run):
     assert checks["torch"]["ok"] and checks["embedded model"]["ok"]
 
 
+def test_missing_package_names_its_extra():
+    program = (
+        "import sys; sys.argv = ['schedsearch', 'list']; sys.modules['sqlalchemy'] = None\n"
+        "from schedsearch.cli import main; main()"
+    )
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert ran.returncode == 1
+    assert "pip install 'schedsearch[search]'" in ran.stderr
+    assert "Traceback" not in ran.stderr
+
+
+def test_verbose_says_what_was_loaded(run):
+    ran = run("-v", "demo", "eval", "-n", 4, "--split", "validation")
+    assert "LlavaForConditionalGeneration" in ran.err
+
+
 def written(tmp_path, content):
     path = tmp_path / "schedule.json"
     text = content if isinstance(content, str) else json.dumps(content)
@@ -187,6 +203,8 @@ def test_unusable_line_is_one_error_with_its_number(
         (("apply", "demo", "SCHEDULE", "--metric", "accurate"), "exact_match"),
         (("analyze", "demo", "--ranker", "random", "-n", "4"), "read attention"),
         (("demo", "eval", "--split", "test"), "is not a split"),
+        (("analyze", "demo", "-n", "2", "--out", "a.xyz"), "not the name of a picture"),
+        (("analyze", "demo", "-n", "2", "--out", "."), "not the name of a picture"),
     ],
 )
 def test_unusable_argument_is_one_error(run, schedule, args, expected):
