@@ -105,16 +105,21 @@ def buckets_of(rows: Iterable[R]) -> list[list[R]]:
 
 
 def run_in_batches(
-    rows: Iterable[R], size: BatchSize, run: Callable[[Sequence[R]], Sequence[T]]
+    rows: Iterable[R],
+    size: BatchSize,
+    run: Callable[[Sequence[R]], Sequence[T]],
+    relieve: Callable[[], bool] = lambda: False,
 ) -> Iterator[list[tuple[R, T]]]:
     """Run all rows in buckets, the longest first, and yield each batch with its results.
 
-    A batch that does not fit into memory is tried again at half its size; what ran before stays.
+    A batch that does not fit into memory is tried again, once memory has been relieved or at half
+    its size; what ran before stays.
 
     Args:
         rows: In any order; each is run successfully once.
         size: Shrinks on out-of-memory, and stays so.
         run: Gets rows of one bucket and returns one result per row.
+        relieve: Gives up memory that is not needed, and says whether there was any.
 
     Raises:
         RunError: A single row does not fit, or the model failed; the message names samples.
@@ -128,7 +133,10 @@ def run_in_batches(
                 yield list(zip(batch, results, strict=True))
                 start += len(batch)
                 continue
+            relieved = relieve()
             _release_memory()
+            if relieved:
+                continue
             if len(batch) == 1:
                 raise RunError(
                     f"sample {batch[0].sample_id!r} with {batch[0].width} tokens does not fit into "

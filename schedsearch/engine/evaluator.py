@@ -1,21 +1,27 @@
 """The evaluator: a schedule in, one score per sample out."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from schedsearch.core.flops import SampleTokens
+from schedsearch.core.flops import SampleTokens, layer_flops
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import SampleScore, Task
+from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.answers import end_tokens, force_answers, greedy_answers
 from schedsearch.engine.batching import BatchSize, buckets_of, run_in_batches
 from schedsearch.engine.encoding import Encoder, Row, by_id
-from schedsearch.engine.metrics import GeneratedMetric, Metric, TeacherForcedMetric
+from schedsearch.engine.metrics import (
+    AnswerPredictions,
+    GeneratedMetric,
+    Metric,
+    TeacherForcedMetric,
+)
+from schedsearch.engine.prefix import Prefixes
 from schedsearch.engine.reduction import Reduction, reduce
 from schedsearch.errors import DataError, RunError, UnsupportedError
 
@@ -30,6 +36,10 @@ class Evaluator:
     padded and attention takes its fast causal path. A sample's score does not depend on the
     others up to the rounding of differently shaped matrix products.
 
+    Where answers are forced, a batch that comes again skips the vision tower and the layers that
+    the schedule shares with an earlier one; scores are the same to the last bit. The model's
+    weights must not change meanwhile.
+
     Args:
         model: A multimodal model in evaluation mode.
         processor: Its processor.
@@ -39,9 +49,12 @@ class Evaluator:
             model's size and the memory.
         template: Jinja chat template; default: the processor's.
         max_cache_bytes: Bound on the pixel values kept between tasks, in host memory.
+        max_prefix_bytes: Bound on the states kept between tasks, in device and host memory
+            together; 0 keeps none. Default: a quarter of the free device memory, and of the
+            available host memory at most 16 GiB; set it where many evaluators share a host.
 
     Raises:
-        InputError: `batch_size` is below 1.
+        InputError: `batch_size` is below 1, or `max_prefix_bytes` is negative.
         UnsupportedError: The model has no adapter, no end token, or is in training mode; or there
             is no chat template.
         DataError: The set is empty or repeats an id.
@@ -57,6 +70,7 @@ class Evaluator:
         batch_size: int | None = None,
         template: str | None = None,
         max_cache_bytes: int = 1 << 30,
+        max_prefix_bytes: int | None = None,
     ) -> None:
         self.model: Any = model
         self.processor = processor
@@ -68,11 +82,43 @@ class Evaluator:
         self._end_tokens = end_tokens(model)
         self._size = BatchSize.choose(model, batch_size)
         self._shape = adapter_for(model).shape(model)
+        forced = isinstance(metric, TeacherForcedMetric)
+        self._prefixes = Prefixes(model, max_prefix_bytes if forced else 0, len(self._samples))
+        self._work = Work()
 
     @property
     def full_schedule(self) -> Schedule:
         """The schedule under which every layer keeps everything."""
         return Schedule.full(self._shape.layers)
+
+    @property
+    def work(self) -> Work:
+        """What all batches run so far have cost; of generated answers, the prefill alone."""
+        return self._work
+
+    def full_work(self, ids: Iterable[str] | None = None) -> Work:
+        """What one pass over the samples costs if every layer keeps everything; default: all.
+
+        Every forced reference is a pass of its own; of generated answers, the prefill counts.
+
+        Raises:
+            DataError: As `sample_tokens`, or a sample has no answers.
+        """
+        wanted = list(self._samples if ids is None else ids)
+        self._check_ids(wanted)
+        rows = (row for one in wanted for row in self._rows_of(one))
+        passes = (self._work_of([row], [row.prompt.n_vision] * self._shape.layers) for row in rows)
+        return sum(passes, Work())
+
+    @property
+    def prefix_bytes(self) -> int:
+        """Bytes of the states kept between tasks."""
+        return self._prefixes.bytes
+
+    @property
+    def peak_prefix_bytes(self) -> int:
+        """Most bytes of states ever kept between tasks."""
+        return self._prefixes.peak
 
     def sample_tokens(self, ids: Iterable[str] | None = None) -> list[SampleTokens]:
         """Vision and text tokens of the prompts, in the order of `ids`; default: the whole set.
@@ -143,12 +189,16 @@ class Evaluator:
         rows = [row for one in task.sample_ids for row in self._rows_of(one)]
         scores: dict[str, SampleScore] = {}
         missing = {one: len(self._rows_of(one)) for one in task.sample_ids}
-        with torch.inference_mode(), reduce(self.model, task.schedule) as reduction:
+        with (
+            torch.inference_mode(),
+            reduce(self.model, task.schedule) as reduction,
+            self._prefixes.preparing(reduction, task.shared),
+        ):
 
             def run(batch: Sequence[Row]) -> list[SampleScore]:
-                return self._score(reduction, batch)
+                return self._score(reduction, batch, task.shared)
 
-            for batch in run_in_batches(rows, self._size, run):
+            for batch in run_in_batches(rows, self._size, run, self._prefixes.relieve):
                 for row, score in batch:
                     missing[row.sample_id] -= 1
                     best = scores.get(row.sample_id, score)
@@ -179,24 +229,24 @@ class Evaluator:
             self._rows[sample_id] = tuple(Row(sample, prompt, one) for one in unique)
         return self._rows[sample_id]
 
-    def _score(self, reduction: Reduction, batch: Sequence[Row]) -> list[SampleScore]:
-        inputs = self._encoder.inputs(batch)
-        lengths = [len(row.prompt.tokens) for row in batch]
-        reduction.prompt(lengths=lengths, keys=[row.prompt.key for row in batch])
+    def _score(self, reduction: Reduction, batch: Sequence[Row], shared: int) -> list[SampleScore]:
+        counts = reduction.schedule.counts(batch[0].prompt.n_vision)
+        first = 0
         if isinstance(self.metric, TeacherForcedMetric):
-            answers = [row.answer for row in batch]
-            predictions = force_answers(self.model, inputs, answers, self._end_tokens)
+            predictions, first = self._force(reduction, batch, counts, shared)
             finite = predictions.log_probs.isfinite().all(1).tolist()
             scores = self.metric.scores(predictions).tolist()
             texts: Sequence[str | None] = [None] * len(batch)
         else:
             assert isinstance(self.metric, GeneratedMetric)
             longest = self.metric.max_new_tokens
+            inputs = self._inputs(reduction, batch)
             tokens, finite = greedy_answers(self.model, inputs, longest, self._end_tokens)
             texts = self._encoder.decode(tokens)
             scores = [
                 _judge(self.metric, row, text) for row, text in zip(batch, texts, strict=True)
             ]
+        self._work += self._work_of(batch, counts, first)
         results = []
         for row, score, text, good in zip(batch, scores, texts, finite, strict=True):
             if not (good and math.isfinite(score)):
@@ -207,6 +257,34 @@ class Evaluator:
                 )
             results.append(SampleScore(row.sample_id, score, text))
         return results
+
+    def _inputs(self, reduction: Reduction, batch: Sequence[Row]) -> dict[str, torch.Tensor]:
+        lengths = [len(row.prompt.tokens) for row in batch]
+        reduction.prompt(lengths=lengths, keys=[row.prompt.key for row in batch])
+        return self._encoder.inputs(batch)
+
+    def _force(
+        self, reduction: Reduction, batch: Sequence[Row], counts: tuple[int, ...], shared: int
+    ) -> tuple[AnswerPredictions, int]:
+        """What the model says of the answers, and the first layer that ran for it."""
+
+        def encode() -> dict[str, torch.Tensor]:
+            return self._inputs(reduction, batch)
+
+        def forward(inputs: Mapping[str, torch.Tensor]) -> AnswerPredictions:
+            return force_answers(self.model, inputs, answers, self._end_tokens)
+
+        answers = [row.answer for row in batch]
+        if not self._prefixes.bound:
+            return forward(encode()), 0
+        key = tuple((row.sample_id, row.answer) for row in batch)
+        return self._prefixes.run(reduction, key, counts, shared, encode, forward)
+
+    def _work_of(self, batch: Sequence[Row], counts: Sequence[int], first: int = 0) -> Work:
+        """Of rows of one bucket, in the layers from `first` on."""
+        others = batch[0].width - batch[0].prompt.n_vision
+        flops = sum(layer_flops(self._shape, count + others) for count in counts[first:])
+        return Work(len(batch) * flops, len(batch) * (len(counts) - first))
 
 
 def _judge(metric: GeneratedMetric, row: Row, text: str) -> float:

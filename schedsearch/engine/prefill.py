@@ -21,6 +21,41 @@ from schedsearch.engine.selection import (
 )
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """What a layer receives: all that the layers from it on need of those before it.
+
+    Attributes:
+        layer: Index of the layer, 1 or more.
+        states: `(batch, n, hidden)` that enter it, before it drops anything.
+        stage: Tokens of the layer before; `None` while nothing has been dropped.
+        attention: `(batch, sequence)` float32 that the ranker reads at a drop before this layer;
+            `None` where nobody read it.
+    """
+
+    layer: int
+    states: torch.Tensor
+    stage: Stage | None
+    attention: torch.Tensor | None
+
+
+@dataclass
+class Passage:
+    """Where a prefill enters the layers, and what it leaves for the next one.
+
+    Attributes:
+        prompt: The batch, where it is known from before; else the prefill notes it here.
+        start: Prefill goes on from here; the layers before must not touch the states.
+        take: Layer whose `Snapshot` is wanted; 0 for none.
+        taken: That snapshot, once the prefill has come by.
+    """
+
+    prompt: Prompt | None = None
+    start: Snapshot | None = None
+    take: int = 0
+    taken: Snapshot | None = None
+
+
 @dataclass
 class Prefill:
     """A batch of prompts on its way through the layers.
@@ -31,7 +66,9 @@ class Prefill:
         drops: Layers before which `schedule.keep` falls.
         ranker: Chooses which tokens stay.
         implementation: Attention implementation of the model.
-        stages: Tokens of each layer passed so far; `None` while nothing has been dropped.
+        passage: Where to start, and what to take along.
+        stages: Tokens of each layer passed so far; `None` while nothing has been dropped, and for
+            layers before the start.
     """
 
     prompt: Prompt
@@ -39,6 +76,7 @@ class Prefill:
     drops: tuple[int, ...]
     ranker: Ranker
     implementation: str
+    passage: Passage = field(default_factory=Passage)
     stages: list[Stage | None] = field(default_factory=list)
     _stage: Stage | None = None
     _rows: Stage | None = None
@@ -56,11 +94,22 @@ class Prefill:
             states: `(batch, n, hidden)` that leave the layer before.
             kwargs: What the model passes to every layer, for the whole sequence.
         """
-        if layer in self.drops and max(self.prompt.n_vision) > 0:
+        start = self.passage.start
+        first = 0 if start is None else start.layer
+        if layer < first:
+            self.stages.append(None)
+            return None
+        drops = layer in self.drops and max(self.prompt.n_vision) > 0
+        if start is not None and layer == first:
+            states = self._begin(start, kwargs, drops=drops)
+        if layer and layer == self.passage.take:
+            attention = self._attention.get(layer - 1)
+            self.passage.taken = Snapshot(layer, states, self._stage, attention)
+        if drops:
             states = self._drop(layer, states, kwargs)
         self.stages.append(self._stage)
         if self._stage is None:
-            return None
+            return (states, {}) if 0 < layer == first else None
         return states, {
             "attention_mask": self._mask,
             "position_embeddings": self._rotary,
@@ -99,6 +148,14 @@ class Prefill:
         full.scatter_(1, target[..., None].expand_as(states), states)
         return full[:, :width]
 
+    def _begin(self, start: Snapshot, kwargs: Mapping[str, Any], *, drops: bool) -> torch.Tensor:
+        self._stage = start.stage
+        if start.attention is not None:
+            self._attention[start.layer - 1] = start.attention
+        if start.stage is not None and not drops:  # else the drop lays out its own
+            self._lay_out(start.stage, kwargs)
+        return start.states
+
     def _drop(self, layer: int, states: torch.Tensor, kwargs: Mapping[str, Any]) -> torch.Tensor:
         prompt, width, old = self.prompt, self.prompt.shape[1], self._stage
         alive = prompt.valid if old is None else old.scatter(old.alive, width, False)
@@ -115,9 +172,14 @@ class Prefill:
         stage = stage_of((alive & ~prompt.vision) | stays, lengths)
         columns = stage.columns
         self._stage = stage
+        self._lay_out(stage, kwargs)
+        return gather_rows(states, columns if old is None else local_columns(old, columns, width))
+
+    def _lay_out(self, stage: Stage, kwargs: Mapping[str, Any]) -> None:
+        """Rotary embeddings and mask of a stage, from the model's of the whole sequence."""
+        columns = stage.columns
         self._rotary = tuple(gather_rows(t, columns) for t in kwargs["position_embeddings"])
         self._mask = self._prefill_mask(stage, kwargs.get("attention_mask"))
-        return gather_rows(states, columns if old is None else local_columns(old, columns, width))
 
     def _prefill_mask(self, stage: Stage, mask: torch.Tensor | None) -> torch.Tensor | None:
         """Mask of a stage from the model's mask of the whole sequence.

@@ -8,7 +8,7 @@ tokens leave sequence and KV cache for good. Method: arXiv 2412.00556, section 3
 import threading
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -22,7 +22,7 @@ from schedsearch.engine.adapters import Adapter, adapter_for
 from schedsearch.engine.attention_tap import tap_attention
 from schedsearch.engine.continuation import Continuation, PrefillRecord, continue_prompt
 from schedsearch.engine.guards import check_fits, check_forward, check_prompt, guard_generate
-from schedsearch.engine.prefill import Prefill
+from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import make_prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import UnsupportedError
@@ -76,6 +76,7 @@ class _Call(threading.local):
 
     lengths: Sequence[int] | torch.Tensor | None = None
     keys: Sequence[str] | None = None
+    passage: Passage | None = None
     width: int | None = None
     inputs: dict[str, Any] | None = None
     running: Prefill | Continuation | None = None
@@ -112,6 +113,26 @@ class Reduction:
         """
         self._call.lengths, self._call.keys = lengths, keys
 
+    def follow(self, passage: Passage) -> None:
+        """Let this thread's next prefill start where `passage` says, and take what it wants."""
+        self._call.passage = passage
+
+    def needs_attention(self, layer: int) -> bool:
+        """Whether the drop before `layer`, if there is one, reads the attention before it."""
+        return (
+            layer in self._drops and self.schedule.keep[layer] > 0 and self.ranker.reads_attention
+        )
+
+    def observing(self, layer: int) -> AbstractContextManager[None]:
+        """Note the ranker's attention before `layer` even if this schedule drops nothing there.
+
+        Another schedule that agrees up to `layer` may drop there, and go on from a snapshot.
+        """
+        if layer < 1 or not self.ranker.reads_attention or self.needs_attention(layer):
+            return nullcontext()
+        modules = {layer - 1: self._adapter.attention(self._model, layer - 1)}
+        return tap_attention(modules, self._on_attention)
+
     @property
     def kept(self) -> Mapping[int, torch.Tensor]:
         """Columns `(batch, kept)` that entered each reduced layer of this thread's latest prefill.
@@ -140,7 +161,7 @@ class Reduction:
                 layer.register_forward_pre_hook(partial(self._enter_layer, index), with_kwargs=True)
             )
         if self.ranker.reads_attention:
-            tapped = [layer - 1 for layer in self._drops if self.schedule.keep[layer] > 0]
+            tapped = [layer - 1 for layer in self._drops if self.needs_attention(layer)]
             modules = {layer: adapter.attention(model, layer) for layer in tapped}
             stack.enter_context(tap_attention(modules, self._on_attention))
         stack.enter_context(guard_generate(model, self._set_width))
@@ -185,17 +206,21 @@ class Reduction:
         call, input_ids = self._call, inputs["input_ids"]
         lengths, keys = call.lengths, call.keys
         call.lengths = call.keys = None
-        prompt = make_prompt(
-            input_ids,
-            self._adapter.vision_mask(self._model, input_ids),
-            inputs.get("attention_mask"),
-            lengths=lengths,
-            keys=keys,
-            width=call.width,
-        )
+        passage, call.passage = call.passage or Passage(), None
+        if passage.prompt is None:
+            passage.prompt = make_prompt(
+                input_ids,
+                self._adapter.vision_mask(self._model, input_ids),
+                inputs.get("attention_mask"),
+                lengths=lengths,
+                keys=keys,
+                width=call.width,
+            )
         if self._drops:
-            check_prompt(prompt)
-        return Prefill(prompt, self.schedule, self._drops, self.ranker, self._implementation())
+            check_prompt(passage.prompt)
+        return Prefill(
+            passage.prompt, self.schedule, self._drops, self.ranker, self._implementation(), passage
+        )
 
     def _leave_decoder(self, _module: nn.Module, _args: Any, output: Any) -> None:
         running, self._call.running = self._call.running, None
