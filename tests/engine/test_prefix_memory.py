@@ -1,0 +1,318 @@
+"""What prefix reuse keeps, for how long, and that it gives way and leaves no trace."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from schedsearch.engine import prefix
+from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.metrics import make_metric
+from schedsearch.engine.prefix_memory import (
+    Opaque,
+    Tier,
+    available_host_bytes,
+    make_tiers,
+    move,
+)
+from schedsearch.errors import InputError, RunError
+from tests.engine.embedded import QUESTIONS, Listed
+from tests.engine.prefixes import SEARCH, SOME, Step, evaluator, model_of, task
+from tests.engine.test_restoration import state
+from tests.engine.tiny import LAYERS, N_VISION
+
+KEEP_ALL = (N_VISION,) * LAYERS
+DROP_2 = (64, 64, 20, 20, 20, 20)
+
+
+def asked(step: Step) -> Any:
+    return task(step.counts, step.shared)
+
+
+@pytest.fixture(scope="module")
+def expected() -> list[Any]:
+    """Scores of the search without reuse."""
+    made = evaluator(max_prefix_bytes=0)
+    return [made.evaluate(asked(step)) for step in SEARCH]
+
+
+def search(made: Evaluator, steps: int = len(SEARCH)) -> list[Any]:
+    return [made.evaluate(asked(step)) for step in SEARCH[:steps]]
+
+
+def layers_run(made: Evaluator, question: Any) -> int:
+    before = made.work.layer_forwards
+    made.evaluate(question)
+    return made.work.layer_forwards - before
+
+
+def held(made: Evaluator) -> Iterator[Any]:
+    for batch in made._prefixes._batches.values():
+        yield batch.base
+        yield from (kept.held for kept in batch.deeper.values())
+
+
+def stored_bytes(made: Evaluator) -> int:
+    """Of all storages that are kept alive."""
+    storages: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        storages[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    for one in held(made):
+        move(one.value, note)
+    return sum(storages.values())
+
+
+def base_bytes() -> int:
+    made = evaluator()
+    made.evaluate(task(KEEP_ALL))
+    return made.prefix_bytes
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.4, 0.9, 1.0, 1.5, 5.0])
+def test_a_bound_is_kept_at_every_step_and_scores_stay(expected: list[Any], share: float) -> None:
+    bound = int(share * base_bytes())
+    made = evaluator(max_prefix_bytes=bound)
+
+    for step, scores in zip(SEARCH, expected, strict=True):
+        assert made.evaluate(asked(step)) == scores
+        assert stored_bytes(made) <= made.prefix_bytes <= made.peak_prefix_bytes <= bound
+
+    assert (made.prefix_bytes > 0) == (share > 0.3)
+    least = len(SOME) * sum(LAYERS - step.first for step in SEARCH)
+    full = len(SOME) * LAYERS * len(SEARCH)
+    if share <= 1.0:
+        assert made.work.layer_forwards == full
+    else:
+        assert made.work.layer_forwards < full
+    assert (made.work.layer_forwards == least) == (share == 5.0)
+
+
+def test_what_came_first_stays_when_memory_is_full() -> None:
+    made = evaluator(max_prefix_bytes=base_bytes() // 2)
+    made.evaluate(task(KEEP_ALL))
+    before = list(made._prefixes._batches)
+    assert 0 < len(before) < len(SOME)
+
+    for _ in range(3):
+        made.evaluate(task(KEEP_ALL))
+
+    assert sorted(made._prefixes._batches) == sorted(before)
+
+
+def test_a_shallow_snapshot_makes_room_for_a_deeper_one_of_its_batch() -> None:
+    made = evaluator(batch_size=1)
+    (one,) = SOME[:1]
+    made.evaluate(task(DROP_2, 2, ids=(one,)))
+    tight = evaluator(batch_size=1, max_prefix_bytes=made.prefix_bytes)
+    tight.evaluate(task(DROP_2, 2, ids=(one,)))
+
+    assert layers_run(tight, task(DROP_2, 5, ids=(one,))) == LAYERS - 2
+    assert layers_run(tight, task(DROP_2, 0, ids=(one,))) == LAYERS - 5
+    lower = (64, 64, 18, 18, 18, 18)
+    assert layers_run(tight, task(lower, 2, ids=(one,))) == LAYERS
+
+
+def test_batches_that_are_never_formed_again_make_room() -> None:
+    samples = Listed(*list(QUESTIONS)[:8])
+    of = evaluator()
+    made = Evaluator(of.model, of.processor, samples, make_metric("log_likelihood"), batch_size=8)
+    old, new = task(KEEP_ALL, ids=SOME[:4]), task(KEEP_ALL, ids=SOME[4:])
+    made.evaluate(old)
+    made._prefixes._tiers[0].bound = made.prefix_bytes
+    before = set(made._prefixes._batches)
+
+    for _ in range(16):  # eight scans of eight samples
+        made.evaluate(new)
+        assert set(made._prefixes._batches) == before
+    for _ in range(2):
+        made.evaluate(new)
+
+    assert made.prefix_bytes > 0
+    assert not before & set(made._prefixes._batches)
+
+
+class Shelf(Tier):
+    """Pinned memory where there is none."""
+
+    @staticmethod
+    def _pin(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone()
+
+
+@pytest.mark.parametrize("near", [0.0, 0.7, 1.3])
+def test_what_does_not_fit_on_the_device_goes_to_the_host(
+    monkeypatch: pytest.MonkeyPatch, expected: list[Any], near: float
+) -> None:
+    tiers = [Tier(int(near * base_bytes())), Shelf(1 << 30, pinned=True)]
+    monkeypatch.setattr(prefix, "make_tiers", lambda *_: tiers)
+    made = evaluator()
+
+    assert search(made) == expected
+    assert made.work.layer_forwards == len(SOME) * sum(LAYERS - step.first for step in SEARCH)
+    assert all(tier.used > 0 for tier in tiers[near == 0.0 :])
+    assert [tier.used for tier in tiers] == [
+        sum(one.bytes for one in held(made) if one.tier is tier) for tier in tiers
+    ]
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=["host", "device"]
+)
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_running_out_of_memory_while_keeping_loses_no_score(
+    monkeypatch: pytest.MonkeyPatch, expected: list[Any], every: int, error: Exception
+) -> None:
+    calls, hold = 0, Tier.hold
+
+    def fails(tier: Tier, value: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % every == 0:
+            raise error
+        return hold(tier, value)
+
+    monkeypatch.setattr(Tier, "hold", fails)
+    made = evaluator()
+
+    assert search(made) == expected
+    assert calls > len(SEARCH)
+    assert (made.prefix_bytes == 0) == (every == 1)
+
+
+def test_other_errors_while_keeping_are_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(_tier: Tier, _value: Any) -> Any:
+        raise RuntimeError("illegal memory access")
+
+    monkeypatch.setattr(Tier, "hold", fails)
+    with pytest.raises(RunError, match="illegal memory access"):
+        evaluator().evaluate(task(KEEP_ALL))
+
+
+def limit_rows(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Let the model run out of memory on larger batches."""
+    model = model_of()
+    forward = model.forward
+
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        output = forward(*args, **kwargs)
+        if len(kwargs["input_ids"]) > rows:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return output
+
+    monkeypatch.setattr(model, "forward", limited)
+
+
+def test_halved_batches_start_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, plain = evaluator(batch_size=8), evaluator(batch_size=8, max_prefix_bytes=0)
+    for number, step in enumerate(SEARCH[:9]):
+        if number == 4:
+            limit_rows(monkeypatch, 1)
+        assert made.evaluate(asked(step)) == plain.evaluate(asked(step))
+
+    assert layers_run(made, asked(SEARCH[9])) == len(SOME) * (LAYERS - 4)
+
+
+def test_what_is_kept_gives_way_before_a_batch_is_halved(
+    monkeypatch: pytest.MonkeyPatch, expected: list[Any]
+) -> None:
+    made = evaluator()
+    model, most = made.model, base_bytes()
+    forward, failures = model.forward, 0
+
+    def limited(*args: Any, **kwargs: Any) -> Any:
+        nonlocal failures
+        if made.prefix_bytes > most:
+            failures += 1
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(*args, **kwargs)
+
+    with monkeypatch.context() as scarce:
+        scarce.setattr(model, "forward", limited)
+        assert search(made, 5) == expected[:5]
+
+    assert failures > 0
+    assert made._size.fitting(80) == 3
+
+
+class Breakdown(Exception):
+    """Raised inside the model."""
+
+
+@pytest.mark.parametrize("error", [None, Breakdown(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize("first", [0, 3])
+def test_the_model_is_as_before_whatever_happens(
+    error: BaseException | None, first: int, expected: list[Any]
+) -> None:
+    made = evaluator()
+    made.evaluate(task(KEEP_ALL, first))
+    before = state(made.model)
+
+    def fail(*_: Any) -> None:
+        if error is not None:
+            raise error
+
+    for _ in range(2):
+        handle = made.model.model.language_model.layers[4].register_forward_hook(fail)
+        try:
+            made.evaluate(task(KEEP_ALL, first))
+        except (Breakdown, KeyboardInterrupt):
+            assert error is not None
+        finally:
+            handle.remove()
+        assert state(made.model) == before
+
+    assert search(made) == expected
+
+
+def test_a_model_that_writes_into_its_states_does_not_spoil_what_is_kept() -> None:
+    def write(_module: Any, _args: Any, output: torch.Tensor) -> None:
+        output.mul_(1.5)  # as vision features are added behind the first layers of some models
+
+    made, plain = evaluator(), evaluator(max_prefix_bytes=0)
+    handle = made.model.model.language_model.layers[0].register_forward_hook(write)
+    try:
+        assert search(made) == [plain.evaluate(asked(step)) for step in SEARCH]
+    finally:
+        handle.remove()
+
+
+def test_a_view_is_kept_without_what_it_was_cut_from() -> None:
+    tier = Tier(1000)
+    whole = torch.arange(200.0)
+    cut = tier.hold({"part": (whole[:50], 3, None)})
+    spread = tier.hold([torch.ones(1).expand(100)])
+
+    assert cut is not None and spread is not None
+    assert (cut.bytes, spread.bytes, tier.used) == (200, 4, 204)
+    kept = cut.on(torch.device("cpu"))["part"]
+    assert kept[0].untyped_storage().nbytes() == 200 and kept[1:] == (3, None)
+    assert torch.equal(kept[0], whole[:50])
+    assert tier.hold(whole) is None
+    cut.release()
+    assert tier.hold(whole) is not None
+
+
+def test_pinned_memory_counts_as_torch_allocates_it() -> None:
+    tier = Shelf(4096, pinned=True)
+
+    kept = tier.hold(torch.zeros(257))
+
+    assert kept is not None and kept.bytes == 2048
+
+
+def test_values_that_hide_something_are_refused() -> None:
+    with pytest.raises(Opaque, match="object cannot be kept"):
+        move({"one": [object()]}, torch.clone)
+
+
+def test_bounds_are_chosen_from_the_memory() -> None:
+    (tier,) = make_tiers(torch.device("cpu"), None)
+    assert 0 < tier.bound <= min(16 << 30, available_host_bytes())
+    assert [one.bound for one in make_tiers(torch.device("cpu"), 7)] == [7]
+    with pytest.raises(InputError, match="`max_prefix_bytes` must not be negative, but got -1"):
+        evaluator(max_prefix_bytes=-1)
