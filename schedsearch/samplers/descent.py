@@ -1,35 +1,13 @@
 """The walk of G-Search over the layers: which counts to try next, given yes or no to each."""
 
+import math
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from functools import partial
 
-Method = Literal["bisection", "scan"]
-Counts = tuple[int, ...]
+from schedsearch.samplers.narrowing import Counts, Method, Narrowing, Round
 
-
-@dataclass(frozen=True)
-class Round:
-    """Questions that are asked together.
-
-    Attributes:
-        number: Of the pass; 0 asks keep-all.
-        layer: The layer at work.
-        low: The greatest count that is out of the question.
-        high: The least count that is known to be accepted.
-        settled: Counts of all layers, `high` at this one: accepted, and the result if the walk
-            ended here.
-        tries: Counts to try at the layer, ascending.
-        candidates: The counts of all layers, for each of `tries`.
-    """
-
-    number: int
-    layer: int
-    low: int
-    high: int
-    settled: Counts
-    tries: Counts
-    candidates: tuple[Counts, ...]
+Settling = Generator[Round, Sequence[bool], Counts]
 
 
 @dataclass(frozen=True)
@@ -39,55 +17,133 @@ class Descent:
     layers: int
     n_max: int
     first: int = 2
-    method: Method = "bisection"
+    method: Method = "gallop"
     questions: int = 1
     max_passes: int = 1
     floor: int = 0
+    screens: Counts = ()
+    guess: Counts = ()
+    slack: float = 0.0
 
     def rounds(self) -> Generator[Round, Sequence[bool], Counts | None]:
-        """Yield rounds and receive, for each, which of its candidates are accepted.
+        """Yield rounds and receive, for each, which of its candidates are not rejected.
 
         Returns the counts of the result; None where keep-all is not accepted.
         """
         top = self.n_max
         settled = (top,) * self.layers
-        if not all((yield Round(0, self.first, top - 1, top, settled, (top,), (settled,)))):
+        keep_all = {"pass": 0, "layer": self.first, "count": top}
+        if not all((yield Round(0, self.first, top - 1, top, settled, (keep_all,), (settled,)))):
             return None
-        for number in range(1, self.max_passes + 1):
+        settled = yield from self._down(settled)
+        for number in range(2, self.max_passes + 1):
             before = settled
-            for layer in self._order(number):
-                settled = yield from self._settle(number, layer, settled)
+            settled = yield from self._up(number, settled)
             if settled == before:
                 break
         return settled
 
-    def rounds_left(self, here: Round) -> int:
-        """Return how many rounds, `here` included, end the pass if no further count falls."""
+    def rounds_left(self, here: Round, spent: int) -> int:
+        """Return how many rounds, `here` included, may end the pass.
+
+        Of plain bisection and scan without slack: the most, if no further count falls. Else an
+        estimate from the `spent` rounds before `here` in this pass.
+        """
         order = self._order(max(here.number, 1))
-        rest = order[order.index(here.layer) + 1 :] if here.number else order
-        possible = [here.high - here.low] + [
+        done = order.index(here.layer) if here.number else 0
+        rest = order[done + 1 :]
+        within = here.high - here.low if here.number else self.n_max - self.floor + 1
+        line = self._rounds_among(within) + len(self.screens)
+        keep_all = here.number == 0
+        if self.method == "gallop" or self.screens or self.slack:
+            return keep_all + line + math.ceil(len(rest) * (spent + line) / (done + 2))
+        brackets = [
             here.settled[layer] - self._below(here.number, layer, here.settled) for layer in rest
         ]
-        return sum(map(self._rounds_among, possible)) + (here.number == 0)
+        return keep_all + line + sum(map(self._rounds_among, brackets))
 
-    def _settle(
-        self, number: int, layer: int, settled: Counts
-    ) -> Generator[Round, Sequence[bool], Counts]:
-        """Find the layer's count; `settled`, and what this returns, are accepted."""
-        low, high = self._below(number, layer, settled), settled[layer]
-        while tries := self._cut(low, high):
-            candidates = tuple(self._put(number, layer, settled, count) for count in tries)
-            accepted = yield Round(number, layer, low, high, settled, tries, candidates)
-            answers = list(zip(tries, accepted, strict=True))
-            high = min((count for count, yes in answers if yes), default=high)
-            low = max((count for count, yes in answers if not yes and count < high), default=low)
-            settled = self._put(number, layer, settled, high)
+    def _down(self, settled: Counts) -> Settling:
+        """Settle from shallow to deep what layers keep together with all below them."""
+        narrowing = Narrowing(self.method, self.questions, self.screens)
+        found: Counts = ()
+        layer, above = self.first, None
+        while True:
+            ask = partial(self._ask, 1, layer, settled)
+            expected = self._expected(layer, above, found)
+            low = self._below(1, layer, settled)
+            found = yield from narrowing.least(ask, low, settled[layer], found, expected)
+            settled = self._put(1, layer, settled, found[-1])
+            above, layer = layer, layer + 1
+            if self.slack and layer < self.layers:
+                worth = min(math.floor(found[-1] * (1 - self.slack)), found[-1] - 1)
+                if worth < self.floor:
+                    return settled
+                ask = partial(self._ask_depth, settled, worth)
+                *_, layer = yield from narrowing.least(ask, above, self.layers)
+                settled = self._put(1, layer, settled, worth)
+                found = tuple(min(count, worth) for count in found)
+            if layer == self.layers:
+                return settled
+
+    def _up(self, number: int, settled: Counts) -> Settling:
+        """Lower the count of single layers, from deep to shallow.
+
+        Mostly none falls, and no screen would be enough to see it.
+        """
+        narrowing = Narrowing(self.method, self.questions)
+        for layer in self._order(number):
+            low, high = self._below(number, layer, settled), settled[layer]
+            ask = partial(self._ask, number, layer, settled)
+            (count,) = yield from narrowing.least(ask, low, high, expected=high - 1)
+            settled = self._put(number, layer, settled, count)
         return settled
+
+    def _expected(self, layer: int, above: int | None, found: Counts) -> int | None:
+        """Return the count that the layer probably needs; None where nothing is known.
+
+        Curves have plateaus, unless a plateau has just been passed over.
+        """
+        if not self.guess:
+            return found[-1] - 1 if found and not self.slack else None
+        if above is None:
+            return self.guess[layer]
+        fall = self.guess[layer] / self.guess[above] if self.guess[above] else 1.0
+        return round(found[-1] * fall)
+
+    def _ask(
+        self,
+        number: int,
+        layer: int,
+        settled: Counts,
+        low: int,
+        high: int,
+        tries: Counts,
+        samples: int | None,
+    ) -> Round:
+        """Return the round that tries counts at a layer."""
+        put = partial(self._put, number, layer, settled)
+        params = tuple({"pass": number, "layer": layer, "count": count} for count in tries)
+        return Round(number, layer, low, high, put(high), params, tuple(map(put, tries)), samples)
+
+    def _ask_depth(
+        self,
+        settled: Counts,
+        count: int,
+        low: int,
+        high: int,
+        tries: Counts,
+        samples: int | None,
+    ) -> Round:
+        """Return the round that tries from which layer on a count is enough."""
+        candidates = tuple(self._put(1, layer, settled, count) for layer in tries)
+        params = tuple({"pass": 1, "layer": layer, "count": count} for layer in tries)
+        reached = self._put(1, high, settled, count)
+        return Round(1, low, low, high, reached, params, candidates, samples, by_count=False)
 
     def _order(self, number: int) -> range:
         """Return the layers in the order in which a pass takes them."""
         layers = range(self.first, self.layers)
-        return layers if number == 1 else layers[::-1]
+        return layers if number <= 1 else layers[::-1]
 
     def _below(self, number: int, layer: int, settled: Counts) -> int:
         """Return the greatest count that the layer cannot have in this pass."""
@@ -100,15 +156,8 @@ class Descent:
             return settled[:layer] + (count,) * (self.layers - layer)
         return (*settled[:layer], count, *settled[layer + 1 :])
 
-    def _cut(self, low: int, high: int) -> Counts:
-        """Return the counts to try next out of those between `low` and `high`, both excluded."""
-        n = min(self.questions, high - low - 1)
-        if self.method == "scan":
-            return tuple(range(low + 1, low + 1 + n))
-        return tuple(low + (high - low) * i // (n + 1) for i in range(1, n + 1))
-
     def _rounds_among(self, possible: int) -> int:
-        """Return how many rounds single one count out of `possible`, at most."""
+        """Return how many rounds of bisection or scan single one out of `possible`, at most."""
         if self.method == "scan":
             return -(-(possible - 1) // self.questions)
         rounds = 0

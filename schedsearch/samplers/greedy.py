@@ -1,29 +1,22 @@
 """G-Search: the least number of vision tokens for every layer, from shallow to deep."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from schedsearch.core.schedule import RankerSpec, Schedule, reducible_layers
+from schedsearch.core.schedule import RankerSpec, reducible_layers
 from schedsearch.core.space import Parameter
-from schedsearch.core.trial import Trial, TrialState
+from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError, RunError
 from schedsearch.samplers.acceptance import Acceptance, Rule
-from schedsearch.samplers.descent import Counts, Descent, Method, Round
+from schedsearch.samplers.answers import Answers, Grid
+from schedsearch.samplers.descent import Descent
+from schedsearch.samplers.narrowing import Counts, Method, Round
 from schedsearch.samplers.nesting import Nesting, count_violations
 from schedsearch.samplers.sampler import Question, Status
 
 OnFailure = Literal["stop", "continue"]
-
-# Which of several trials of one schedule answers: a retry says more than what failed before it.
-_PRECEDENCE = (
-    TrialState.COMPLETE,
-    TrialState.PRUNED,
-    TrialState.RUNNING,
-    TrialState.WAITING,
-    TrialState.FAIL,
-)
 
 
 @dataclass(frozen=True)
@@ -33,14 +26,16 @@ class _Standing:
     Attributes:
         round: The first round with an open question; None where there is none.
         settled: The counts of the result so far; None where keep-all itself is not accepted.
-        trials: The trial that answers, or will, by counts.
+        answers: What the history says.
         asked: Different questions that have a trial.
+        spent: Rounds of the same pass before this one.
     """
 
     round: Round | None
     settled: Counts | None
-    trials: Mapping[Counts, Trial]
+    answers: Answers
     asked: int
+    spent: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,11 +49,14 @@ class GSearch:
     result is still accepted itself; later passes then lower the count of one layer alone, from
     deep to shallow, until nothing moves.
 
-    A round cuts what is left evenly by `questions` counts. Differs: the paper solves each layer
-    by Bayesian optimisation; here an answer is yes or no, for which bisection asks least.
+    Differs: the paper solves each layer by Bayesian optimisation; here an answer is yes or no, and
+    one line of counts is searched as `Narrowing` says. With `screens` most questions go to the
+    first few samples, which can reject a schedule for sure, but never accept it: what is rejected
+    on a part, whatever the other samples would give, would be rejected on the whole.
 
     The parameters of a question are `pass` (0: keep-all), `layer`, and `count`, the tokens kept
-    of `n_max`: from that layer to the last in pass 1, in that layer alone in later ones.
+    of `n_max`: from that layer to the last in pass 1, in that layer alone in later ones; and
+    `samples` where not all samples are asked.
 
     Attributes:
         layers: Decoder layers of the model.
@@ -70,11 +68,21 @@ class GSearch:
         ranker: Orders the tokens.
         acceptance: The rule of `Acceptance`.
         tolerance: The tolerance of `Acceptance`.
-        method: `bisection`, or `scan`: from the least count upwards, which finds the least
-            accepted count even where a greater one is rejected.
+        method: `gallop` starts where the layer before, or `guess`, lets one expect the count.
+            `bisection` cuts evenly what is left. `scan` goes from the least count upwards, which
+            finds the least accepted count even where a greater one is rejected.
         questions: How many are asked at once.
         max_passes: The most passes over the layers.
         floor: The least count of any layer.
+        screens: Numbers of leading samples, ascending and fewer than there are, on which counts
+            are tried first. Under nesting they change the cost of the search alone.
+        guess: The expected count of each layer, from an earlier schedule for example; empty where
+            nothing is expected. It changes nothing but the cost either; `gallop` alone uses it.
+        slack: With 0 every layer gets the least count of its own. With more, layers share the
+            count of a layer above as long as it could not fall by more than this share of it; the
+            first to which that does not apply is found by bisection over depth. Under nesting no
+            layer then keeps more than 1 / (1 - slack) of the count it needs, one token apart. For
+            deep models: questions grow with the logarithm of the depth.
         on_failure: With `continue` a failed trial counts as rejected. With `stop` it answers
             nothing, so that the search asks again when it is run again.
 
@@ -89,10 +97,13 @@ class GSearch:
     ranker: RankerSpec = RankerSpec()
     acceptance: Rule = "drop"
     tolerance: float = 0.0
-    method: Method = "bisection"
+    method: Method = "gallop"
     questions: int = 1
     max_passes: int = 1
     floor: int = 0
+    screens: tuple[int, ...] = ()
+    guess: tuple[int, ...] = ()
+    slack: float = 0.0
     on_failure: OnFailure = "stop"
 
     name: ClassVar[str] = "g-search"
@@ -102,13 +113,26 @@ class GSearch:
         for name, least in (("n_max", 1), ("questions", 1), ("max_passes", 1)):
             Parameter(name, least, math.inf, integer=True).check(getattr(self, name))
         Parameter("floor", 0, self.n_max, integer=True).check(self.floor)
-        _choose("method", self.method, ("bisection", "scan"))
+        Parameter("slack", 0, math.nextafter(1, 0)).check(self.slack)
+        _choose("method", self.method, ("gallop", "bisection", "scan"))
         _choose("on_failure", self.on_failure, ("stop", "continue"))
         if self.n_visions and max(self.n_visions) != self.n_max:
             raise InputError(
                 f"`n_max` must be the greatest of `n_visions`, {max(self.n_visions)}, but got "
                 f"{self.n_max}; take both from the calibration set"
             )
+        if list(self.screens) != sorted({n for n in self.screens if n > 0}):
+            raise InputError(
+                f"`screens` must be numbers of samples that grow from 1 on, but got "
+                f"{self.screens}; leave it empty to ask all samples every time"
+            )
+        if self.guess and len(self.guess) != self.layers:
+            raise InputError(
+                f"`guess` must have one count for each of {self.layers} layers, but got "
+                f"{len(self.guess)}; leave it empty where nothing is expected"
+            )
+        for count in self.guess:
+            Parameter("guess", 0, self.n_max, integer=True).check(count)
         Acceptance(self.acceptance, self.tolerance)
 
     def ask(self, history: Sequence[Trial]) -> list[Question]:
@@ -120,17 +144,15 @@ class GSearch:
         """
         standing = self._replay(history)
         if standing.settled is None:
-            raise self._refusal(standing.trials[(self.n_max,) * self.layers])
-        if standing.round is None:
-            return []
+            raise self._refusal(standing.answers.to((self.n_max,) * self.layers, None))
         here = standing.round
+        if here is None:
+            return []
+        part = {} if here.samples is None else {"samples": here.samples}
         return [
-            Question(
-                {"pass": here.number, "layer": here.layer, "count": count},
-                Schedule.from_counts(candidate, self.n_max, self.ranker),
-            )
-            for count, candidate in zip(here.tries, here.candidates, strict=True)
-            if candidate not in standing.trials
+            Question(params | part, self._grid.schedule(counts), here.samples)
+            for params, counts in zip(here.params, here.candidates, strict=True)
+            if standing.answers.to(counts, here.samples) is None
         ]
 
     def finished(self, history: Sequence[Trial]) -> bool:
@@ -138,11 +160,18 @@ class GSearch:
         standing = self._replay(history)
         return standing.round is None and standing.settled is not None
 
+    def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:  # noqa: ARG002
+        """Say whether the trial can no longer be accepted on all samples.
+
+        Sound under both rules: what `confident` compares is never below the mean drop. Keep-all is
+        measured to its end.
+        """
+        return least_drop > self.tolerance and min(trial.schedule.keep) < 1
+
     def best(self, history: Sequence[Trial]) -> Trial | None:
-        """Return the complete, accepted trial with the counts settled so far."""
+        """Return the complete trial on all samples, accepted, with the counts settled so far."""
         standing = self._replay(history)
-        trial = standing.trials.get(standing.settled or ())
-        return trial if trial and trial.state is TrialState.COMPLETE else None
+        return standing.answers.full(standing.settled) if standing.settled else None
 
     def status(self, history: Sequence[Trial]) -> Status:
         """Return where the search stands; `rounds_left` looks to the end of the present pass."""
@@ -150,24 +179,32 @@ class GSearch:
         here = standing.round
         if here is None:
             return Status("refused" if standing.settled is None else "finished", standing.asked, 0)
-        left = self._descent.rounds_left(here)
+        left = self._descent.rounds_left(here, standing.spent)
         if here.number == 0:
             return Status("keep-all", standing.asked, left)
-        bracket = (here.low + 1, here.high)
+        bracket = (here.low + 1, here.high) if here.by_count else None
         return Status(f"pass {here.number}", standing.asked, left, here.layer, bracket)
 
     def nesting(self, history: Sequence[Trial]) -> Nesting:
-        """Return how often a schedule was accepted although one that keeps more was not."""
+        """Return how often a schedule was accepted although one that keeps more was not.
+
+        Counts schedules on which all samples have decided: measured on all, or stopped because
+        the rest could not save them. What a screen left undecided does not count.
+        """
         verdicts = {
-            counts: self._rule.accepts(trial.measurement)
-            for counts, trial in self._index(history).items()
-            if trial.measurement is not None and trial.measurement.drop is not None
+            counts: _passes(self._rule, trial)
+            for counts, trial in self._answers(history).decided().items()
+            if trial.measurement is None or trial.measurement.drop is not None
         }
         return count_violations(list(verdicts), list(verdicts.values()))
 
     @property
     def _rule(self) -> Acceptance:
         return Acceptance(self.acceptance, self.tolerance)
+
+    @property
+    def _grid(self) -> Grid:
+        return Grid(self.layers, self.n_max, self.n_visions, self.ranker)
 
     @property
     def _descent(self) -> Descent:
@@ -179,48 +216,35 @@ class GSearch:
             self.questions,
             self.max_passes,
             self.floor,
+            self.screens,
+            self.guess,
+            self.slack,
         )
+
+    def _answers(self, history: Sequence[Trial]) -> Answers:
+        return Answers(self._grid, history, failed=self.on_failure == "continue")
 
     def _replay(self, history: Sequence[Trial]) -> _Standing:
         """Walk on the answers in the history, up to the first that is missing."""
-        trials = self._index(history)
-        rule = self._rule
-        asked: set[Counts] = set()
+        answers, rule = self._answers(history), self._rule
+        asked: set[int] = set()
         rounds = self._descent.rounds()
-        here = next(rounds)
+        here, spent = next(rounds), 0
         while True:
-            asked.update(trials.keys() & here.candidates)
-            answers = [trials[c] for c in here.candidates if c in trials]
-            if sum(trial.state.finished for trial in answers) < len(here.candidates):
-                return _Standing(here, here.settled, trials, len(asked))
+            given = [answers.to(counts, here.samples) for counts in here.candidates]
+            known = [trial for trial in given if trial is not None]
+            asked.update(trial.number for trial in known)
+            if sum(trial.state.finished for trial in known) < len(given):
+                return _Standing(here, here.settled, answers, len(asked), spent)
             try:
-                here = rounds.send([_accepted(rule, trial) for trial in answers])
+                following = rounds.send([_passes(rule, trial) for trial in known])
             except StopIteration as end:
-                return _Standing(None, end.value, trials, len(asked))
+                return _Standing(None, end.value, answers, len(asked), 0)
+            spent = spent + 1 if following.number == here.number else 0
+            here = following
 
-    def _index(self, history: Sequence[Trial]) -> dict[Counts, Trial]:
-        """Return the trial that answers, or will, by its counts."""
-        trials = [
-            trial
-            for trial in history
-            if self.on_failure == "continue" or trial.state is not TrialState.FAIL
-        ]
-        # The one that says most comes last and stays.
-        trials.sort(key=lambda t: (_PRECEDENCE.index(t.state), t.number), reverse=True)
-        index = {self._counts(trial.schedule): trial for trial in trials}
-        return {counts: trial for counts, trial in index.items() if counts is not None}
-
-    def _counts(self, schedule: Schedule) -> Counts | None:
-        """Return the schedule's counts at `n_max`; None if it is no evaluation on the grid."""
-        if schedule.ranker != self.ranker or schedule.layers != self.layers:
-            return None
-        counts = schedule.counts(self.n_max)
-        if schedule.keep == tuple(count / self.n_max for count in counts):
-            return counts
-        on_grid = Schedule.from_counts(counts, self.n_max, self.ranker)
-        return counts if schedule.same_evaluation(on_grid, self.n_visions) else None
-
-    def _refusal(self, trial: Trial) -> InputError | RunError:
+    def _refusal(self, trial: Trial | None) -> InputError | RunError:
+        assert trial is not None, "keep-all has been answered"
         if trial.measurement is None:
             return RunError(
                 f"keep-all could not be measured: {trial.reason}; every comparison needs it: "
@@ -233,11 +257,18 @@ class GSearch:
         )
 
 
-def _accepted(rule: Acceptance, trial: Trial) -> bool:
-    """Say whether a finished trial is accepted; pruned means that it no longer could be."""
-    return trial.measurement is not None and rule.accepts(trial.measurement)
+def _passes(rule: Acceptance, trial: Trial) -> bool:
+    """Say whether a finished trial does not reject its schedule: all samples accept, a screen may.
+
+    Pruned means that all samples would reject it.
+    """
+    if trial.measurement is None:
+        return False
+    return trial.samples is not None or rule.accepts(trial.measurement)
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise InputError(f"`{name}` must be {' or '.join(known)}, but got {value!r}; choose one")
+        raise InputError(
+            f"`{name}` must be {', '.join(known[:-1])} or {known[-1]}, but got {value!r}; choose one"
+        )

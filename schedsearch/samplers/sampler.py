@@ -15,10 +15,17 @@ from schedsearch.core.trial import Trial
 
 @dataclass(frozen=True)
 class Question:
-    """A schedule to evaluate, and the parameters by which the sampler chose it."""
+    """A schedule to evaluate.
+
+    Attributes:
+        params: The parameters by which the sampler chose it.
+        schedule: What they stand for.
+        samples: How many samples suffice, the first in calibration order; None for all of them.
+    """
 
     params: Mapping[str, ParamValue]
     schedule: Schedule
+    samples: int | None = None
 
 
 @dataclass(frozen=True)
@@ -66,6 +73,16 @@ class Sampler(Protocol):
 
     def finished(self, history: Sequence[Trial]) -> bool:
         """Say whether no question will follow."""
+
+    def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:
+        """Say whether a running trial can be stopped, because its remaining samples decide nothing.
+
+        Args:
+            history: Without the trial's own outcome.
+            trial: The running trial.
+            least_drop: The least that its drop over all samples can still become, in units of the
+                metric: every sample without a score is taken to get the metric's greatest value.
+        """
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the complete trial whose schedule is the result so far; None before the first."""

@@ -32,7 +32,14 @@ CONTENT = (0, 1, 2, 3, 4, 5, 6, 2, 7, 4)  # of each sample: two occur twice
 IDS = tuple(f"q{i}" for i in range(len(CONTENT)))
 DIFFERENT = len(set(CONTENT))
 STUDY = "synthetic"
-SEARCH = GSearch(layers=LAYERS, n_max=N_MAX, n_visions=(3, N_MAX), first=3, tolerance=0.1)
+SEARCH = GSearch(
+    layers=LAYERS,
+    n_max=N_MAX,
+    n_visions=(3, N_MAX),
+    first=3,
+    tolerance=0.1,
+    method="bisection",
+)
 FULL = Schedule.full(LAYERS)
 
 

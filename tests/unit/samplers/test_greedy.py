@@ -19,7 +19,7 @@ from tests.unit.samplers.synthetic import (
 )
 
 RULES = ("drop", "confident")
-METHODS = ("bisection", "scan")
+METHODS = ("gallop", "bisection", "scan")
 
 
 @st.composite
@@ -158,8 +158,9 @@ def test_later_passes_only_lower_counts(settings, seed, share):
 def test_later_passes_go_from_deep_to_shallow_until_nothing_moves():
     # Layer 2 bears 3 only where layer 3 keeps 2 or less; layer 3 bears 1 only where layer 2 does 3.
     accepted = {(4, 4, 4, 4), (4, 4, 4, 2), (4, 4, 3, 2), (4, 4, 3, 1)}.__contains__
+    settings = {"layers": 4, "n_max": 4, "floor": 1, "method": "bisection"}
     found = [
-        result(GSearch(layers=4, n_max=4, floor=1, max_passes=passes), all_or_nothing(accepted))[0]
+        result(GSearch(**settings, max_passes=passes), all_or_nothing(accepted))[0]
         for passes in (1, 2, 3, 9)
     ]
     assert found == [(4, 4, 4, 2), (4, 4, 3, 2), (4, 4, 3, 1), (4, 4, 3, 1)]
@@ -175,6 +176,7 @@ def test_count_rejected_above_an_accepted_one_does_not_end_the_layer():
 @given(st.data(), st.integers(1, 40), st.integers(1, 8), st.integers(1, 4), st.booleans())
 def test_rounds_are_bounded_by_the_logarithm_of_the_bracket(data, n_max, depth, questions, nested):
     settings = {"layers": depth, "n_max": n_max, "first": 0, "questions": questions}
+    settings["method"] = "bisection"
     if nested:
         differences = per_sample([data.draw(needs(settings))] * 2)
     else:

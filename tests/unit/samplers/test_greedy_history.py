@@ -25,7 +25,7 @@ from tests.unit.samplers.synthetic import (
 
 NEED = (8, 8, 6, 3, 3, 1)
 DIFFERENCES = per_sample([NEED, NEED])
-SEARCH = GSearch(layers=6, n_max=8)
+SEARCH = GSearch(layers=6, n_max=8, method="bisection")
 FOUND = Schedule.from_counts(NEED, 8)
 KEPT, LOST = [0.0, 0.0], [1.0, 1.0]
 
@@ -39,7 +39,7 @@ def after_keep_all(sampler: GSearch) -> list[Trial]:
 
 
 def test_rounds_wait_for_keep_all_alone():
-    four = GSearch(layers=6, n_max=8, questions=4)
+    four = GSearch(layers=6, n_max=8, method="bisection", questions=4)
     (keep_all,) = four.ask([])
     assert keep_all.schedule == Schedule.full(6)
     assert four.ask([running(0, keep_all)]) == []
@@ -66,7 +66,7 @@ def test_scan_asks_upwards_from_the_floor():
 
 
 def test_round_ends_only_when_all_its_questions_are_answered():
-    three = GSearch(layers=6, n_max=8, questions=3)
+    three = GSearch(layers=6, n_max=8, method="bisection", questions=3)
     history = after_keep_all(three)
     low, middle, high = three.ask(history)
     for done in ([], [(middle, LOST)], [(middle, LOST), (high, KEPT)]):
@@ -258,8 +258,15 @@ def test_nesting_compares_what_was_measured_under_the_same_ranker():
         ({"floor": 9}, r"`floor` must be an integer in \[0, 8\], but got 9"),
         ({"tolerance": -0.1}, "`tolerance` must be a number from 0 on, but got -0.1"),
         ({"acceptance": "sure"}, "`acceptance` must be drop or confident, but got 'sure'"),
-        ({"method": "golden"}, "`method` must be bisection or scan, but got 'golden'"),
+        ({"method": "golden"}, "`method` must be gallop, bisection or scan, but got 'golden'"),
         ({"on_failure": "retry"}, "`on_failure` must be stop or continue, but got 'retry'"),
+        ({"slack": 1}, r"`slack` must be a number in \[0, 1\], but got 1"),
+        ({"slack": -0.1}, r"`slack` must be a number in \[0, 1\], but got -0.1"),
+        ({"screens": (4, 2)}, r"`screens` must be numbers .* grow from 1 on, but got \(4, 2\)"),
+        ({"screens": (0, 2)}, r"`screens` must be numbers .* grow from 1 on, but got \(0, 2\)"),
+        ({"screens": (2, 2)}, r"`screens` must be numbers .* grow from 1 on, but got \(2, 2\)"),
+        ({"guess": (8, 8)}, "`guess` must have one count for each of 6 layers, but got 2"),
+        ({"guess": (9,) * 6}, r"`guess` must be an integer in \[0, 8\], but got 9"),
         ({"n_visions": (4, 9)}, "`n_max` must be the greatest of `n_visions`, 9, but got 8"),
     ],
 )
