@@ -81,8 +81,8 @@ class GSearch:
         slack: With 0 every layer gets the least count of its own. With more, layers share the
             count of a layer above as long as it could not fall by more than this share of it; the
             first to which that does not apply is found by bisection over depth. Under nesting no
-            layer then keeps more than 1 / (1 - slack) of the count it needs, one token apart. For
-            deep models: questions grow with the logarithm of the depth.
+            layer then keeps more than its need / (1 - slack). For deep models: the number of
+            questions grows with the logarithm of the depth.
         on_failure: With `continue` a failed trial counts as rejected. With `stop` it answers
             nothing, so that the search asks again when it is run again.
 
@@ -269,6 +269,5 @@ def _passes(rule: Acceptance, trial: Trial) -> bool:
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise InputError(
-            f"`{name}` must be {', '.join(known[:-1])} or {known[-1]}, but got {value!r}; choose one"
-        )
+        names = f"{', '.join(known[:-1])} or {known[-1]}"
+        raise InputError(f"`{name}` must be {names}, but got {value!r}; choose one")

@@ -1,7 +1,9 @@
 """What every sampler must do. A new sampler joins with one line in SAMPLERS."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +13,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import Question, Sampler
-from tests.unit.samplers.synthetic import complete, enqueued, failed, per_sample, running
+from tests.unit.samplers.synthetic import answered, enqueued, failed, per_sample, running
 
 LAYERS, N_MAX = 5, 8
 RANKER = RankerSpec("text")
@@ -19,7 +21,14 @@ RANKER = RankerSpec("text")
 # Each makes a sampler for LAYERS x N_MAX with this many questions at once, to whom a failed trial
 # is an answer.
 SAMPLERS: dict[str, Callable[[int], Sampler]] = {
-    "g-search": lambda questions: GSearch(
+    "g-search": lambda q: g_search(q, method="bisection"),
+    "g-search with screens": lambda q: g_search(q, screens=(1, 3), guess=(8, 8, 5, 5, 1)),
+    "g-search with slack": lambda q: g_search(q, screens=(2,), slack=0.3),
+}
+
+
+def g_search(questions: int, **settings: Any) -> GSearch:
+    return GSearch(
         layers=LAYERS,
         n_max=N_MAX,
         ranker=RANKER,
@@ -28,8 +37,9 @@ SAMPLERS: dict[str, Callable[[int], Sampler]] = {
         questions=questions,
         max_passes=3,
         on_failure="continue",
-    ),
-}
+        **settings,
+    )
+
 
 each_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
 at_once = st.integers(1, 4)
@@ -49,28 +59,36 @@ def differences(seed: int, schedule: Schedule) -> list[float]:
     return [loss + noise.choice([-0.5, 0.0, 0.5]) for loss in per_sample(rows)(counts)]
 
 
-def answer(seed: int, trial: Trial, may_fail: bool = False) -> Trial:
-    question = Question(trial.params, trial.schedule)
+def answer(
+    sampler: Sampler, history: Sequence[Trial], seed: int, trial: Trial, may_fail: bool = False
+) -> Trial:
+    question = Question(trial.params, trial.schedule, trial.samples)
     fails = may_fail and min(trial.schedule.keep) < 1 and random.Random(trial.number).random() < 0.2
     if fails:
         return failed(trial.number, question)
-    return complete(trial.number, question, differences(seed, trial.schedule))
+    losses = differences(seed, trial.schedule)
+    return answered(sampler, history, trial.number, question, losses, least=-0.5)
 
 
 def synchronous(sampler: Sampler, seed: int, history: tuple[Trial, ...] = ()) -> tuple[Trial, ...]:
     """Answer every question before the next is asked, up to the end."""
     while questions := sampler.ask(history):
         opened = [running(len(history) + i, question) for i, question in enumerate(questions)]
-        history += tuple(answer(seed, trial) for trial in opened)
+        history += tuple(answer(sampler, history, seed, trial) for trial in opened)
     assert sampler.finished(history)
     return history
 
 
 def identity(trial: Trial | Question) -> tuple:
+    return evaluation(trial), trial.samples
+
+
+def evaluation(trial: Trial | Question) -> tuple:
     return trial.schedule.counts(N_MAX), trial.schedule.ranker
 
 
 @each_sampler
+@settings(max_examples=20)
 @given(seeds, at_once)
 def test_same_history_gives_the_same_questions_to_any_instance(make, seed, questions):
     sampler = make(questions)
@@ -81,7 +99,7 @@ def test_same_history_gives_the_same_questions_to_any_instance(make, seed, quest
 
 
 @each_sampler
-@settings(max_examples=40)
+@settings(max_examples=12)
 @given(seeds, at_once)
 def test_order_of_the_rows_means_nothing(make, seed, questions):
     sampler, rng = make(questions), random.Random(seed)
@@ -96,7 +114,7 @@ def test_order_of_the_rows_means_nothing(make, seed, questions):
 
 
 @each_sampler
-@settings(max_examples=20)  # each runs the search once per prefix
+@settings(max_examples=6)  # each runs the search once per prefix
 @given(seeds, at_once)
 def test_search_continues_from_any_prefix_with_the_same_questions(make, seed, questions):
     history = synchronous(make(questions), seed)
@@ -105,6 +123,7 @@ def test_search_continues_from_any_prefix_with_the_same_questions(make, seed, qu
 
 
 @each_sampler
+@settings(max_examples=40)
 @given(seeds, at_once, st.booleans())
 def test_running_trials_count_and_nothing_is_asked_twice(make, seed, questions, may_fail):
     # Workers take and finish trials in any order; the sampler is asked after every step.
@@ -120,9 +139,9 @@ def test_running_trials_count_and_nothing_is_asked_twice(make, seed, questions, 
         for question in new:
             open_trials.append(len(history))
             state = rng.choice([TrialState.WAITING, TrialState.RUNNING])
-            history.append(Trial(len(history), question.params, question.schedule, state))
+            history.append(replace(running(len(history), question), state=state))
         done = rng.choice(open_trials)
-        history[done] = answer(seed, history[done], may_fail)
+        history[done] = answer(sampler, history, seed, history[done], may_fail)
         best = sampler.best(history)
         assert best is None or (best in history and best.state is TrialState.COMPLETE)
     assert sampler.ask(history) == []
@@ -130,6 +149,7 @@ def test_running_trials_count_and_nothing_is_asked_twice(make, seed, questions, 
 
 
 @each_sampler
+@settings(max_examples=20)
 @given(seeds, at_once)
 def test_questions_are_asked_for_the_right_model_and_ranker(make, seed, questions):
     for trial in synchronous(make(questions), seed):
@@ -139,6 +159,7 @@ def test_questions_are_asked_for_the_right_model_and_ranker(make, seed, question
 
 
 @each_sampler
+@settings(max_examples=20)
 @given(seeds, at_once)
 def test_schedules_that_a_person_enqueued_are_never_asked_again(make, seed, questions):
     sampler = make(questions)
@@ -156,10 +177,11 @@ def test_schedules_that_a_person_enqueued_are_never_asked_again(make, seed, ques
 
     asked = synchronous(sampler, seed, history)[len(history) :]
 
-    assert not {identity(trial) for trial in asked} & {identity(trial) for trial in history}
+    assert not {evaluation(trial) for trial in asked} & {evaluation(trial) for trial in history}
 
 
 @each_sampler
+@settings(max_examples=20)
 @given(seeds, at_once)
 def test_status_counts_the_questions(make, seed, questions):
     sampler = make(questions)
@@ -169,6 +191,32 @@ def test_status_counts_the_questions(make, seed, questions):
         assert status.asked == n
         assert status.phase
         assert status.rounds_left is None or status.rounds_left >= 0
+
+
+@each_sampler
+@settings(max_examples=20)
+@given(seeds, at_once)
+def test_best_has_answered_on_all_samples(make, seed, questions):
+    sampler = make(questions)
+    history = synchronous(sampler, seed)
+    for n in range(1, len(history) + 1):
+        best = sampler.best(history[:n])
+        assert best is not None
+        assert best.samples is None
+        assert best.measurement.n == 6
+
+
+@each_sampler
+@settings(max_examples=20)
+@given(seeds, at_once)
+def test_what_a_sampler_calls_hopeless_stays_so_with_a_greater_loss(make, seed, questions):
+    sampler = make(questions)
+    history = synchronous(sampler, seed)
+    for trial in history:
+        drops = [drop / 8 for drop in range(-8, 9)]
+        calls = [sampler.hopeless(history, trial, drop) for drop in drops]
+        assert calls == sorted(calls)
+        assert not calls[0]
 
 
 @each_sampler

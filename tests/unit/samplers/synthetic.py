@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
@@ -28,12 +29,41 @@ def complete(number: int, question: Question, differences: Sequence[float]) -> T
     )
 
 
+def answered(
+    sampler: Sampler,
+    history: Sequence[Trial],
+    number: int,
+    question: Question,
+    differences: Sequence[float],
+    least: float = 0.0,
+) -> Trial:
+    """What becomes of a question whose samples are read one by one.
+
+    Args:
+        sampler: Says when to stop.
+        history: What it knows.
+        number: Of the trial.
+        question: What is asked.
+        differences: What each sample loses.
+        least: The least that a sample can lose.
+    """
+    trial = running(number, question)
+    size, n = question.samples or len(differences), len(differences)
+    for known in range(1, size + 1):
+        least_drop = (sum(differences[:known]) + least * (n - known)) / n
+        if sampler.hopeless(history, trial, least_drop):
+            return replace(trial, state=TrialState.PRUNED, reason="hopeless")
+    return replace(trial, state=TrialState.COMPLETE, measurement=measurement(differences[:size]))
+
+
 def failed(number: int, question: Question) -> Trial:
-    return Trial(number, question.params, question.schedule, TrialState.FAIL, reason="no memory")
+    trial = Trial(number, question.params, question.schedule, TrialState.FAIL, reason="no memory")
+    return replace(trial, samples=question.samples)
 
 
 def running(number: int, question: Question) -> Trial:
-    return Trial(number, question.params, question.schedule, TrialState.RUNNING)
+    trial = Trial(number, question.params, question.schedule, TrialState.RUNNING)
+    return replace(trial, samples=question.samples)
 
 
 def enqueued(number: int, schedule: Schedule, differences: Sequence[float]) -> Trial:
@@ -42,16 +72,32 @@ def enqueued(number: int, schedule: Schedule, differences: Sequence[float]) -> T
 
 
 def search(
-    sampler: Sampler, n_max: int, differences: Differences, history: Iterable[Trial] = ()
+    sampler: Sampler,
+    n_max: int,
+    differences: Differences,
+    history: Iterable[Trial] = (),
+    stops: bool = False,
 ) -> tuple[list[Trial], list[int]]:
-    """Return the history at the end, and how many questions came in each round."""
+    """Return the history at the end, and how many questions came in each round.
+
+    Args:
+        sampler: Asks.
+        n_max: The most vision tokens of a sample.
+        differences: Answers.
+        history: What is known before.
+        stops: Whether a trial ends as soon as it is hopeless.
+    """
     trials, rounds = list(history), []
     while questions := sampler.ask(trials):
         rounds.append(len(questions))
-        trials += [
-            complete(number, question, differences(question.schedule.counts(n_max)))
-            for number, question in enumerate(questions, start=len(trials))
-        ]
+        known = tuple(trials)
+        for number, question in enumerate(questions, start=len(trials)):
+            losses = differences(question.schedule.counts(n_max))
+            if stops:
+                trials.append(answered(sampler, known, number, question, losses))
+            else:
+                assert question.samples is None
+                trials.append(complete(number, question, losses))
     assert sampler.finished(trials)
     return trials, rounds
 
