@@ -14,7 +14,7 @@ import torch
 import transformers
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from schedsearch.core.families.base import solve
+from schedsearch.core.budget import Budget
 from schedsearch.core.families.step import Step
 from schedsearch.core.flops import SampleTokens, flops_ratio, kv_ratio
 from schedsearch.engine.adapters import adapter_for
@@ -79,7 +79,7 @@ def main() -> None:
     shape, tokens = adapter_for(model).shape(model), [SampleTokens(args.patches**2, TEXT)]
     rows = []
     for budget in args.budgets:
-        schedule = solve(Step(), {"layer": 2}, budget, shape, tokens)
+        schedule = Step().schedule({"layer": 2}, Budget("flops", budget), shape, tokens)
         timing = time_prefill(model, inputs, schedule, args.repeats)
         ratio = flops_ratio(shape, schedule, tokens)
         rows.append(

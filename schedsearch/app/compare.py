@@ -7,7 +7,8 @@ from statistics import fmean, median
 from schedsearch.app.apply import Progress
 from schedsearch.app.study import Study
 from schedsearch.core import intervals
-from schedsearch.core.families.base import Family, solve
+from schedsearch.core.budget import Budget
+from schedsearch.core.families.base import Family
 from schedsearch.core.families.linear import Linear
 from schedsearch.core.families.step import Step
 from schedsearch.core.families.uniform import Uniform
@@ -206,7 +207,7 @@ class _Bench:
         self._study = study
         self._held_out = held_out
         self._progress = progress
-        self._budget, _ = self.subject.costs(schedule)
+        self._flops, _ = self.subject.costs(schedule)
         self._found = self._values(FOUND, schedule, self.subject, self.evaluator.evaluate)
         costs, keep = self.subject.costs(schedule), fmean(schedule.keep)
         paired = self._row(FOUND, "the result of the search", self._found, costs, keep)
@@ -228,7 +229,8 @@ class _Bench:
         """The row of a family's schedule that costs what the found one costs."""
         subject = self.subject
         try:
-            schedule = solve(family, params, self._budget, subject.shape, subject.tokens, ranker)
+            budget = Budget("flops", self._flops)
+            schedule = family.schedule(params, budget, subject.shape, subject.tokens, ranker)
             return self.row(name, what, schedule)
         except (InputError, EvaluationError) as error:
             return Row(name, what, reason=str(error))
@@ -239,7 +241,7 @@ class _Bench:
         own, subject = self.evaluator, self.subject
         try:
             downsampler = Downsampler(own.model, own.processor)
-            grid = downsampler.grid_within(self._budget, subject.tokens)
+            grid = downsampler.grid_within(self._flops, subject.tokens)
             what += f", {grid.rows} x {grid.columns} patches, position embeddings interpolated"
             processor = downsampler.processor(grid)
             evaluator = Evaluator(own.model, processor, self._held_out, own.metric)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schedsearch.core import intervals
-from schedsearch.core.families.base import solve
+from schedsearch.core.budget import Budget
 from schedsearch.core.families.step import Step
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.intervals import Interval
@@ -55,7 +55,8 @@ def withdraw_vision(
         keep = (1.0,) * layer + (0.0,) * (shape.layers - layer)
         schedule = Schedule(keep, RankerSpec("uniform"))
         ratio = flops_ratio(shape, schedule, tokens)
-        baseline = solve(step, {"layer": 1}, ratio, shape, tokens, RankerSpec("random"))
+        budget = Budget("flops", ratio)
+        baseline = step.schedule({"layer": 1}, budget, shape, tokens, RankerSpec("random"))
         score = scores(schedule)
         rows.append(Withdrawal(layer, ratio, score, scores(baseline, done + len(ids))))
     return tuple(rows)

@@ -1,4 +1,4 @@
-"""What a schedule costs: FLOPs and KV cache of the decoder, and the schedule for a budget.
+"""What a schedule costs: FLOPs and KV cache of the decoder.
 
 FLOPs are 2 x multiply-adds. Attention counts the full square of the sequence, not its causal
 half, because that is what the literature reports. A ratio covers the decoder layers only: neither
@@ -11,11 +11,10 @@ gated MLP of width f, one layer costs
 All counts are exact integers.
 """
 
-import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
-from schedsearch.core.schedule import Schedule, reducible_layers
+from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError
 
 
@@ -106,133 +105,42 @@ def kv_bytes(
     return per_token * (sum(counts) + n_text * shape.layers)
 
 
-def flops_ratio(shape: DecoderShape, schedule: Schedule, tokens: Sequence[SampleTokens]) -> float:
-    """Return the decoder's mean FLOPs under `schedule` / its mean FLOPs on full prompts.
+Cost = Callable[[Schedule], float]
+
+
+def flops_cost(shape: DecoderShape, tokens: Sequence[SampleTokens]) -> Cost:
+    """Return the function of a schedule: decoder's mean FLOPs / its mean FLOPs on full prompts.
 
     A ratio of means over the samples, so that long prompts weigh as much as they cost.
     """
     prompts = _by_length(tokens)
-    full = Schedule.full(schedule.layers)
-    return _decoder_flops(shape, schedule, prompts) / _decoder_flops(shape, full, prompts)
+    full = _decoder_flops(shape, Schedule.full(shape.layers), prompts)
+    return lambda schedule: _decoder_flops(shape, schedule, prompts) / full
+
+
+def flops_ratio(shape: DecoderShape, schedule: Schedule, tokens: Sequence[SampleTokens]) -> float:
+    """Return what `flops_cost` says of one schedule."""
+    return flops_cost(shape, tokens)(schedule)
+
+
+def kv_cost(shape: DecoderShape, tokens: Sequence[SampleTokens]) -> Cost:
+    """Return the function of a schedule: mean KV cache after prefill / the mean of full prompts."""
+    prompts = _by_length(tokens)
+
+    def kept(schedule: Schedule) -> int:
+        _check_depth(shape, schedule.layers)
+        return sum(
+            group.samples * sum(schedule.counts(n_vision)) + group.text * shape.layers
+            for n_vision, group in prompts.items()
+        )
+
+    full = kept(Schedule.full(shape.layers))
+    return lambda schedule: kept(schedule) / full
 
 
 def kv_ratio(shape: DecoderShape, schedule: Schedule, tokens: Sequence[SampleTokens]) -> float:
-    """Return the mean KV cache after prefill under `schedule` / the mean of full prompts."""
-    _check_depth(shape, schedule.layers)
-    kept = full = 0
-    for n_vision, group in _by_length(tokens).items():
-        kept += group.samples * sum(schedule.counts(n_vision)) + group.text * shape.layers
-        full += (group.samples * n_vision + group.text) * shape.layers
-    return kept / full
-
-
-def feasible_range(
-    shape: DecoderShape, tokens: Sequence[SampleTokens], first: int = 2, floor: float = 0.0
-) -> tuple[float, float]:
-    """Return the least and the greatest FLOPs ratio that any schedule reaches.
-
-    Args:
-        shape: The language model.
-        tokens: The samples over which ratios are taken.
-        first: First layer that may process fewer vision tokens than there are.
-        floor: Share of the vision tokens that no layer goes below.
-
-    Raises:
-        InputError: `first` is not a layer.
-    """
-    tail = reducible_layers(first, shape.layers)
-    least = Schedule((1.0,) * first + (floor,) * len(tail))
-    return flops_ratio(shape, least, tokens), 1.0
-
-
-def share_of_feasible(share: float, feasible: tuple[float, float]) -> float:
-    """Return the FLOPs ratio that lies `share` of the way up the feasible range.
-
-    Raises:
-        InputError: `share` is outside [0, 1].
-    """
-    if not 0.0 <= share <= 1.0:
-        raise InputError(
-            f"the share of the feasible range must lie in [0, 1], but got {share!r}; "
-            f"0.5 means half way from the least reachable FLOPs ratio to 1"
-        )
-    least, most = feasible
-    return min(most, least + share * (most - least))  # rounding must not leave the range
-
-
-def solve_budget(
-    curve: Callable[[float], Schedule],
-    low: float,
-    high: float,
-    budget: float,
-    shape: DecoderShape,
-    tokens: Sequence[SampleTokens],
-) -> Schedule:
-    """Return the costliest schedule of a family whose FLOPs ratio is within `budget`.
-
-    The ratio is never above the budget, and one more vision token in every layer would be.
-
-    Args:
-        curve: Maps the family's solved parameter to a schedule; every layer's ratio must grow,
-            or stay, with the parameter.
-        low: Least value of the parameter.
-        high: Greatest value of the parameter.
-        budget: FLOPs ratio as `flops_ratio` defines it.
-        shape: The language model.
-        tokens: The samples over which the ratio is taken.
-
-    Raises:
-        InputError: The budget is outside what the curve reaches; the message names the range.
-    """
-    prompts = _by_length(tokens)
-    full = _decoder_flops(shape, Schedule.full(shape.layers), prompts)
-
-    def candidate(value: float) -> Schedule:
-        return _on_grid(curve(value), prompts)
-
-    def cost(schedule: Schedule) -> float:
-        return _decoder_flops(shape, schedule, prompts) / full
-
-    best, most = candidate(low), candidate(high)
-    if not cost(best) <= budget <= cost(most):
-        raise InputError(
-            f"`budget` must be a FLOPs ratio in {_rounded_inward(cost(best), cost(most))}, which "
-            f"this family can reach, but got {budget!r}; choose one inside, or state it as a share "
-            f"of the feasible range"
-        )
-    if cost(most) <= budget:
-        return most
-    # 2**-50 of the range moves no layer of any prompt by more than one token.
-    for _ in range(50):
-        middle = (low + high) / 2
-        schedule = candidate(middle)
-        if cost(schedule) <= budget:
-            low, best = middle, schedule
-        else:
-            high = middle
-    return best
-
-
-def _on_grid(schedule: Schedule, n_visions: Iterable[int]) -> Schedule:
-    """Return the schedule with each ratio written as k / n of the prompts it was solved for.
-
-    Bisection ends at the upper edge of a count, inside the slack of `kept_count`; on a prompt of
-    another length such a ratio would keep a token more than the plain fraction does.
-    """
-    lengths = [n for n in n_visions if n]
-    if not lengths:
-        return schedule
-    counts = [schedule.counts(n) for n in lengths]
-    keep = tuple(
-        min(count / n for n, count in zip(lengths, layer, strict=True))
-        for layer in zip(*counts, strict=True)
-    )
-    return Schedule(keep, schedule.ranker, schedule.target)
-
-
-def _rounded_inward(low: float, high: float) -> str:
-    """Return the range in four digits, so that both ends shown are themselves inside it."""
-    return f"[{math.ceil(low * 1e4) / 1e4}, {math.floor(high * 1e4) / 1e4}]"
+    """Return what `kv_cost` says of one schedule."""
+    return kv_cost(shape, tokens)(schedule)
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Search spaces: which parameters a family takes, and between which bounds."""
 
 import difflib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,12 +12,34 @@ from schedsearch.errors import InputError
 
 @dataclass(frozen=True)
 class Parameter:
-    """A number to choose, both bounds included."""
+    """A number to choose, both bounds included.
+
+    Attributes:
+        name: What samplers and studies call it.
+        low: Least value.
+        high: Greatest value.
+        integer: Only whole numbers.
+        log: Factors count, not differences; `low` is above 0.
+    """
 
     name: str
     low: float
     high: float
     integer: bool = False
+    log: bool = False
+
+    def at(self, share: float) -> float:
+        """Return the value `share` of the way from `low` (0) to `high` (1); integers share evenly.
+
+        It never falls when `share` grows.
+        """
+        if self.integer:
+            return min(int(self.high), int(self.low + share * (self.high + 1 - self.low)))
+        if self.log:
+            value = math.exp((1 - share) * math.log(self.low) + share * math.log(self.high))
+        else:
+            value = self.low + share * (self.high - self.low)
+        return min(self.high, max(self.low, value))
 
     def check(self, value: Any) -> float:
         """Return the value as a plain number.

@@ -1,39 +1,27 @@
 """Everything up to one layer, one ratio from there on: the shape of FastV (arXiv 2403.06764)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from schedsearch.core.families.base import build
-from schedsearch.core.schedule import RankerSpec, Schedule, reducible_layers
-from schedsearch.core.space import Parameter, Space
+from schedsearch.core.families.base import Family
+from schedsearch.core.space import Parameter
 
 
 @dataclass(frozen=True)
-class Step:
+class Step(Family):
     """Layers before `layer` process everything, `layer` and those behind it the share `keep`.
 
     FastV's K is `layer` and its R is 1 - `keep`.
     """
 
-    first: int = 2
     name: ClassVar[str] = "step"
-    solved: ClassVar[str] = "keep"
 
-    def space(self, layers: int) -> Space:
-        """Return `layer`, the first that processes fewer, and `keep` in [0, 1]."""
-        cuts = reducible_layers(self.first, layers)
-        return Space(
-            (
-                Parameter("layer", cuts[0], cuts[-1], integer=True),
-                Parameter("keep", 0.0, 1.0),
-            )
-        )
+    def _free(self, cuts: range) -> tuple[Parameter, ...]:
+        return (Parameter("layer", cuts[0], cuts[-1], integer=True),)
 
-    def schedule(
-        self, params: Mapping[str, float], layers: int, ranker: RankerSpec | None = None
-    ) -> Schedule:
-        """Return keep(l) = 1 before `layer`, `keep` from there on."""
-        values = self.space(layers).check(params)
-        cut = int(values["layer"])
-        return build(cut, [values["keep"]] * (layers - cut), ranker)
+    def _solved(self, _cuts: range) -> Parameter:
+        return Parameter("keep", 0.0, 1.0)
+
+    def _curve(self, values: Mapping[str, float], cuts: range) -> Sequence[float]:
+        return [values["keep"] if layer >= values["layer"] else 1.0 for layer in cuts]

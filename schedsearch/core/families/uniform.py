@@ -1,30 +1,24 @@
 """One ratio for all layers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from schedsearch.core.families.base import build
-from schedsearch.core.schedule import RankerSpec, Schedule, reducible_layers
-from schedsearch.core.space import Parameter, Space
+from schedsearch.core.families.base import Family
+from schedsearch.core.space import Parameter
 
 
 @dataclass(frozen=True)
-class Uniform:
-    """Every layer from `first` on processes the same share `keep`."""
+class Uniform(Family):
+    """Every layer from `first` on processes the same share `keep`, in [0, 1]; nothing to search."""
 
-    first: int = 2
     name: ClassVar[str] = "uniform"
-    solved: ClassVar[str] = "keep"
 
-    def space(self, layers: int) -> Space:
-        """Return `keep` in [0, 1]."""
-        reducible_layers(self.first, layers)
-        return Space((Parameter("keep", 0.0, 1.0),))
+    def _free(self, _cuts: range) -> tuple[Parameter, ...]:
+        return ()
 
-    def schedule(
-        self, params: Mapping[str, float], layers: int, ranker: RankerSpec | None = None
-    ) -> Schedule:
-        """Return keep(l) = `keep` from `first` on."""
-        keep = self.space(layers).check(params)["keep"]
-        return build(self.first, [keep] * (layers - self.first), ranker)
+    def _solved(self, _cuts: range) -> Parameter:
+        return Parameter("keep", 0.0, 1.0)
+
+    def _curve(self, values: Mapping[str, float], cuts: range) -> Sequence[float]:
+        return [values["keep"]] * len(cuts)

@@ -40,10 +40,10 @@ def targeted_schedules(draw: st.DrawFn) -> Schedule:
 
 
 @st.composite
-def decoder_shapes(draw: st.DrawFn, min_layers: int = 3) -> DecoderShape:
+def decoder_shapes(draw: st.DrawFn, min_layers: int = 3, max_layers: int = 12) -> DecoderShape:
     kv_heads = draw(st.integers(1, 8))
     return DecoderShape(
-        layers=draw(st.integers(min_layers, 12)),
+        layers=draw(st.integers(min_layers, max_layers)),
         hidden_size=draw(st.integers(8, 4096)),
         heads=kv_heads * draw(st.integers(1, 8)),
         kv_heads=kv_heads,

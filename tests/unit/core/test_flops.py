@@ -1,6 +1,6 @@
 import pytest
 import torch
-from hypothesis import assume, given
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
@@ -8,19 +8,16 @@ from transformers import DynamicCache, LlamaConfig, LlamaForCausalLM
 from schedsearch.core.flops import (
     DecoderShape,
     SampleTokens,
-    feasible_range,
     flops_ratio,
     kv_bytes,
     kv_ratio,
     layer_flops,
     prefill_flops,
     ranking_flops,
-    share_of_feasible,
-    solve_budget,
 )
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError
-from tests.unit.core.strategies import decoder_shapes, descending, ratios, token_sets
+from tests.unit.core.strategies import decoder_shapes, ratios, token_sets
 
 VICUNA_7B = DecoderShape(
     layers=32,
@@ -138,52 +135,8 @@ def test_dropping_more_never_costs_more(data, shape, tokens):
     assert kv_ratio(shape, less, tokens) <= kv_ratio(shape, more, tokens) <= 1
 
 
-@given(decoder_shapes(), token_sets, descending(ratios, max_size=10), st.integers(0, 2))
-def test_every_schedule_lies_in_the_feasible_range(shape, tokens, keep, first):
-    assume(first + len(keep) <= shape.layers)
-    tail = keep + keep[-1:] * (shape.layers - first - len(keep))
-    schedule = Schedule((1.0,) * first + tail)
-    least, most = feasible_range(shape, tokens, first, floor=keep[-1])
-    assert least <= flops_ratio(shape, schedule, tokens) <= most == 1.0
-
-
-def test_half_the_feasible_range_of_llava_7b():
-    least, most = feasible_range(VICUNA_7B, PROMPT_616)
-    assert least == pytest.approx((2 * 616 + 30 * 40) / (32 * 616), rel=0.03)  # nearly linear
-    assert share_of_feasible(0.5, (least, most)) == (least + most) / 2
-    assert share_of_feasible(0.0, (least, most)) == least
-    assert share_of_feasible(1.0, (least, most)) == most
-
-
-def test_share_outside_the_feasible_range_is_refused():
-    with pytest.raises(InputError, match=r"must lie in \[0, 1\], but got 1.2"):
-        share_of_feasible(1.2, (0.1, 1.0))
-
-
 def uniform(keep: float) -> Schedule:
     return Schedule((1.0, 1.0) + (keep,) * 30)
-
-
-@pytest.mark.parametrize("budget", [0.1, 1.01, float("nan")])
-def test_budget_out_of_reach_is_refused_with_the_range(budget):
-    with pytest.raises(InputError, match=r"FLOPs ratio in \[0\.122, 1\.0\].*but got"):
-        solve_budget(uniform, 0.0, 1.0, budget, VICUNA_7B, PROMPT_616)
-
-
-def test_range_that_is_named_can_be_used():
-    for budget in (0.122, 1.0):
-        solve_budget(uniform, 0.0, 1.0, budget, VICUNA_7B, PROMPT_616)
-
-
-def test_solved_ratios_are_fractions_of_the_prompt():
-    budget = flops_ratio(VICUNA_7B, uniform(0.5), PROMPT_616)
-    assert solve_budget(uniform, 0.0, 1.0, budget, VICUNA_7B, PROMPT_616) == uniform(0.5)
-
-
-def test_prompts_without_vision_tokens_leave_only_the_full_ratio():
-    text_only = [SampleTokens(0, 40)]
-    assert feasible_range(VICUNA_7B, text_only) == (1.0, 1.0)
-    assert solve_budget(uniform, 0.0, 1.0, 1.0, VICUNA_7B, text_only) == uniform(1.0)
 
 
 def test_ratio_over_no_samples_is_refused():

@@ -2,6 +2,8 @@ import math
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from schedsearch.core.space import Parameter, Space
 from schedsearch.errors import InputError
@@ -40,3 +42,21 @@ def test_misspelled_parameter_is_named_with_the_nearest():
 def test_missing_parameter_is_named():
     with pytest.raises(InputError, match="`keep` is missing"):
         SPACE.check({"layer": 2})
+
+
+def test_shares_run_from_low_to_high():
+    assert [Parameter("keep", -1.0, 3.0).at(share) for share in (0, 0.5, 1)] == [-1.0, 1.0, 3.0]
+    log = Parameter("steepness", 1.0, 100.0, log=True)
+    assert [log.at(share) for share in (0, 0.5, 1)] == pytest.approx([1.0, 10.0, 100.0])
+
+
+def test_integers_get_equal_shares():
+    layer = Parameter("layer", 2, 5, integer=True)
+    assert [layer.at(i / 8) for i in range(9)] == [2, 2, 3, 3, 4, 4, 5, 5, 5]
+
+
+@given(st.floats(1e-12, 1e40), st.floats(1.0, 1e40), st.floats(0, 1), st.floats(0, 1))
+def test_value_stays_within_the_bounds_and_never_falls(low, factor, one, other):
+    parameter = Parameter("amplitude", low, low * factor, log=True)
+    less, more = (parameter.at(share) for share in sorted((one, other)))
+    assert low <= less <= more <= low * factor

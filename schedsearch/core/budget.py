@@ -1,0 +1,193 @@
+"""Budgets: what a schedule may cost, and the costliest schedule of a curve within one."""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import fmean
+from typing import NoReturn, Self
+
+from schedsearch.core.canonical import is_number
+from schedsearch.core.flops import (
+    Cost,
+    DecoderShape,
+    SampleTokens,
+    flops_cost,
+    flops_ratio,
+    kv_cost,
+)
+from schedsearch.core.schedule import Schedule, reducible_layers
+from schedsearch.errors import InputError
+
+
+def _mean_keep(_shape: DecoderShape, _tokens: Sequence[SampleTokens]) -> Cost:
+    return lambda schedule: fmean(schedule.keep)
+
+
+MEASURES: Mapping[str, tuple[str, Callable[[DecoderShape, Sequence[SampleTokens]], Cost]]] = {
+    "flops": ("FLOPs ratio", flops_cost),
+    "feasible": ("FLOPs ratio", flops_cost),
+    "kv": ("KV cache ratio", kv_cost),
+    "mean_keep": ("mean keep ratio", _mean_keep),
+}
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The most that a schedule may cost.
+
+    Attributes:
+        measure: `flops`: FLOPs ratio as `flops_cost` defines it. `feasible`: share of the way from
+            the least FLOPs ratio that any schedule reaches to 1. `kv`: bytes of the KV cache after
+            prefill, as `kv_cost` defines them. `mean_keep`: mean of `keep` over all layers.
+            Any other name, such as `milliseconds`, comes with its own `own_cost`.
+        amount: In that measure; in [0, 1] for the four that are named.
+        own_cost: What a schedule costs, where `measure` is none of these. It must not fall when a
+            ratio of the schedule grows.
+    """
+
+    measure: str
+    amount: float
+    own_cost: Cost | None = field(default=None, compare=False)
+
+    def __post_init__(self) -> None:
+        named = self.measure in MEASURES
+        most = 1.0 if named else math.inf
+        if named == (self.own_cost is not None) or not (
+            is_number(self.amount) and 0 <= self.amount <= most
+        ):
+            _refuse({self.measure: self.amount})
+
+    @classmethod
+    def parse(cls, value: object) -> Self:
+        """Return the budget written as a mapping with one key, or as text: `flops: 0.4`.
+
+        Raises:
+            InputError: It is anything else.
+        """
+        pairs = value
+        if isinstance(value, str):
+            measure, _, amount = value.partition(":")
+            try:
+                pairs = {measure.strip(): float(amount)}
+            except ValueError:
+                _refuse(value)
+        if not isinstance(pairs, Mapping) or len(pairs) != 1:
+            _refuse(value)
+        ((measure, amount),) = pairs.items()
+        return cls(measure, amount)
+
+    def cost(self, shape: DecoderShape, tokens: Sequence[SampleTokens]) -> Cost:
+        """Return what a schedule costs over the samples, in the unit of `limit`."""
+        return self.own_cost or MEASURES[self.measure][1](shape, tokens)
+
+    def limit(self, shape: DecoderShape, tokens: Sequence[SampleTokens], first: int = 2) -> float:
+        """Return the greatest cost allowed.
+
+        Args:
+            shape: The language model.
+            tokens: The samples over which the cost is taken.
+            first: First layer that may process fewer vision tokens than there are; only the
+                measure `feasible` depends on it.
+        """
+        if self.measure == "feasible":
+            least, most = feasible_range(shape, tokens, first)
+            return min(most, least + self.amount * (most - least))  # rounding must not leave it
+        return self.amount
+
+    @property
+    def unit(self) -> str:
+        """What `limit` is, in words."""
+        return MEASURES[self.measure][0] if self.measure in MEASURES else self.measure
+
+
+def _refuse(value: object) -> NoReturn:
+    raise InputError(
+        f"a budget must be one of {', '.join(MEASURES)} with a number in [0, 1], but got "
+        f"{value!r}; write {{flops: 0.4}} for 40 % of the full model's decoder FLOPs"
+    )
+
+
+def feasible_range(
+    shape: DecoderShape, tokens: Sequence[SampleTokens], first: int = 2, floor: float = 0.0
+) -> tuple[float, float]:
+    """Return the least and the greatest FLOPs ratio that any schedule reaches.
+
+    Args:
+        shape: The language model.
+        tokens: The samples over which ratios are taken.
+        first: First layer that may process fewer vision tokens than there are.
+        floor: Share of the vision tokens that no layer goes below.
+
+    Raises:
+        InputError: `first` is not a layer.
+    """
+    tail = reducible_layers(first, shape.layers)
+    least = Schedule((1.0,) * first + (floor,) * len(tail))
+    return flops_ratio(shape, least, tokens), 1.0
+
+
+def solve_budget(
+    curve: Callable[[float], Schedule],
+    budget: Budget,
+    shape: DecoderShape,
+    tokens: Sequence[SampleTokens],
+    first: int = 2,
+) -> Schedule:
+    """Return the costliest schedule of a curve that is within the budget.
+
+    It never costs more than the budget, and where the curve is continuous one more vision token in
+    every layer would.
+
+    Args:
+        curve: Maps 0 to 1 to schedules; no layer's ratio may fall when the argument grows.
+        budget: The most that the schedule may cost.
+        shape: The language model.
+        tokens: The samples over which the cost is taken.
+        first: First layer that may process fewer vision tokens than there are.
+
+    Raises:
+        InputError: The budget is outside what the curve reaches; the message names the range.
+    """
+    cost, limit = budget.cost(shape, tokens), budget.limit(shape, tokens, first)
+    lengths = sorted({sample.n_vision for sample in tokens if sample.n_vision})
+
+    def candidate(share: float) -> Schedule:
+        return _on_grid(curve(share), lengths)
+
+    low, high = 0.0, 1.0
+    best, most = candidate(low), candidate(high)
+    if not cost(best) <= limit <= cost(most):
+        raise InputError(
+            f"`budget` must be a {budget.unit} in {_rounded_inward(cost(best), cost(most))}, which "
+            f"this family can reach with these parameters, but got {limit!r}; choose one inside, "
+            f"or other parameters"
+        )
+    if cost(most) <= limit:
+        return most
+    # 2**-50 of the range moves no layer of any prompt by more than one token.
+    for _ in range(50):
+        middle = (low + high) / 2
+        schedule = candidate(middle)
+        if cost(schedule) <= limit:
+            low, best = middle, schedule
+        else:
+            high = middle
+    return best
+
+
+def _on_grid(schedule: Schedule, lengths: Iterable[int]) -> Schedule:
+    """Return the schedule with each ratio written as k / n of the prompts it was solved for.
+
+    Bisection ends at the upper edge of a count, inside the slack of `kept_count`; on a prompt of
+    another length such a ratio would keep a token more than the plain fraction does.
+    """
+    grids = [[count / n for count in schedule.counts(n)] for n in lengths]
+    if not grids:
+        return schedule
+    keep = tuple(min(layer) for layer in zip(*grids, strict=True))
+    return Schedule(keep, schedule.ranker, schedule.target)
+
+
+def _rounded_inward(low: float, high: float) -> str:
+    """Return the range in four digits, so that both ends shown are themselves inside it."""
+    return f"[{math.ceil(low * 1e4) / 1e4}, {math.floor(high * 1e4) / 1e4}]"
