@@ -35,9 +35,10 @@ class Grid:
         """Return the schedule's counts at `n_max`; None if it is no evaluation on the grid."""
         if schedule.ranker != self.ranker or schedule.layers != self.layers:
             return None
+        nearest = tuple(round(keep * self.n_max) for keep in schedule.keep)
+        if schedule.keep == tuple(count / self.n_max for count in nearest):
+            return nearest
         counts = schedule.counts(self.n_max)
-        if schedule.keep == tuple(count / self.n_max for count in counts):
-            return counts
         return counts if schedule.same_evaluation(self.schedule(counts), self.n_visions) else None
 
 
