@@ -192,7 +192,7 @@ class Evaluator:
         with (
             torch.inference_mode(),
             reduce(self.model, task.schedule) as reduction,
-            self._prefixes.preparing(reduction, task.shared),
+            self._prefixes.preparing(reduction, task),
         ):
 
             def run(batch: Sequence[Row]) -> list[SampleScore]:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.trial import Task
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.batching import is_out_of_memory
 from schedsearch.engine.prefill import Passage, Snapshot
@@ -60,7 +61,13 @@ class _Kept:
 
 @dataclass
 class _Batch:
-    """What is kept of a batch: its base, and snapshots by layer."""
+    """What is kept of a batch.
+
+    Attributes:
+        base: The `Base`.
+        used: How many samples had been asked for when it was last run.
+        deeper: Snapshots by layer.
+    """
 
     base: Held
     used: int
@@ -78,7 +85,7 @@ class Prefixes:
         model: A multimodal model with an adapter.
         max_bytes: Bound on what is kept, in device and host memory together; 0 keeps nothing.
             Default: see `make_tiers`.
-        scan: Rows of one pass over all samples.
+        scan: Samples of one pass over the set.
 
     Attributes:
         peak: Most bytes ever held.
@@ -94,7 +101,7 @@ class Prefixes:
         self._tiers = make_tiers(self._device, max_bytes)
         self._batches: dict[Key, _Batch] = {}  # the one not used for longest comes first
         self._patience = _STALE_SCANS * scan
-        self._rows = 0
+        self._asked = 0
         self.peak = 0
 
     @property
@@ -107,9 +114,10 @@ class Prefixes:
         """Bytes that may be held."""
         return sum(tier.bound for tier in self._tiers)
 
-    def preparing(self, reduction: Reduction, shared: int) -> AbstractContextManager[None]:
-        """Notes what snapshots before layer `shared` need, for all runs inside the context."""
-        return reduction.observing(_before(shared, reduction) if self.bound else 0)
+    def preparing(self, reduction: Reduction, task: Task) -> AbstractContextManager[None]:
+        """To surround the runs of a task: notes what its snapshots need."""
+        self._asked += len(task.sample_ids)
+        return reduction.observing(_before(task.shared, reduction) if self.bound else 0)
 
     def run(
         self,
@@ -133,14 +141,13 @@ class Prefixes:
         Returns:
             What `forward` returned, and the first layer that ran.
         """
-        self._rows += len(key)
         take = _before(shared, reduction)
         batch = self._batches.pop(key, None)
         if batch is None:
             return self._run_all(reduction, key, counts, take, encode, forward), 0
         self._batches[key] = batch
         base: Base = batch.base.on(self._device)
-        batch.used = self._rows
+        batch.used = self._asked
         for layer, kept in list(batch.deeper.items()):
             if not kept.agrees(reduction, counts, base.prompt.n_vision[0]):
                 self._forget(batch, layer)
@@ -181,7 +188,7 @@ class Prefixes:
         base = recording.base(passage.prompt, inputs["input_ids"])
         held = self._hold(base) if base is not None else None
         if held is not None:
-            batch = self._batches[key] = _Batch(held, self._rows)
+            batch = self._batches[key] = _Batch(held, self._asked)
             self._keep(batch, passage.taken, counts, reduction.schedule.ranker)
         return result
 
@@ -224,7 +231,7 @@ class Prefixes:
             return None
 
     def _is_stale(self, batch: _Batch) -> bool:
-        return self._rows - batch.used > self._patience
+        return self._asked - batch.used > self._patience
 
     def _forget_batch(self, key: Key) -> None:
         batch = self._batches.pop(key)

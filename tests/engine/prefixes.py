@@ -15,7 +15,7 @@ from schedsearch.engine.metrics import make_metric
 from tests.engine.embedded import IDS, QUESTIONS
 from tests.engine.tiny import CONFIGURATIONS, N_VISION, TinyLlava, build
 
-SOME = IDS[:8]
+SOME = IDS[:6]
 GROUPED = CONFIGURATIONS[2]
 
 
@@ -75,7 +75,7 @@ def model_of(tiny: TinyLlava = GROUPED, dtype: torch.dtype = torch.float32) -> A
 
 
 def evaluator(model: Any = None, metric: str = "log_likelihood", **options: Any) -> Evaluator:
-    """By default in batches of three at most, so that there are several."""
-    chosen = {"batch_size": 3, **options}
+    """By default in batches of two at most, so that there are several."""
+    chosen = {"batch_size": 2, **options}
     model = model_of() if model is None else model
     return Evaluator(model, build_processor(32, 4), QUESTIONS, make_metric(metric), **chosen)
