@@ -12,6 +12,7 @@ from schedsearch.core.trial import Task
 from schedsearch.demo.processor import IMAGE, build_processor, vocabulary
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
+from schedsearch.engine.prefix_memory import Tier
 from tests.engine.embedded import IDS, QUESTIONS
 from tests.engine.tiny import CONFIGURATIONS, N_VISION, TinyLlava, build
 
@@ -79,3 +80,11 @@ def evaluator(model: Any = None, metric: str = "log_likelihood", **options: Any)
     chosen = {"batch_size": 2, **options}
     model = model_of() if model is None else model
     return Evaluator(model, build_processor(32, 4), QUESTIONS, make_metric(metric), **chosen)
+
+
+class Shelf(Tier):
+    """Pinned memory where there is none."""
+
+    @staticmethod
+    def _pin(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.clone()

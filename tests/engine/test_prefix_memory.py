@@ -10,16 +10,10 @@ import torch
 from schedsearch.engine import prefix
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.prefix_memory import (
-    Opaque,
-    Tier,
-    available_host_bytes,
-    make_tiers,
-    move,
-)
-from schedsearch.errors import InputError, RunError
+from schedsearch.engine.prefix_memory import Tier, move
+from schedsearch.errors import RunError
 from tests.engine.embedded import IDS, QUESTIONS, Listed
-from tests.engine.prefixes import SEARCH, SOME, Step, evaluator, model_of, task
+from tests.engine.prefixes import SEARCH, SOME, Shelf, Step, evaluator, model_of, task
 from tests.engine.test_restoration import state
 from tests.engine.tiny import LAYERS, N_VISION
 
@@ -152,14 +146,6 @@ def test_batches_that_are_never_formed_again_make_room() -> None:
 
     assert made.prefix_bytes > 0
     assert not before & set(made._prefixes._batches)
-
-
-class Shelf(Tier):
-    """Pinned memory where there is none."""
-
-    @staticmethod
-    def _pin(tensor: torch.Tensor) -> torch.Tensor:
-        return tensor.clone()
 
 
 @pytest.mark.parametrize("near", [0.0, 0.7, 1.3])
@@ -297,40 +283,3 @@ def test_a_model_that_writes_into_its_states_does_not_spoil_what_is_kept() -> No
         assert search(made) == [plain.evaluate(asked(step)) for step in SEARCH]
     finally:
         handle.remove()
-
-
-def test_a_view_is_kept_without_what_it_was_cut_from() -> None:
-    tier = Tier(1000)
-    whole = torch.arange(200.0)
-    cut = tier.hold({"part": (whole[:50], 3, None)})
-    spread = tier.hold([torch.ones(1).expand(100)])
-
-    assert cut is not None and spread is not None
-    assert (cut.bytes, spread.bytes, tier.used) == (200, 4, 204)
-    kept = cut.on(torch.device("cpu"))["part"]
-    assert kept[0].untyped_storage().nbytes() == 200 and kept[1:] == (3, None)
-    assert torch.equal(kept[0], whole[:50])
-    assert tier.hold(whole) is None
-    cut.release()
-    assert tier.hold(whole) is not None
-
-
-def test_pinned_memory_counts_as_torch_allocates_it() -> None:
-    tier = Shelf(4096, pinned=True)
-
-    kept = tier.hold(torch.zeros(257))
-
-    assert kept is not None and kept.bytes == 2048
-
-
-def test_values_that_hide_something_are_refused() -> None:
-    with pytest.raises(Opaque, match="object cannot be kept"):
-        move({"one": [object()]}, torch.clone)
-
-
-def test_bounds_are_chosen_from_the_memory() -> None:
-    (tier,) = make_tiers(torch.device("cpu"), None)
-    assert 0 < tier.bound <= min(16 << 30, available_host_bytes())
-    assert [one.bound for one in make_tiers(torch.device("cpu"), 7)] == [7]
-    with pytest.raises(InputError, match="`max_prefix_bytes` must not be negative, but got -1"):
-        evaluator(max_prefix_bytes=-1)
