@@ -98,16 +98,17 @@ def test_what_came_first_stays_when_memory_is_full() -> None:
 
 
 def test_a_shallow_snapshot_makes_room_for_a_deeper_one_of_its_batch() -> None:
-    made = evaluator(batch_size=1)
-    (one,) = SOME[:1]
-    made.evaluate(task(DROP_2, 2, ids=(one,)))
+    made, one = evaluator(batch_size=1), SOME[:1]
+    for shared in (2, 4):
+        made.evaluate(task(DROP_2, shared, ids=one))
     tight = evaluator(batch_size=1, max_prefix_bytes=made.prefix_bytes)
-    tight.evaluate(task(DROP_2, 2, ids=(one,)))
+    for shared in (2, 4):
+        tight.evaluate(task(DROP_2, shared, ids=one))
 
-    assert layers_run(tight, task(DROP_2, 5, ids=(one,))) == LAYERS - 2
-    assert layers_run(tight, task(DROP_2, 0, ids=(one,))) == LAYERS - 5
-    lower = (64, 64, 18, 18, 18, 18)
-    assert layers_run(tight, task(lower, 2, ids=(one,))) == LAYERS
+    assert layers_run(tight, task(DROP_2, 5, ids=one)) == LAYERS - 4
+    assert layers_run(tight, task(DROP_2, 0, ids=one)) == LAYERS - 5
+    assert layers_run(tight, task((64, 64, 20, 20, 18, 18), 0, ids=one)) == LAYERS - 4
+    assert layers_run(tight, task((64, 64, 18, 18, 18, 18), 0, ids=one)) == LAYERS
 
 
 def test_many_references_do_not_make_a_batch_look_forgotten() -> None:
