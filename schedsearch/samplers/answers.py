@@ -53,7 +53,7 @@ class Answers:
 
     def __init__(self, grid: Grid, history: Sequence[Trial], failed: bool) -> None:
         self._trials: dict[Counts, list[Trial]] = {}
-        for trial in sorted(history, key=lambda trial: trial.number):
+        for trial in history:
             if trial.state is not TrialState.FAIL or failed:
                 counts = grid.counts(trial.schedule)
                 if counts is not None:

@@ -79,11 +79,10 @@ class Narrowing:
             The least position not rejected, for each screen and then for all samples.
         """
         stages = (*self.screens, None)
-        # A scan must not infer from one line to the next.
-        bounds = [high] * len(stages) if self.method == "scan" or not before else list(before)
+        bounds = list(before) or [high] * len(stages)
         for stage, samples in enumerate(stages):
-            # Without nesting what the line before suggests may be rejected already.
-            top = bounds[stage] if samples and low < bounds[stage] <= high else high
+            # Of a screen this is inferred from the line before, not asked: all samples decide.
+            top = bounds[stage]
             start = self._start(stage, bounds, before, expected)
             # Where nothing but the last step up is known, a part of it may be a guess as well.
             step = max(1, (start - bounds[stage - 1]) // 8) if start and stage and not before else 1
