@@ -227,7 +227,7 @@ def test_what_is_kept_gives_way_before_a_batch_is_halved(
 ) -> None:
     made = evaluator()
     model, most = made.model, base_bytes()
-    forward, failures = model.forward, 0
+    forward, failures, bound = model.forward, 0, made._prefixes.bound
 
     def limited(*args: Any, **kwargs: Any) -> Any:
         nonlocal failures
@@ -241,6 +241,7 @@ def test_what_is_kept_gives_way_before_a_batch_is_halved(
         assert search(made, 5) == expected[:5]
 
     assert failures > 0
+    assert made._prefixes.bound == bound >> failures
     assert made._size.fitting(80) == 2
 
 
