@@ -8,6 +8,7 @@ from schedsearch.core.sample import FirstSamples, SampleSet, Split
 from schedsearch.errors import DataError
 
 DEMO = "demo"
+DEMO_DEEP = "demo-deep"
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class DataRef:
     """How a command names its data.
 
     Attributes:
-        name: `demo` or `demo:SPLIT` for the generated set, else a JSONL file.
+        name: `demo:SPLIT` or `demo-deep:SPLIT` for the generated sets, else a JSONL file.
         limit: At most this many samples; required size for the generated set.
         images: Folder of the JSONL's images; default: the file's folder.
         folder: What the name of a file is relative to; default: the working directory.
@@ -28,10 +29,10 @@ class DataRef:
 
 
 def model_path(name: str) -> str:
-    """Folder of the embedded model for `demo`; anything else is a hub id or a folder."""
+    """Folder of an embedded model for its name; anything else is a hub id or a folder."""
     from schedsearch.demo import checkpoint_path
 
-    return str(checkpoint_path()) if name == DEMO else name
+    return str(checkpoint_path(deep=name == DEMO_DEEP)) if name in (DEMO, DEMO_DEEP) else name
 
 
 def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
@@ -41,17 +42,19 @@ def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
         DataError: The name, the file or one of its lines cannot be used.
     """
     head, _, split = data.name.partition(":")
-    if head != DEMO:
+    if head not in (DEMO, DEMO_DEEP):
         from schedsearch.engine.calibration import JsonlSet
 
         samples = JsonlSet(data.folder / data.name, data.images, split=default_split)
         return samples if data.limit is None else FirstSamples(samples, data.limit)
-    from schedsearch.demo.shapesvqa import ShapesVQA
+    from schedsearch.demo.recipe import DEEP, Recipe
 
     known = get_args(Split)
     if split and split not in known:
-        raise DataError(f"`demo:{split}` is not a split; use demo:{' or demo:'.join(known)}")
-    return ShapesVQA(cast(Split, split or default_split), data.limit or 1000)
+        allowed = " or ".join(f"{head}:{one}" for one in known)
+        raise DataError(f"`{data.name}` is not a split; use {allowed}")
+    recipe = DEEP if head == DEMO_DEEP else Recipe()
+    return recipe.data(cast(Split, split or default_split), data.limit or 1000)
 
 
 def example_schedule() -> Path:

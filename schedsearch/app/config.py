@@ -8,9 +8,6 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schedsearch.core.complaints import complaint, field_names
-from schedsearch.core.plugin import PlugIn
-from schedsearch.core.schedule import RankerSpec
-from schedsearch.core.study import StudySpec
 from schedsearch.errors import InputError
 
 Text = Annotated[str, Field(min_length=1)]
@@ -40,16 +37,22 @@ class DataConfig(_Section):
 
 
 class GSearchConfig(_Section):
-    """Settings of G-Search; `schedsearch.samplers.greedy.GSearch` says what they mean."""
+    """Settings of G-Search; `schedsearch.samplers.greedy.GSearch` says what they mean.
+
+    Without `screens` they follow from the number of samples.
+    """
 
     sampler: Literal["g-search"] = "g-search"
     acceptance: Literal["drop", "confident"] = "drop"
     tolerance: Annotated[float, Field(ge=0)] = 0.0
-    method: Literal["bisection", "scan"] = "bisection"
+    method: Literal["gallop", "bisection", "scan"] = "gallop"
     first: Count = 2
     max_passes: Count = 1
     floor: Annotated[int, Field(ge=0)] = 0
     questions: Count = 1
+    screens: list[Count] | None = None
+    guess: list[Annotated[int, Field(ge=0)]] = []
+    slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
     on_failure: Literal["stop", "continue"] = "stop"
 
 
@@ -77,22 +80,6 @@ class StudyConfig(_Section):
     ranker_params: dict[str, float | int | str] = {}
     search: GSearchConfig = GSearchConfig()
     seed: Annotated[int, Field(ge=0)] = 0
-
-    def spec(self, calibration_digest: str) -> StudySpec:
-        """The study's identity, once its calibration set is open."""
-        settings = self.search.model_dump(exclude={"sampler", "questions"})
-        return StudySpec(
-            name=self.study,
-            model=self.model,
-            revision=self.revision,
-            calibration=self.data.calibration,
-            calibration_digest=calibration_digest,
-            metric=self.metric,
-            sampler=PlugIn.from_mapping(self.search.sampler, settings),
-            ranker=RankerSpec.from_mapping(self.ranker, self.ranker_params),
-            questions=self.search.questions,
-            seed=self.seed,
-        )
 
 
 def read_study_file(path: Path) -> StudyConfig:

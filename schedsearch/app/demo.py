@@ -1,12 +1,12 @@
-"""The embedded model: measured, and trained anew."""
+"""The embedded models: measured, and trained anew."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DEMO, DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DEMO, DEMO_DEEP, DataRef, open_model, open_samples
 from schedsearch.core import intervals
 from schedsearch.core.intervals import Interval
 from schedsearch.core.trial import Task
@@ -17,15 +17,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class DemoAccuracy:
-    """Accuracy of the embedded model, overall and by kind of question."""
+    """Accuracy of an embedded model, overall and by kind of question."""
 
     data: str
     overall: Interval
     kinds: dict[str, Interval]
 
 
-def evaluate_demo(split: str, samples: int, progress: Progress) -> DemoAccuracy:
-    """Answer the first `samples` questions of a split with the full model.
+def evaluate_demo(
+    split: str, samples: int, progress: Progress, *, deep: bool = False
+) -> DemoAccuracy:
+    """Answer the first `samples` questions of a split with the full model, `demo` or `demo-deep`.
 
     Raises:
         DataError: No such split.
@@ -33,8 +35,9 @@ def evaluate_demo(split: str, samples: int, progress: Progress) -> DemoAccuracy:
     from schedsearch.engine.evaluator import Evaluator
     from schedsearch.engine.metrics import make_metric
 
-    data = open_samples(DataRef(f"{DEMO}:{split}", samples))
-    model, processor = open_model(DEMO)
+    name = DEMO_DEEP if deep else DEMO
+    data = open_samples(DataRef(f"{name}:{split}", samples))
+    model, processor = open_model(name)
     evaluator = Evaluator(model, processor, data, make_metric("exact_match"))
     listed = list(data)
     task = Task(evaluator.full_schedule, data.split, tuple(sample.id for sample in listed))
@@ -50,8 +53,16 @@ def evaluate_demo(split: str, samples: int, progress: Progress) -> DemoAccuracy:
     )
 
 
-def train_demo(out: Path, steps: int | None, seed: int, threads: int, progress: Progress) -> Path:
-    """Train the embedded model anew, or continue a run that was interrupted.
+def train_demo(
+    out: Path,
+    steps: int | None,
+    seed: int,
+    threads: int,
+    progress: Progress,
+    *,
+    deep: bool = False,
+) -> Path:
+    """Train an embedded model anew, or continue a run that was interrupted.
 
     Returns:
         The checkpoint folder.
@@ -59,7 +70,7 @@ def train_demo(out: Path, steps: int | None, seed: int, threads: int, progress: 
     Raises:
         InputError: The state in `out` cannot be read or belongs to another recipe.
     """
-    from schedsearch.demo.recipe import Recipe
+    from schedsearch.demo.recipe import DEEP, Recipe
     from schedsearch.demo.train import log_progress, train
 
     bars: dict[str, Callable[[int, int], None]] = {}
@@ -70,4 +81,6 @@ def train_demo(out: Path, steps: int | None, seed: int, threads: int, progress: 
             bars[now.stage] = progress(now.stage)
         bars[now.stage](now.step, now.steps)
 
-    return train(out, steps=steps or Recipe.steps, seed=seed, threads=threads, report=report)
+    recipe = DEEP if deep else Recipe()
+    recipe = replace(recipe, seed=seed, steps=steps or recipe.steps)
+    return train(out, recipe=recipe, threads=threads, report=report)

@@ -199,6 +199,8 @@ def make_subject(
         target=describe(model, model_name),
         context=evaluation_context(model, processor, metric),
         images=tuple(evaluator.image_keys()),
+        greatest=metric.greatest,
+        full_pass=evaluator.full_work(),
     )
 
 

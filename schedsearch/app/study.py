@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
-from schedsearch.core.trial import Task, Trial
+from schedsearch.core.trial import Effort, Task, Trial
 from schedsearch.errors import InputError, ScheduleError
 from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import Limits, OnMoment, OnTrial, Run, run_study
@@ -29,24 +29,34 @@ def make_sampler(spec: StudySpec) -> GSearch:
         InputError: Its settings are out of range.
     """
     settings: dict[str, Any] = dict(spec.sampler.params)
-    visions = str(settings.pop("n_visions"))
-    return GSearch(
-        **settings,
-        n_visions=tuple(map(int, visions.split())),
-        ranker=spec.ranker,
-        questions=spec.questions,
-    )
+    for name in _LISTS:
+        settings[name] = tuple(map(int, str(settings.get(name, "")).split()))
+    return GSearch(**settings, ranker=spec.ranker, questions=spec.questions)
 
 
-def sampler_settings(chosen: Mapping[str, ParamValue], subject: Subject) -> dict[str, ParamValue]:
+def sampler_settings(chosen: Mapping[str, Any], subject: Subject) -> dict[str, ParamValue]:
     """Settings that the user chose, with those that follow from model and calibration set."""
-    visions = subject.n_visions
-    return {
+    settings = {
         **chosen,
         "layers": subject.shape.layers,
-        "n_max": max(visions),
-        "n_visions": " ".join(map(str, visions)),
+        "n_max": max(subject.n_visions),
+        "n_visions": subject.n_visions,
     }
+    if settings["screens"] is None:
+        settings["screens"] = default_screens(len(subject.ids))
+    return settings | {name: " ".join(map(str, settings[name])) for name in _LISTS}
+
+
+def default_screens(samples: int) -> tuple[int, ...]:
+    """How many leading samples are asked before all of them, where the user does not say."""
+    return (samples // 8,) if samples // 8 >= _FEWEST else ()
+
+
+# Settings that are several numbers; a specification holds them as text.
+_LISTS = ("n_visions", "screens", "guess")
+
+# A smaller screen saves nothing: its batches would hardly fill a processor.
+_FEWEST = 16
 
 
 @dataclass(frozen=True)
@@ -115,6 +125,11 @@ class StudyView:
     def finished(self) -> bool:
         """Whether the search has asked everything it wanted to know."""
         return self.sampler.finished(self.trials)
+
+    @property
+    def effort(self) -> Effort:
+        """What the search has cost so far, in full-forward equivalents."""
+        return self.store.effort(self.name)
 
     @property
     def nesting(self) -> Nesting:
@@ -201,8 +216,8 @@ class Study(StudyView):
             raise
         self.subject = subject
         self.evaluator = evaluator
-        executor = LocalExecutor(self._evaluate)
-        self.scoring = Scoring(spec.name, subject, opened, executor)
+        executor = LocalExecutor(self._evaluate, lambda: evaluator.work)
+        self.scoring = Scoring(spec.name, subject, opened, executor, cuts=self.sampler.screens)
 
     def __enter__(self) -> Self:
         return self

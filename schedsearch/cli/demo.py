@@ -10,8 +10,10 @@ from schedsearch.cli.options import AsJson, Limit
 from schedsearch.cli.output import errors, output, print_json, progress
 
 demo = typer.Typer(
-    name="demo", help="The embedded model and its task, ShapesVQA.", no_args_is_help=True
+    name="demo", help="The embedded models and their task, ShapesVQA.", no_args_is_help=True
 )
+
+Deep = Annotated[bool, typer.Option("--deep", help="The model of 12 layers and 144 vision tokens.")]
 
 
 @demo.command()
@@ -44,13 +46,14 @@ def evaluate(
         str, typer.Option(help="train, validation, calibration, held-out")
     ] = "held-out",
     limit: Limit = 4000,
+    deep: Deep = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure the embedded model: accuracy by kind of question with intervals."""
+    """Measure an embedded model: accuracy by kind of question with intervals."""
     from schedsearch.app.demo import evaluate_demo
 
     with progress() as start:
-        result = evaluate_demo(split, limit or 4000, start)
+        result = evaluate_demo(split, limit or 4000, start, deep=deep)
     if as_json:
         print_json(result)
     else:
@@ -65,13 +68,14 @@ def train(
     ] = None,
     seed: Annotated[int, typer.Option(help="Seeds weights and images.")] = 0,
     threads: Annotated[int, typer.Option(min=1, help="CPU threads; one is fastest here.")] = 1,
+    deep: Deep = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train the embedded model anew; run again to continue after an interruption."""
+    """Train an embedded model anew; run again to continue after an interruption."""
     from schedsearch.app.demo import train_demo
 
     with progress() as start:
-        checkpoint = train_demo(out, steps, seed, threads, start)
+        checkpoint = train_demo(out, steps, seed, threads, start, deep=deep)
     if as_json:
         print_json({"checkpoint": str(checkpoint)})
     else:

@@ -12,7 +12,7 @@ from schedsearch.errors import InputError
 if TYPE_CHECKING:
     from schedsearch.app.compare import Comparison
     from schedsearch.app.study import StudyView
-    from schedsearch.core.trial import Trial
+    from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
     from schedsearch.store.admin import CheckReport
     from schedsearch.store.studies import StudySummary
@@ -26,8 +26,19 @@ def run(found: "Run", view: "StudyView") -> None:
         f"{view.name}: {found.closed} trials in {found.seconds:.0f} s, "
         f"{found.evaluated} evaluations of a sample"
     )
+    effort(found.effort)
     if found.best is not None:
         curve(view)
+
+
+def effort(cost: "Effort") -> None:
+    """What a search has cost so far, and what its schedules would have cost naively."""
+    if cost.spent:
+        output.print(
+            f"work of the whole study: {cost.spent:.1f} full passes over the calibration set "
+            f"(decoder FLOPs); the same schedules on all samples by full forwards: "
+            f"{cost.naive:.1f}, {cost.naive / cost.spent:.1f}x as much"
+        )
 
 
 def curve(view: "StudyView") -> None:
@@ -76,6 +87,7 @@ def study(view: "StudyView") -> None:
     except InputError as error:
         output.print(escape(str(error)))
         return
+    effort(view.effort)
     nesting = view.nesting
     output.print(
         f"{'finished' if view.finished else 'not finished'}; keeping more was rejected where "

@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Self
@@ -15,11 +15,20 @@ from schedsearch.errors import InputError, RunError
 
 @dataclass(frozen=True)
 class Task:
-    """The question to an evaluator: this schedule, on these samples of that split."""
+    """The question to an evaluator: this schedule, on these samples of that split.
+
+    Attributes:
+        schedule: What is evaluated.
+        split: Of the samples.
+        sample_ids: The samples, each once.
+        shared: Leading layers whose counts the tasks that follow will probably share. A hint what
+            to keep for reuse; scores do not depend on it.
+    """
 
     schedule: Schedule
     split: Split
     sample_ids: tuple[str, ...]
+    shared: int = 0
 
     def __post_init__(self) -> None:
         if not self.sample_ids or len(set(self.sample_ids)) < len(self.sample_ids):
@@ -27,6 +36,39 @@ class Task:
                 f"a task needs samples, each once, but got {len(self.sample_ids)} ids of which "
                 f"{len(set(self.sample_ids))} differ; name every sample once"
             )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What evaluations have cost, in the decoder alone; independent of the hardware.
+
+    Attributes:
+        flops: Spent, forced answers included.
+        layer_forwards: Decoder layers run, times samples.
+    """
+
+    flops: int = 0
+    layer_forwards: int = 0
+
+    def __add__(self, other: "Work") -> "Work":
+        return Work(self.flops + other.flops, self.layer_forwards + other.layer_forwards)
+
+    def __sub__(self, other: "Work") -> "Work":
+        return Work(self.flops - other.flops, self.layer_forwards - other.layer_forwards)
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Work relative to one unreduced pass over the samples: full-forward equivalents.
+
+    Attributes:
+        spent: FLOPs spent / FLOPs of one full pass.
+        naive: The same, had every schedule been evaluated on all samples from the first layer on,
+            each layer with its own count of tokens.
+    """
+
+    spent: float = 0.0
+    naive: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -98,6 +140,23 @@ class Measurement:
         return cls(score, error, len(scores), flops_ratio, kv_ratio, drop, drop_error)
 
 
+def least_drop(
+    full: Sequence[SampleScore], scores: Iterable[SampleScore], greatest: float
+) -> float:
+    """Return the least mean drop against keep-all that a schedule can still end with.
+
+    Never above the drop that is measured in the end, not even by rounding.
+
+    Args:
+        full: Keep-all's scores of all samples.
+        scores: The schedule's scores of some of them.
+        greatest: No score is above this; infinity where no bound is known.
+    """
+    known = {one.sample_id: one.score for one in scores}
+    drops = [one.score - known.get(one.sample_id, greatest) for one in full]
+    return -math.inf if -math.inf in drops else math.fsum(drops) / len(full)
+
+
 def _mean(values: Sequence[float]) -> tuple[float, float | None]:
     """Mean and its standard error, None for a single value."""
     n = len(values)
@@ -131,6 +190,9 @@ class Trial:
         state: Where the trial stands.
         measurement: Of a complete trial, and of no other: a partial mean is not comparable.
         reason: Why a trial failed or was pruned.
+        samples: How many samples are asked, the first in reading order; None for all of them.
+            Only trials that ask all are comparable, and only they can be results.
+        read: How many samples, in reading order, had been read when the trial was closed.
     """
 
     number: int
@@ -139,6 +201,8 @@ class Trial:
     state: TrialState = TrialState.WAITING
     measurement: Measurement | None = None
     reason: str = ""
+    samples: int | None = None
+    read: int = 0
 
     def __post_init__(self) -> None:
         complete = self.state is TrialState.COMPLETE

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from schedsearch.demo.model import SIDE, VISION_TOKENS
+from schedsearch.demo.model import IMAGE_SIZE, PATCH, vision_tokens
 from schedsearch.demo.processor import (
     ASSISTANT,
     BOS,
@@ -29,24 +29,30 @@ from schedsearch.demo.questions import Question
 from schedsearch.demo.scene import COLORS, GRID, SHAPES, THINGS, Scene, cell_name
 
 TOKENS = vocabulary()
-HEAD = (TOKENS[BOS], TOKENS[USER], *[TOKENS[IMAGE]] * VISION_TOKENS)
 PADDING = -1
 
 
 @dataclass
 class Row:
-    """One image's tokens; segment 0 is the prompt's head, which every segment sees."""
+    """Tokens behind an image of `size` pixels; segment 0 is the prompt's head, which all see."""
 
-    tokens: list[int] = field(default_factory=lambda: list(HEAD))
-    segments: list[int] = field(default_factory=lambda: [0] * len(HEAD))
-    positions: list[int] = field(default_factory=lambda: list(range(len(HEAD))))
+    size: int = IMAGE_SIZE
+    tokens: list[int] = field(init=False)
+    segments: list[int] = field(init=False)
+    positions: list[int] = field(init=False)
     targets: list[tuple[int, int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        head = [TOKENS[BOS], TOKENS[USER], *[TOKENS[IMAGE]] * vision_tokens(self.size)]
+        self.tokens, self.segments = head, [0] * len(head)
+        self.positions = list(range(len(head)))
 
     def add(self, tokens: Sequence[int], targets: Iterable[tuple[int, int]]) -> None:
         """Append a segment; `targets` pairs an offset in it with the token to predict there."""
         start = len(self.tokens)
         self.segments += [self.segments[-1] + 1] * len(tokens)
-        self.positions += range(len(HEAD), len(HEAD) + len(tokens))
+        behind = self.segments.count(0)
+        self.positions += range(behind, behind + len(tokens))
         self.tokens += tokens
         self.targets += [(start + offset, target) for offset, target in targets]
 
@@ -81,15 +87,21 @@ def prompt_tail(question: str) -> list[int]:
     return [*(TOKENS[word] for word in question.split()), TOKENS[ASSISTANT]]
 
 
-def question_row(questions: Sequence[Question], ended: int | None = None, early: int = 0) -> Row:
+def question_row(
+    questions: Sequence[Question],
+    ended: int | None = None,
+    early: int = 0,
+    size: int = IMAGE_SIZE,
+) -> Row:
     """A row that asks all questions.
 
     Args:
         questions: What is asked.
         ended: Index of the question that is followed by its answer, to teach the end token.
         early: How many positions before the last one must predict the answer too.
+        size: Side of the image in pixels.
     """
-    row = Row()
+    row = Row(size)
     for number, question in enumerate(questions):
         tokens, answer = prompt_tail(question.text), TOKENS[question.answer]
         last = len(tokens) - 1
@@ -101,9 +113,9 @@ def question_row(questions: Sequence[Question], ended: int | None = None, early:
     return row
 
 
-def caption_row(scene: Scene) -> Row:
+def caption_row(scene: Scene, size: int = IMAGE_SIZE) -> Row:
     """A row of two short captions per item: cell, colour, thing; and colour, thing, cell."""
-    row = Row()
+    row = Row(size)
     for item in scene.items:
         cell, color, thing = TOKENS[item.cell], TOKENS[item.color], TOKENS[item.thing]
         row.add((cell, color), ((0, color), (1, thing)))
@@ -152,10 +164,11 @@ PATCH_CLASSES = (len(COLORS) + 1, len(THINGS) + 1, 3, GRID, GRID)
 """Classes of a patch's labels: colour, thing and size (0 = none), row, column of its cell."""
 
 
-def patch_labels(scene: Scene) -> NDArray[np.int64]:
+def patch_labels(scene: Scene, size: int = IMAGE_SIZE) -> NDArray[np.int64]:
     """What each patch shows, (n_vision, 5), by the cell in which it lies."""
-    labels = np.zeros((SIDE, SIDE, len(PATCH_CLASSES)), np.int64)
-    colors, cell = list(COLORS), SIDE // GRID
+    side = size // PATCH
+    labels = np.zeros((side, side, len(PATCH_CLASSES)), np.int64)
+    colors, cell = list(COLORS), side // GRID
     for row in range(GRID):
         for column in range(GRID):
             item = scene.by_cell.get((row, column))
@@ -168,14 +181,15 @@ def patch_labels(scene: Scene) -> NDArray[np.int64]:
     return labels.reshape(-1, len(PATCH_CLASSES))
 
 
-def patch_words(scene: Scene, embeddings: Tensor) -> Tensor:
+def patch_words(scene: Scene, embeddings: Tensor, size: int = IMAGE_SIZE) -> Tensor:
     """Word embeddings that each patch should become, (n_vision, hidden).
 
     An empty cell is its name; a filled one the sum of name, colour, thing and size, halved to keep
     the scale of a single word.
     """
-    cell = SIDE // GRID
-    result = embeddings.new_zeros(SIDE, SIDE, embeddings.shape[1])
+    side = size // PATCH
+    cell = side // GRID
+    result = embeddings.new_zeros(side, side, embeddings.shape[1])
     for row in range(GRID):
         for column in range(GRID):
             item = scene.by_cell.get((row, column))

@@ -10,10 +10,10 @@ import torch
 from transformers import GenerationConfig, LlavaForConditionalGeneration
 
 from schedsearch.demo.evaluate import Accuracy, Tally, accuracy
-from schedsearch.demo.model import IMAGE_SIZE, PATCH, VISION_TOKENS
+from schedsearch.demo.model import IMAGE_SIZE, PATCH, vision_tokens
 from schedsearch.demo.processor import save_processor
 from schedsearch.demo.recipe import Recipe
-from schedsearch.demo.shapesvqa import GENERATOR, ShapesVQA
+from schedsearch.demo.shapesvqa import GENERATOR
 
 RESULTS_FILE = "results.json"
 CARD_FILE = "README.md"
@@ -32,6 +32,7 @@ class Results:
         steps: Optimiser steps per stage.
         seed: Seed of the run.
         notes: Lines about how the run departed from the plain recipe, and which goals it missed.
+        size, hops, grown: As in the recipe.
     """
 
     samples: int
@@ -42,6 +43,9 @@ class Results:
     steps: dict[str, int]
     seed: int
     notes: tuple[str, ...] = ()
+    size: int = IMAGE_SIZE
+    hops: int = 3
+    grown: bool = False
 
 
 def save_checkpoint(model: Any, folder: Path) -> None:
@@ -56,7 +60,7 @@ def save_checkpoint(model: Any, folder: Path) -> None:
         max_new_tokens=4,
     )
     half.save_pretrained(folder)
-    save_processor(folder, IMAGE_SIZE, PATCH)
+    save_processor(folder, model.config.vision_config.image_size, PATCH)
 
 
 def measure(
@@ -64,7 +68,7 @@ def measure(
 ) -> Results:
     """Held-out results of the weights as they were saved; controls use a quarter of the samples."""
     model = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float32)
-    held_out = list(ShapesVQA("held-out", samples))
+    held_out = list(recipe.data("held-out", samples))
     control = held_out[: max(1, samples // 4)]
     return Results(
         samples=samples,
@@ -77,6 +81,9 @@ def measure(
         steps=recipe.stage_steps(),
         seed=recipe.seed,
         notes=tuple(notes),
+        size=recipe.size,
+        hops=recipe.hops,
+        grown=recipe.grown,
     )
 
 
@@ -102,6 +109,7 @@ def load_results(folder: Path) -> Results:
         steps=raw["steps"],
         seed=raw["seed"],
         notes=tuple(raw["notes"]),
+        **{name: raw[name] for name in ("size", "hops", "grown") if name in raw},
     )
 
 
@@ -114,19 +122,21 @@ def write_card(folder: Path, results: Results, tau: Sequence[float] | None = Non
         tau: Mean Kendall tau between the vision-token rankings of layers l and l + 1, for l = 0 to
             layers - 2; None leaves the section out.
     """
-    sections = [_introduction(), _recipe(results), _accuracy(results), _vision(results)]
+    sections = [_introduction(results), _recipe(results), _accuracy(results), _vision(results)]
     if tau is not None:
         sections.append(_tau(tau))
     (folder / CARD_FILE).write_text("\n".join(sections), encoding="utf-8")
 
 
-def _introduction() -> str:
+def _introduction(results: Results) -> str:
+    size, hops = results.size, {2: "two", 3: "three", 4: "four"}[results.hops]
     return f"""# ShapesVQA LLaVA
 
-A small LLaVA that answers one-word questions about coloured shapes and digits: {VISION_TOKENS}
-vision tokens from a {IMAGE_SIZE}x{IMAGE_SIZE} image, a CLIP tower and a Llama decoder. It exists so
-that searches for keep schedules can be run, tested and compared offline; it knows nothing else.
-Data: generator `{GENERATOR}`, questions of one to three look-ups. In training it never saw a
+A small LLaVA that answers one-word questions about coloured shapes and digits:
+{vision_tokens(size)} vision tokens from a {size}x{size} image, a CLIP tower and a Llama decoder.
+It exists so that searches for keep schedules can be run, tested and compared offline; it knows
+nothing else.
+Data: generator `{GENERATOR}`, questions of one to {hops} look-ups. In training it never saw a
 dropped token. Weights are float16; the accuracy below is theirs when computing in float32.
 """
 
@@ -134,13 +144,21 @@ dropped token. Weights are float16; the accuracy below is theirs when computing 
 def _recipe(results: Results) -> str:
     stages = ", ".join(f"{name} {steps}" for name, steps in results.steps.items())
     total = sum(results.steps.values())
+    command, start = "schedsearch demo train", []
+    if results.grown:
+        command += " --deep"
+        start = [
+            "It starts from the shallower embedded model, with new layers in between that write",
+            "nothing at first (block expansion, arXiv 2401.02415).",
+        ]
     lines = [
         "## Recipe",
         "",
-        f"`schedsearch demo train` with seed {results.seed} and {total} steps on one CPU thread.",
+        f"`{command}` with seed {results.seed} and {total} steps on one CPU thread.",
+        *start,
         f"Steps by stage: {stages}.",
         "Muon for weight matrices, AdamW for the rest; all numbers are defaults of",
-        "`schedsearch.demo.recipe.Recipe`.",
+        f"`schedsearch.demo.recipe.{'DEEP' if results.grown else 'Recipe'}`.",
         *results.notes,
         "",
     ]

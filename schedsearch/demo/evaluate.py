@@ -67,11 +67,13 @@ def accuracy(
     hits: list[tuple[str, bool]] = []
     for start in range(0, len(samples), batch_size):
         chunk = samples[start : start + batch_size]
-        rows = [
-            question_row([Question(sample.question, sample.answers[0], sample.kind)])
-            for sample in chunk
-        ]
         images = [_image(samples, start + offset, vision) for offset in range(len(chunk))]
+        rows = [
+            question_row(
+                [Question(sample.question, sample.answers[0], sample.kind)], size=image.width
+            )
+            for sample, image in zip(chunk, images, strict=True)
+        ]
         batch = collate(rows, images)
         with _vision_withdrawn(model, batch.tokens, withdrawn_from):
             found = answer_logits(model, batch).argmax(-1) == batch.targets

@@ -1,5 +1,6 @@
 """The demo model: a small LLaVA whose start makes look-up and copying easy to learn."""
 
+import math
 from typing import Any
 
 import torch
@@ -10,15 +11,20 @@ from schedsearch.demo.processor import BOS, EOS, IMAGE, PAD, vocabulary
 
 IMAGE_SIZE = 64
 PATCH = 8
-SIDE = IMAGE_SIZE // PATCH
-VISION_TOKENS = SIDE * SIDE
 HIDDEN = 128
 LAYERS = 8
 HEADS = 4
 TOWER_LAYERS = 3
 
 
-def build_model(seed: int, hidden: int = HIDDEN, layers: int = LAYERS) -> Any:
+def vision_tokens(size: int) -> int:
+    """Vision tokens of a square image of `size` pixels."""
+    return (size // PATCH) ** 2
+
+
+def build_model(
+    seed: int, hidden: int = HIDDEN, layers: int = LAYERS, size: int = IMAGE_SIZE
+) -> Any:
     """A randomly initialised `LlavaForConditionalGeneration` in float32."""
     tokens = vocabulary()
     text = LlamaConfig(
@@ -40,7 +46,7 @@ def build_model(seed: int, hidden: int = HIDDEN, layers: int = LAYERS) -> Any:
         intermediate_size=2 * hidden,
         num_hidden_layers=TOWER_LAYERS,
         num_attention_heads=HEADS,
-        image_size=IMAGE_SIZE,
+        image_size=size,
         patch_size=PATCH,
         projection_dim=hidden,
     )
@@ -48,7 +54,7 @@ def build_model(seed: int, hidden: int = HIDDEN, layers: int = LAYERS) -> Any:
         vision_config=vision,
         text_config=text,
         image_token_index=tokens[IMAGE],
-        image_seq_length=VISION_TOKENS,
+        image_seq_length=vision_tokens(size),
         vision_feature_layer=-1,
         vision_feature_select_strategy="default",
         pad_token_id=tokens[PAD],
@@ -93,6 +99,44 @@ def initialise_for_lookup(model: Any, random: torch.Generator, copy_strength: fl
         attention.k_proj.weight.copy_(attention.q_proj.weight)
         nn.init.orthogonal_(attention.v_proj.weight, generator=random)
         attention.o_proj.weight.copy_(copy_strength * attention.v_proj.weight.T)
+
+
+@torch.no_grad()
+def grow(model: Any, source: Any) -> None:
+    """Start a deeper model of larger images as the shallower `source` of the same width.
+
+    Decoder layers of the source are spread over the depth. A layer in between begins as a copy of
+    the one before it that writes nothing (its output projections are zero), so the function is
+    unchanged; the idea is block expansion (arXiv 2401.02415). Position embeddings of patches are
+    interpolated.
+    """
+    decoder, shallow = model.model.language_model, source.model.language_model
+    decoder.embed_tokens.load_state_dict(shallow.embed_tokens.state_dict())
+    decoder.norm.load_state_dict(shallow.norm.state_dict())
+    model.lm_head.load_state_dict(source.lm_head.state_dict())
+    depth, origin = len(decoder.layers), -1
+    for number, layer in enumerate(decoder.layers):
+        former, origin = origin, number * len(shallow.layers) // depth
+        layer.load_state_dict(shallow.layers[origin].state_dict())
+        if origin == former:
+            layer.self_attn.o_proj.weight.zero_()
+            layer.mlp.down_proj.weight.zero_()
+    projector = source.model.multi_modal_projector.state_dict()
+    model.model.multi_modal_projector.load_state_dict(projector)
+    tower = source.model.vision_tower.state_dict()
+    for name, weight in model.model.vision_tower.named_parameters():
+        found = tower[name]
+        if name.endswith("position_embedding.weight"):
+            found = torch.cat([found[:1], _resized(found[1:], len(weight) - 1)])
+        weight.copy_(found)
+
+
+def _resized(embeddings: Tensor, count: int) -> Tensor:
+    """Position embeddings of a square grid, (n, hidden), for a square grid of `count`."""
+    side, wanted = math.isqrt(len(embeddings)), math.isqrt(count)
+    grid = embeddings.T.view(1, -1, side, side)
+    resized = nn.functional.interpolate(grid, size=(wanted, wanted), mode="bicubic")
+    return resized.flatten(2)[0].T
 
 
 def patch_states(model: Any, pixels: Tensor) -> Tensor:

@@ -3,10 +3,13 @@
 import math
 from dataclasses import dataclass, field
 
-from schedsearch.demo.questions import kinds
+from schedsearch.core.sample import Split
+from schedsearch.demo.model import IMAGE_SIZE, LAYERS
+from schedsearch.demo.questions import MAX_HOPS, kinds
+from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.errors import InputError
 
-KINDS = kinds()
+KINDS = kinds(MAX_HOPS)
 
 _LOOKUPS = ("color_at", "thing_at", "color_of", "where")
 
@@ -120,6 +123,9 @@ class Recipe:
         evaluate_every: Decoder steps between two accuracy checks on the validation split.
         validation_samples: Samples of such a check.
         hidden, layers: Width of the whole model, and depth of its decoder.
+        size: Side of the images in pixels.
+        hops: Largest number of look-ups that a question needs.
+        grown: Start from the embedded model, with new layers in between, instead of randomly.
     """
 
     steps: int = 11_000
@@ -139,7 +145,10 @@ class Recipe:
     evaluate_every: int = 500
     validation_samples: int = 768
     hidden: int = 128
-    layers: int = 8
+    layers: int = LAYERS
+    size: int = IMAGE_SIZE
+    hops: int = 3
+    grown: bool = False
 
     def __post_init__(self) -> None:
         if self.steps < 20:
@@ -159,4 +168,38 @@ class Recipe:
 
     def weights(self, done: float) -> tuple[float, ...]:
         """Weights of the kinds once the fraction `done` of the questions stage has passed."""
-        return [phase for phase in self.phases if phase.start <= done][-1].weights
+        weights = [phase for phase in self.phases if phase.start <= done][-1].weights
+        return weights[: len(kinds(self.hops))]
+
+    def data(self, split: Split, samples: int) -> ShapesVQA:
+        """The first samples of a split, with images and questions as in training."""
+        return ShapesVQA(split, samples, size=self.size, hops=self.hops)
+
+
+DEEP = Recipe(
+    steps=3_400,
+    shares=(0.103, 0.0735, 0.0003),
+    caption_mix=(4, 0.0),
+    phases=(
+        Phase(0.0, _weights(exist=1.5, count=2.5, rel3_color=3.0, rel3_thing=3.0)),
+        Phase(
+            0.3,
+            _weights(
+                color_of=0.5,
+                where=0.5,
+                size=0.5,
+                order=0.7,
+                exist=1.5,
+                count=4.0,
+                rel3_color=2.5,
+                rel3_thing=2.5,
+            ),
+        ),
+    ),
+    question_rate=LearningRate(4e-3, 1.5e-3, hold=0.25),
+    layers=12,
+    size=96,
+    hops=4,
+    grown=True,
+)
+"""12 layers, 144 vision tokens, questions of up to four look-ups."""

@@ -8,14 +8,16 @@ is.
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from transformers import LlavaForConditionalGeneration
 
+from schedsearch.demo import checkpoint_path
 from schedsearch.demo.batches import (
     PATCH_CLASSES,
     answer_logits,
@@ -26,7 +28,14 @@ from schedsearch.demo.batches import (
     pixels_of,
     question_row,
 )
-from schedsearch.demo.model import build_model, initialise_for_lookup, patch_states
+from schedsearch.demo.model import (
+    IMAGE_SIZE,
+    PATCH,
+    build_model,
+    grow,
+    initialise_for_lookup,
+    patch_states,
+)
 from schedsearch.demo.recipe import LearningRate, Recipe
 from schedsearch.demo.scene import Scene, arrange, render, scene_key
 from schedsearch.demo.shapesvqa import study_sheet
@@ -37,11 +46,15 @@ _STAGE_RANGE = 1 << 40
 
 @dataclass
 class Learner:
-    """What training changes: the model, and a head that only the tower's stage needs."""
+    """What training changes: the model, and a head that only the tower's stage needs.
+
+    `source` is the embedded model from which the model has grown, if it has.
+    """
 
     model: Any
     patch_head: nn.Linear
     recipe: Recipe
+    source: Any = None
 
 
 @dataclass(frozen=True)
@@ -65,14 +78,20 @@ class Stage:
 
 def new_learner(recipe: Recipe) -> Learner:
     """Randomly initialised by the recipe's seed."""
-    model = build_model(recipe.seed, recipe.hidden, recipe.layers)
+    model = build_model(recipe.seed, recipe.hidden, recipe.layers, recipe.size)
+    source = None
+    if recipe.grown:
+        source = LlavaForConditionalGeneration.from_pretrained(
+            checkpoint_path(), dtype=torch.float32
+        )
+        grow(model, source)
     head = nn.Linear(recipe.hidden, sum(PATCH_CLASSES))
     with torch.no_grad():
         head.weight.normal_(
             0, recipe.hidden**-0.5, generator=torch.Generator().manual_seed(recipe.seed)
         )
         head.bias.zero_()
-    return Learner(model, head, recipe)
+    return Learner(model, head, recipe, source)
 
 
 def stages(recipe: Recipe) -> tuple[Stage, ...]:
@@ -102,19 +121,22 @@ def _all_but_tower(learner: Learner) -> list[nn.Module]:
     return [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
 
 
-def _scenes(learner: Learner, stage: int, step: int, count: int) -> tuple[list[Scene], Tensor]:
+def _scenes(recipe: Recipe, stage: int, step: int) -> tuple[list[Scene], Tensor]:
     """Fresh scenes of a stage's own image range and their pixels."""
+    count = recipe.tower_images
     start = stage * _STAGE_RANGE + step * count
-    keys = [scene_key("train", start + k, learner.recipe.seed) for k in range(count)]
+    keys = [scene_key("train", start + k, recipe.seed) for k in range(count)]
     scenes = [arrange(random.Random(key)) for key in keys]
-    images = [render(scene, key) for scene, key in zip(scenes, keys, strict=True)]
+    images = [render(scene, key, recipe.size) for scene, key in zip(scenes, keys, strict=True)]
     return scenes, pixels_of(images)
 
 
 def _tower_loss(learner: Learner, step: int, _steps: int) -> Tensor:
     """Dense supervision: every patch tells what lies in its cell and where it is."""
-    scenes, pixels = _scenes(learner, 0, step, learner.recipe.tower_images)
-    labels = torch.from_numpy(np.stack([patch_labels(scene) for scene in scenes]))
+    scenes, pixels = _scenes(learner.recipe, 0, step)
+    labels = torch.from_numpy(
+        np.stack([patch_labels(scene, learner.recipe.size) for scene in scenes])
+    )
     logits = learner.patch_head(patch_states(learner.model, pixels)).split(PATCH_CLASSES, -1)
     losses = [
         F.cross_entropy(part.flatten(0, 1), labels[..., number].flatten())
@@ -126,18 +148,40 @@ def _tower_loss(learner: Learner, step: int, _steps: int) -> Tensor:
 @torch.no_grad()
 def _begin_alignment(learner: Learner) -> None:
     model = learner.model
+    if learner.recipe.grown:
+        return
     initialise_for_lookup(model, torch.Generator().manual_seed(learner.recipe.seed))
-    _, pixels = _scenes(learner, 1, 0, learner.recipe.tower_images)
+    _, pixels = _scenes(learner.recipe, 1, 0)
     model.model.multi_modal_projector.linear_1.weight.div_(patch_states(model, pixels).std())
 
 
 def _align_loss(learner: Learner, step: int, _steps: int) -> Tensor:
-    """Distance of projected patches from the words for what they show."""
-    scenes, pixels = _scenes(learner, 1, step, learner.recipe.tower_images)
-    model = learner.model
-    embeddings = model.model.language_model.embed_tokens.weight.detach()
-    wanted = torch.stack([patch_words(scene, embeddings) for scene in scenes])
-    return F.mse_loss(model.model.multi_modal_projector(patch_states(model, pixels)), wanted)
+    """Distance of projected patches from the words for what they show.
+
+    A model that has grown continues another one's language: there, distance from what that one
+    makes of the same scene in its own size.
+    """
+    recipe, model = learner.recipe, learner.model
+    scenes, pixels = _scenes(recipe, 1, step)
+    found = model.model.multi_modal_projector(patch_states(model, pixels))
+    if learner.source is None:
+        embeddings = model.model.language_model.embed_tokens.weight.detach()
+        wanted = torch.stack([patch_words(scene, embeddings, recipe.size) for scene in scenes])
+        return F.mse_loss(found, wanted)
+    wanted = _words_of(learner.source, step, recipe)
+    return F.mse_loss(found, wanted) / wanted.var()
+
+
+@torch.no_grad()
+def _words_of(source: Any, step: int, recipe: Recipe) -> Tensor:
+    """Projected patches of the source, each repeated to fill the finer grid, (batch, n, hidden)."""
+    _, pixels = _scenes(replace(recipe, size=IMAGE_SIZE), 1, step)
+    words = source.model.multi_modal_projector(patch_states(source, pixels))
+    side, wanted = IMAGE_SIZE // PATCH, recipe.size // PATCH
+    places = (torch.arange(wanted) * 2 + 1) * side // (2 * wanted)
+    grid = words.unflatten(1, (side, side))
+    result: Tensor = grid[:, places][:, :, places].flatten(1, 2)
+    return result
 
 
 def _caption_loss(learner: Learner, step: int, _steps: int) -> Tensor:
@@ -147,8 +191,8 @@ def _caption_loss(learner: Learner, step: int, _steps: int) -> Tensor:
         for k in range(recipe.images)
     ]
     scenes = [arrange(random.Random(key)) for key in keys]
-    images = [render(scene, key) for scene, key in zip(scenes, keys, strict=True)]
-    batch = collate([caption_row(scene) for scene in scenes], images)
+    images = [render(scene, key, recipe.size) for scene, key in zip(scenes, keys, strict=True)]
+    batch = collate([caption_row(scene, recipe.size) for scene in scenes], images)
     return F.cross_entropy(answer_logits(learner.model, batch), batch.targets)
 
 
@@ -163,10 +207,10 @@ def _question_loss(learner: Learner, step: int, steps: int) -> Tensor:
     for k in range(recipe.images):
         index = 3 * _STAGE_RANGE + step * recipe.images + k
         scene, questions = study_sheet(
-            "train", index, recipe.seed, recipe.questions, recipe.weights(done)
+            "train", index, recipe.seed, recipe.questions, recipe.weights(done), recipe.hops
         )
         ended = index % recipe.questions
-        rows.append(question_row(questions, ended, early if done < early_until else 0))
-        images.append(render(scene, scene_key("train", index, recipe.seed)))
+        rows.append(question_row(questions, ended, early if done < early_until else 0, recipe.size))
+        images.append(render(scene, scene_key("train", index, recipe.seed), recipe.size))
     batch = collate(rows, images)
     return F.cross_entropy(answer_logits(learner.model, batch), batch.targets)

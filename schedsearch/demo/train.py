@@ -4,7 +4,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,7 @@ from torch.optim import AdamW, Muon, Optimizer
 
 from schedsearch.demo.card import measure, save_checkpoint, save_results, write_card
 from schedsearch.demo.evaluate import accuracy
-from schedsearch.demo.recipe import Recipe
-from schedsearch.demo.shapesvqa import ShapesVQA
+from schedsearch.demo.recipe import DEEP, Recipe
 from schedsearch.demo.stages import Learner, Stage, new_learner, stages
 from schedsearch.demo.state import Position, load_state, save_state
 from schedsearch.errors import InputError
@@ -229,7 +228,7 @@ class _Clock:
 
 def validate(learner: Learner) -> dict[str, float]:
     """Accuracy on the validation split by kind, overall, and without vision in the upper half."""
-    samples = list(ShapesVQA("validation", learner.recipe.validation_samples))
+    samples = list(learner.recipe.data("validation", learner.recipe.validation_samples))
     full = accuracy(learner.model, samples)
     without = accuracy(learner.model, samples, withdrawn_from=learner.recipe.layers // 2)
     return {
@@ -243,18 +242,16 @@ def main() -> None:
     """Command line of this module; `schedsearch demo train` is the same with a progress bar."""
     parser = argparse.ArgumentParser(prog="python -m schedsearch.demo.train", description=__doc__)
     parser.add_argument("out", type=Path, help="folder of the run; give it again to continue")
-    parser.add_argument("--steps", type=int, default=Recipe.steps)
+    parser.add_argument("--deep", action="store_true", help="12 layers, 144 vision tokens")
+    parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        folder = train(
-            arguments.out,
-            steps=arguments.steps,
-            seed=arguments.seed,
-            threads=arguments.threads,
-        )
+        plain = DEEP if arguments.deep else Recipe()
+        recipe = replace(plain, steps=arguments.steps or plain.steps, seed=arguments.seed)
+        folder = train(arguments.out, threads=arguments.threads, recipe=recipe)
     except InputError as error:
         parser.error(str(error))
     log.info("checkpoint and model card are in %s", folder)

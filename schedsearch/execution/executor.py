@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from schedsearch.core.trial import SampleScore, Task
+from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.errors import SchedsearchError
 
 Evaluate = Callable[[Task], Sequence[SampleScore]]
@@ -13,11 +13,15 @@ Evaluate = Callable[[Task], Sequence[SampleScore]]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: its scores, in the order of the task, or why there are none."""
+    """What became of a task: its scores, in the order of the task, or why there are none.
+
+    `work` is what it has cost, in either case.
+    """
 
     task: Task
     scores: tuple[SampleScore, ...] = ()
     failure: str = ""
+    work: Work = Work()
 
 
 class Executor(Protocol):
@@ -46,12 +50,14 @@ class LocalExecutor:
 
     Args:
         evaluate: Returns one score per sample, in the order of the task.
+        work: Returns the work of all evaluations so far; default: none is counted.
     """
 
     slots = 1
 
-    def __init__(self, evaluate: Evaluate) -> None:
+    def __init__(self, evaluate: Evaluate, work: Callable[[], Work] = Work) -> None:
         self._evaluate = evaluate
+        self._work = work
         self._queue: deque[Task] = deque()
 
     def submit(self, task: Task) -> None:
@@ -60,11 +66,13 @@ class LocalExecutor:
 
     def next(self) -> Outcome:
         """Evaluate the oldest queued task."""
-        task = self._queue.popleft()
+        task, before = self._queue.popleft(), self._work()
         try:
-            return Outcome(task, tuple(self._evaluate(task)))
+            scores = tuple(self._evaluate(task))
         except SchedsearchError as error:
-            return Outcome(task, failure=str(error) or type(error).__name__)
+            failure = str(error) or type(error).__name__
+            return Outcome(task, failure=failure, work=self._work() - before)
+        return Outcome(task, scores, work=self._work() - before)
 
     def cancel(self) -> None:
         """Empty the queue."""

@@ -1,14 +1,25 @@
 """The coordinator: the one loop that asks a sampler, has its questions answered, and stores it."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import (
+    Effort,
+    Measurement,
+    SampleScore,
+    Trial,
+    TrialState,
+    Work,
+    least_drop,
+)
 from schedsearch.errors import RunError, SchedsearchError
+from schedsearch.execution.reading import Reading
 from schedsearch.execution.scoring import EvaluationError, Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
@@ -76,6 +87,7 @@ class Run:
         closed: Trials closed by this run.
         evaluated: Samples that were really evaluated, not found in the store.
         seconds: Duration.
+        effort: What the study has cost so far, former runs included.
     """
 
     ending: Ending
@@ -83,6 +95,7 @@ class Run:
     closed: int
     evaluated: int
     seconds: float
+    effort: Effort
 
 
 class StopStudy(Exception):  # noqa: N818 - a request, not an error
@@ -129,7 +142,8 @@ def run_study(
         loop = _Loop(study, sampler, scoring, store, lease, on_moment)
         ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
         best = sampler.best(store.trials(study))
-    return Run(ending, best, loop.closed, scoring.evaluated - evaluated, loop.seconds)
+        effort = store.effort(study)
+    return Run(ending, best, loop.closed, scoring.evaluated - evaluated, loop.seconds, effort)
 
 
 class _Loop:
@@ -154,6 +168,7 @@ class _Loop:
         self._began = time.monotonic()
         self._at_once = 1
         self._full: list[SampleScore] | None = None
+        self._reading = Reading([], math.inf)
 
     @property
     def seconds(self) -> float:
@@ -188,12 +203,15 @@ class _Loop:
         self._at_once = max(self._at_once, len(questions))
         for question in questions:
             schedule = replace(question.schedule, target=self._scoring.subject.target)
-            opened = self._store.open_trial(self._lease, question.params, schedule)
+            opened = self._store.open_trial(
+                self._lease, question.params, schedule, question.samples
+            )
             history.append(opened)
         return next((trial for trial in history if not trial.state.finished), None)
 
     def _answer(self, trial: Trial) -> Trial:
         attempt = self._store.start_attempt(self._lease, trial.number)
+        before, naive = self._scoring.work, self._naive(trial)
         try:
             closed = self._measure(trial)
         except EvaluationError as error:
@@ -201,28 +219,87 @@ class _Loop:
         except BaseException as error:
             # Whatever ends the run, the trial waits for the next one, as far as that can be told.
             with suppress(SchedsearchError):
-                self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error))
+                cost = Effort(self._spent(before), 0.0)
+                self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error), cost)
             raise
-        stored = self._store.close_trial(self._lease, closed, attempt)
+        cost = Effort(self._spent(before), naive)
+        stored = self._store.close_trial(self._lease, closed, attempt, cost)
         assert stored, "nobody but the holder of the lease ends an attempt"
         self.closed += 1
         return closed
 
     def _measure(self, trial: Trial) -> Trial:
-        subject = self._scoring.subject
+        """Evaluate until the sampler knows enough; pruned trials have no measurement."""
+        subject, sampler = self._scoring.subject, self._sampler
         history = self._store.trials(self._study)
-        status, best = self._sampler.status(history), self._sampler.best(history)
+        status, best = sampler.status(history), sampler.best(history)
         left = self._trials_left(status, history)
 
         def show(done: int, samples: int) -> None:
             moment = Moment(status, trial, done, samples, self.closed, left, best, self.seconds)
             self._on_moment(moment)
 
-        scores = self._scoring.scores(trial.schedule, show)
         if self._full is None:
             self._full = self._scoring.scores(subject.full, show)
-        measurement = Measurement.of(scores, *subject.costs(trial.schedule), self._full)
+            self._reading = self._former_reading(self._full, history)
+        full, reading = self._full, self._reading
+        asked, shared = reading.order[: trial.samples], _shared(trial.schedule, best)
+        drop = -math.inf
+
+        def stop(scores: Sequence[SampleScore]) -> bool:
+            nonlocal drop
+            drop = least_drop(full, scores, subject.greatest)
+            return len(scores) < len(full) and sampler.hopeless(history, trial, drop)
+
+        probed: list[SampleScore] = []
+        if reading.probes:
+            probed = self._scoring.scores(trial.schedule, ids=reading.probes, shared=shared)
+        scores: list[SampleScore] = []
+        if not stop(probed):
+            # Probes are known by now; their tasks keep them all the same.
+            scores = self._scoring.scores(
+                trial.schedule,
+                show,
+                ids=asked,
+                again=reading.probes,
+                shared=shared,
+                stop=lambda read: stop([*probed, *read]),
+            )
+        read = {one.sample_id: one for one in [*probed, *scores]}
+        costs = subject.costs(trial.schedule)
+        reading.learn(scores, costs[0])
+        trial = replace(trial, read=len(scores))
+        if stop(list(read.values())):
+            reason = f"rejected by {len(read)} of {len(full)} samples: drop at least {drop:g}"
+            return replace(trial, state=TrialState.PRUNED, reason=reason)
+        measured = reading.calibration_order(scores)
+        names = {one.sample_id for one in measured}
+        against = [one for one in full if one.sample_id in names]
+        measurement = Measurement.of(measured, *costs, against)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
+
+    def _former_reading(self, full: list[SampleScore], history: Sequence[Trial]) -> Reading:
+        """The order of reading as the closed trials have left it; their scores are stored."""
+        reading, subject = Reading(full, self._scoring.subject.greatest), self._scoring.subject
+        for trial in history:
+            if trial.read:
+                ids = reading.order[: trial.read]
+                scores = self._scoring.scores(trial.schedule, ids=ids)
+                reading.learn(scores, subject.costs(trial.schedule)[0])
+        return reading
+
+    def _spent(self, before: Work) -> float:
+        """Full-forward equivalents since `before`."""
+        full = self._scoring.subject.full_pass.flops
+        return (self._scoring.work - before).flops / full if full else 0.0
+
+    def _naive(self, trial: Trial) -> float:
+        """What the schedule costs without any saving; 0 for one that was asked before."""
+        subject = self._scoring.subject
+        former = self._store.trials(self._study)[: trial.number]
+        if any(trial.schedule.same_evaluation(one.schedule, subject.n_visions) for one in former):
+            return 0.0
+        return subject.costs(trial.schedule)[0]
 
     def _trials_left(self, status: Status, history: Sequence[Trial]) -> int | None:
         if status.rounds_left is None:
@@ -233,3 +310,11 @@ class _Loop:
 
 def _reason(error: BaseException) -> str:
     return "interrupted" if isinstance(error, (KeyboardInterrupt, StopStudy)) else repr(error)
+
+
+def _shared(schedule: Schedule, best: Trial | None) -> int:
+    """Leading layers in which a schedule agrees with the result so far."""
+    if best is None:
+        return 0
+    pairs = zip(schedule.keep, best.schedule.keep, strict=True)
+    return next((layer for layer, (own, kept) in enumerate(pairs) if own != kept), 0)

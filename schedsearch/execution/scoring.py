@@ -1,11 +1,11 @@
 """Scores of a schedule: from the store where it knows them, from the executor where not."""
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from itertools import zip_longest
 
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import SampleScore, Task
+from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.errors import RunError
 from schedsearch.execution.executor import Executor, Outcome
 from schedsearch.execution.subject import Subject
@@ -13,7 +13,10 @@ from schedsearch.store.evaluations import Evaluation
 from schedsearch.store.store import Store
 
 OnScores = Callable[[int, int], None]
-"""Called with different samples that have a score, and different samples in all."""
+"""Called with different samples that have a score, and different samples that are asked."""
+
+Stop = Callable[[Sequence[SampleScore]], bool]
+"""Called with the scores of the samples read; says whether the others decide nothing."""
 
 
 class EvaluationError(RunError):
@@ -28,30 +31,64 @@ class Scoring:
         subject: What is evaluated.
         store: Knows and keeps scores.
         executor: Finds those that are missing.
-        chunk: Samples in a task; what is lost when a worker dies.
+        chunk: Most samples in a task; what is lost when a worker dies.
+        cuts: Numbers of samples behind which a task always ends, so that the same samples share a
+            task whether some or all are asked: a worker finds what it kept for them.
+
+    Attributes:
+        evaluated: Samples that were really evaluated, not found in the store.
+        work: What that has cost.
     """
 
     def __init__(
-        self, study: str, subject: Subject, store: Store, executor: Executor, chunk: int = 256
+        self,
+        study: str,
+        subject: Subject,
+        store: Store,
+        executor: Executor,
+        chunk: int = 64,
+        cuts: Sequence[int] = (),
     ) -> None:
         self.subject = subject
         self.evaluated = 0
+        self.work = Work()
         self._study = study
         self._store = store
         self._executor = executor
-        self._chunk = chunk
+        self._borders = _borders(len(subject.ids), chunk, cuts)
 
     def scores(
-        self, schedule: Schedule, on_scores: OnScores = lambda _done, _all: None
+        self,
+        schedule: Schedule,
+        on_scores: OnScores = lambda _done, _all: None,
+        *,
+        ids: Sequence[str] | None = None,
+        again: Collection[str] = (),
+        shared: int = 0,
+        stop: Stop | None = None,
     ) -> list[SampleScore]:
-        """Score of every sample, in calibration order.
+        """Score of every sample that is asked, in the order of the question.
 
         Each task's scores are stored when they arrive, so that whatever happens later costs at
-        most the tasks in flight.
+        most the tasks in flight. Scores are read in the order of the question, known ones
+        included, so where an evaluation stops depends on the scores alone.
+
+        Args:
+            schedule: What is evaluated.
+            on_scores: Called when there is progress.
+            ids: Samples that are asked, in the order in which they are read; default: all, in
+                calibration order.
+            again: Samples that are evaluated although they are known, where another one of their
+                task is not: the task keeps its samples, and a worker what it has for them.
+            shared: As in `Task`.
+            stop: Asked after every task, and once all that is asked is known.
+
+        Returns:
+            Fewer scores than asked where `stop` has ended it.
 
         Raises:
             EvaluationError: The schedule does not fit, an evaluation failed, or a score is not
-                finite; scores of other tasks are stored.
+                finite or above the metric's bound; scores of other tasks are stored.
         """
         subject = self.subject
         if schedule.layers != subject.shape.layers:
@@ -59,7 +96,9 @@ class Scoring:
                 f"`keep` must have one ratio for each of {subject.shape.layers} decoder layers, "
                 f"but got {schedule.layers}; use a schedule that was made for this model"
             )
-        keys = dict(zip(subject.ids, subject.evaluation_keys(schedule), strict=True))
+        names, asked = (subject.ids, len(subject.ids)) if ids is None else (ids, len(ids))
+        every = dict(zip(subject.ids, subject.evaluation_keys(schedule), strict=True))
+        keys = {name: every[name] for name in names}
         # Samples of equal content stand for each other.
         first = {key: name for name, key in reversed(keys.items())}
         context = self._store.context_id(
@@ -67,24 +106,44 @@ class Scoring:
         )
         known = self._store.scores(context, first)
         on_scores(len(known), len(first))
-        missing = [name for name, key in keys.items() if first[key] == name and key not in known]
-        for scores in self._run(schedule, missing):
-            found = {keys[one.sample_id]: Evaluation(one.score, one.prediction) for one in scores}
-            self._store.add_scores(context, found)
-            known |= found
-            self.evaluated += len(found)
-            on_scores(len(known), len(first))
-        return [
-            SampleScore(name, known[key].score, known[key].prediction) for name, key in keys.items()
+        borders = [border for border in self._borders if border < asked] + [asked]
+        parts = [names[start:end] for start, end in zip([0, *borders], borders, strict=False)]
+        missing = [
+            tuple(n for n in part if first[keys[n]] == n and keys[n] not in known) for part in parts
         ]
+        missing = [
+            tuple(n for n in part if n in again or n in rest) if rest else ()
+            for part, rest in zip(parts, missing, strict=True)
+        ]
+        tasks = [Task(schedule, subject.split, part, shared) for part in missing if part]
+        arriving = self._run(tasks)
+        defects: dict[tuple[str, ...], str] = {}
+        result: list[SampleScore] = []
+        for border, part in zip(borders, missing, strict=True):
+            while part and part not in defects:
+                outcome = next(arriving)
+                ids = outcome.task.sample_ids
+                defects[ids] = self._defect(outcome)
+                if not defects[ids]:
+                    found = {keys[one.sample_id]: _evaluation(one) for one in outcome.scores}
+                    self._store.add_scores(context, found)
+                    known |= found
+                    self.evaluated += len(found)
+                    on_scores(len(known), len(first))
+            if defects.get(part):
+                raise EvaluationError(defects[part])
+            result += [
+                SampleScore(name, known[keys[name]].score, known[keys[name]].prediction)
+                for name in names[len(result) : border]
+            ]
+            if stop is not None and stop(result):
+                break
+        arriving.close()
+        return result
 
-    def _run(self, schedule: Schedule, missing: Sequence[str]) -> Iterator[tuple[SampleScore, ...]]:
-        """Yield the scores of one task after the other, as they arrive."""
-        executor, size = self._executor, self._chunk
-        tasks = [
-            Task(schedule, self.subject.split, tuple(missing[start : start + size]))
-            for start in range(0, len(missing), size)
-        ]
+    def _run(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
+        """Yield what becomes of the tasks, as they arrive."""
+        executor = self._executor
         waiting = iter(tasks)
         flying = 0
         try:
@@ -94,26 +153,42 @@ class Scoring:
                     flying += 1
                 outcome = executor.next()
                 flying -= 1
-                yield _checked(outcome)
+                self.work += outcome.work
+                yield outcome
         finally:
             executor.cancel()
 
+    def _defect(self, outcome: Outcome) -> str:
+        """Return why the scores are not what the task asked for; empty where they are."""
+        if outcome.failure:
+            return outcome.failure
+        got = [one.sample_id for one in outcome.scores]
+        for sample, asked in zip_longest(got, outcome.task.sample_ids):
+            if sample != asked:
+                return (
+                    f"an evaluation must return one score per sample in the order of the task, but "
+                    f"got {sample!r} where {asked!r} was asked; correct the evaluator"
+                )
+        for one in outcome.scores:
+            if not math.isfinite(one.score):
+                return (
+                    f"the metric must be finite, but got {one.score} on sample {one.sample_id}; "
+                    f"correct the metric or leave the sample out"
+                )
+            if one.score > self.subject.greatest:
+                return (
+                    f"no score of this metric may be above {self.subject.greatest:g}, but got "
+                    f"{one.score} on sample {one.sample_id}; correct the metric or its bound"
+                )
+        return ""
 
-def _checked(outcome: Outcome) -> tuple[SampleScore, ...]:
-    """Return the scores, if they are what the task asked for."""
-    if outcome.failure:
-        raise EvaluationError(outcome.failure)
-    got = [one.sample_id for one in outcome.scores]
-    for sample, asked in zip_longest(got, outcome.task.sample_ids):
-        if sample != asked:
-            raise EvaluationError(
-                f"an evaluation must return one score per sample in the order of the task, but "
-                f"got {sample!r} where {asked!r} was asked; correct the evaluator"
-            )
-    for one in outcome.scores:
-        if not math.isfinite(one.score):
-            raise EvaluationError(
-                f"the metric must be finite, but got {one.score} on sample {one.sample_id}; "
-                f"correct the metric or leave the sample out"
-            )
-    return outcome.scores
+
+def _evaluation(score: SampleScore) -> Evaluation:
+    return Evaluation(score.score, score.prediction)
+
+
+def _borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
+    """Ends of the tasks: every cut, and what lies between in parts of `chunk`."""
+    ends = sorted({cut for cut in cuts if 0 < cut < n} | {n})
+    spans = zip([0, *ends], ends, strict=False)
+    return [border for start, end in spans for border in (*range(start + chunk, end, chunk), end)]

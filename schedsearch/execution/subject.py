@@ -1,5 +1,6 @@
 """What a study evaluates, as plain values: the coordinator needs no model and no images."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -9,6 +10,7 @@ from schedsearch.core.canonical import digest
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_ratio
 from schedsearch.core.sample import Split
 from schedsearch.core.schedule import Schedule, Target
+from schedsearch.core.trial import Work
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Subject:
         target: The model, as schedules made for it name it.
         context: Everything else that a score depends on, but for ranker and counts.
         images: Content hashes of each sample's images, by which splits are told apart.
+        greatest: No score is above this; infinity where the metric has no bound.
+        full_pass: Work of one unreduced evaluation of all samples; 0 where it is not known.
     """
 
     split: Split
@@ -34,6 +38,8 @@ class Subject:
     target: Target | None
     context: Mapping[str, Any]
     images: tuple[tuple[str, ...], ...] = ()
+    greatest: float = math.inf
+    full_pass: Work = Work()
 
     @cached_property
     def n_visions(self) -> tuple[int, ...]:

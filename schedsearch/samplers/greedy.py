@@ -163,10 +163,11 @@ class GSearch:
     def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:  # noqa: ARG002
         """Say whether the trial can no longer be accepted on all samples.
 
-        Sound under both rules: what `confident` compares is never below the mean drop. Keep-all is
-        measured to its end.
+        Sound under both rules: what `confident` compares is never below the mean drop. Keep-all,
+        and what a person has asked for, are measured to their end.
         """
-        return least_drop > self.tolerance and min(trial.schedule.keep) < 1
+        own = "pass" in trial.params and min(trial.schedule.keep) < 1
+        return own and least_drop > self.tolerance
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the complete trial on all samples, accepted, with the counts settled so far."""

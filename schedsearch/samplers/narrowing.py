@@ -81,6 +81,9 @@ class Narrowing:
         stages = (*self.screens, None)
         bounds = list(before) or [high] * len(stages)
         for stage, samples in enumerate(stages):
+            if samples is None and self.screens and self.method == "gallop":
+                bounds[stage] = yield from self._climb(ask, low, high, bounds[stage - 1])
+                break
             # Of a screen this is inferred from the line before, not asked: all samples decide.
             top = bounds[stage]
             start = self._start(stage, bounds, before, expected)
@@ -108,6 +111,26 @@ class Narrowing:
             bounds[stage] = top
         return tuple(min(bound, high) for bound in bounds)
 
+    def _climb(
+        self, ask: Ask, low: int, high: int, start: int
+    ) -> Generator[Round, Sequence[bool], int]:
+        """Find the least position accepted by all samples, from `start` upwards.
+
+        An acceptance costs all samples, a rejection mostly the few that have lost before. So short
+        steps from below cost less than halving, which is accepted every other time.
+        """
+        step, longest = 0, max(1, high // 32)
+        position = start
+        while high - low > 1:
+            tries = _ladder(position, max(1, step), low, high, self.questions)
+            answers = list(zip(tries, (yield ask(low, high, tries, None)), strict=True))
+            high = min((one for one, yes in answers if yes), default=high)
+            low = max((one for one, yes in answers if not yes and one < high), default=low)
+            accepted = any(yes for _, yes in answers)
+            step = max(1, (high - low) // 8 if accepted else min(2 * step, longest))
+            position = low + step
+        return high
+
     def _start(
         self, stage: int, bounds: Sequence[int], before: Counts, expected: int | None
     ) -> int | None:
@@ -128,6 +151,12 @@ def _evenly(low: int, high: int, n: int) -> Counts:
     """Return up to `n` positions that cut what lies between `low` and `high` evenly."""
     n = min(n, high - low - 1)
     return tuple(low + (high - low) * i // (n + 1) for i in range(1, n + 1))
+
+
+def _ladder(start: int, step: int, low: int, high: int, n: int) -> Counts:
+    """Return up to `n` positions between `low` and `high`: from `start` upwards in equal steps."""
+    positions = {min(high - 1, max(low + 1, start + step * i)) for i in range(n)}
+    return tuple(sorted(positions))
 
 
 def _steps(start: int, step: int, low: int, high: int, n: int) -> Counts:

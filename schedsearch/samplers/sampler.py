@@ -20,7 +20,7 @@ class Question:
     Attributes:
         params: The parameters by which the sampler chose it.
         schedule: What they stand for.
-        samples: How many samples suffice, the first in calibration order; None for all of them.
+        samples: How many samples suffice, the first in reading order; None for all of them.
     """
 
     params: Mapping[str, ParamValue]

@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
-from schedsearch.core.trial import Trial
+from schedsearch.core.trial import Effort, Trial
 from schedsearch.errors import SchedsearchError
 from schedsearch.store import admin, evaluations, lease, schema, studies, trials
 from schedsearch.store.admin import CheckReport
@@ -20,6 +20,8 @@ from schedsearch.store.lease import Lease
 from schedsearch.store.process import Process
 from schedsearch.store.studies import StudySummary
 from schedsearch.store.trials import Attempt
+
+_NO_EFFORT = Effort()
 
 
 def open_store(target: str | os.PathLike[str], create: bool = True) -> "Store":
@@ -149,6 +151,11 @@ class Store:
         with self._database.reading() as connection:
             return trials.history(connection, studies.study_id(connection, study))
 
+    def effort(self, study: str) -> Effort:
+        """Return what all attempts have cost that said how they ended."""
+        with self._database.reading() as connection:
+            return trials.effort(connection, studies.study_id(connection, study))
+
     def attempts(self, study: str, number: int) -> list[Attempt]:
         """Return the attempts at a trial in order, from 1."""
         with self._database.reading() as connection:
@@ -171,16 +178,26 @@ class Store:
             return found or trials.add(connection, key, params or {}, schedule)
 
     def open_trial(
-        self, held: Lease, params: Mapping[str, ParamValue], schedule: Schedule
+        self,
+        held: Lease,
+        params: Mapping[str, ParamValue],
+        schedule: Schedule,
+        samples: int | None = None,
     ) -> Trial:
         """Add a waiting trial under the next number, before its work begins.
+
+        Args:
+            held: The lease.
+            params: What the sampler chose.
+            schedule: What it stands for.
+            samples: How many samples are asked; None for all of them.
 
         Raises:
             RunError: The lease is lost.
             InputError: A parameter is no finite number and no text.
         """
         with self._coordinating(held) as connection:
-            return trials.add(connection, held.study_id, params, schedule)
+            return trials.add(connection, held.study_id, params, schedule, samples)
 
     def start_attempt(self, held: Lease, number: int) -> int:
         """Set a waiting trial running and return the number of the attempt, which fences it.
@@ -195,8 +212,17 @@ class Store:
         with self._coordinating(held) as connection:
             return trials.start(connection, held, number)
 
-    def stop_attempt(self, held: Lease, number: int, attempt: int, reason: str) -> bool:
+    def stop_attempt(
+        self, held: Lease, number: int, attempt: int, reason: str, cost: Effort = _NO_EFFORT
+    ) -> bool:
         """Let a trial wait again because its attempt was preempted, hung or interrupted.
+
+        Args:
+            held: The lease.
+            number: Of the trial.
+            attempt: The one that ends.
+            reason: Why.
+            cost: Of the attempt.
 
         Returns:
             False, with nothing changed, if the attempt is not the running one.
@@ -205,15 +231,18 @@ class Store:
             RunError: The lease is lost.
         """
         with self._coordinating(held) as connection:
-            return trials.stop(connection, held, number, attempt, reason)
+            return trials.stop(connection, held, number, attempt, reason, cost)
 
-    def close_trial(self, held: Lease, trial: Trial, attempt: int) -> bool:
+    def close_trial(
+        self, held: Lease, trial: Trial, attempt: int, cost: Effort = _NO_EFFORT
+    ) -> bool:
         """Store what became of a trial: state, and measurement or reason, at once.
 
         Args:
             held: The lease.
             trial: In one of the final states; identified by its number.
             attempt: The one that this is the result of.
+            cost: Of the attempt.
 
         Returns:
             False, with nothing changed, for a late or repeated result: the attempt is not the
@@ -223,7 +252,7 @@ class Store:
             RunError: The lease is lost, or the measurement has a number that is not finite.
         """
         with self._coordinating(held) as connection:
-            return trials.close(connection, held, trial, attempt)
+            return trials.close(connection, held, trial, attempt, cost)
 
     # Evaluations
 

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0001"
+REVISION = "0002"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -127,6 +127,10 @@ class TrialRow(Base):
     kv_ratio: Mapped[float | None]
     drop: Mapped[float | None]
     drop_standard_error: Mapped[float | None]
+    samples: Mapped[int | None]
+    """How many samples are asked, the first in reading order; empty for all of them."""
+    read: Mapped[int] = mapped_column(server_default="0")
+    """How many samples had been read when the trial was closed, in reading order."""
 
 
 class AttemptRow(Base):
@@ -141,6 +145,10 @@ class AttemptRow(Base):
     ended: Mapped[datetime | None]
     reason: Mapped[str]
     """Why it ended without a measurement; empty while it runs and where it succeeded."""
+    spent: Mapped[float | None]
+    """Work in full-forward equivalents; empty while it runs, and if it never said how it ended."""
+    naive: Mapped[float | None]
+    """What the schedule would have cost on all samples by full forwards; 0 if it had been asked."""
 
 
 class ContextRow(Base):

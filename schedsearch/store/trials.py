@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Select, func, insert, select, update
 
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import Trial, TrialState
+from schedsearch.core.trial import Effort, Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.store.codec import (
     measurement_from_columns,
@@ -58,6 +58,8 @@ def history(connection: Connection, study_id: int) -> list[Trial]:
             TrialState(row.state),
             measurement_from_columns(row),
             row.reason,
+            row.samples,
+            row.read,
         )
         for row in rows
     ]
@@ -74,8 +76,22 @@ def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt
     return [Attempt(row.number, row.started, row.ended, row.reason) for row in rows]
 
 
+def effort(connection: Connection, study_id: int) -> Effort:
+    """Return what all attempts of a study have cost together."""
+    spent, naive = connection.execute(
+        select(func.sum(AttemptRow.spent), func.sum(AttemptRow.naive))
+        .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
+        .where(TrialRow.study_id == study_id)
+    ).one()
+    return Effort(spent or 0.0, naive or 0.0)
+
+
 def add(
-    connection: Connection, study_id: int, params: Mapping[str, ParamValue], schedule: Schedule
+    connection: Connection,
+    study_id: int,
+    params: Mapping[str, ParamValue],
+    schedule: Schedule,
+    samples: int | None = None,
 ) -> Trial:
     """Add a waiting trial under the next number; the study must be locked."""
     last = connection.scalar(select(func.max(TrialRow.number)).where(TrialRow.study_id == study_id))
@@ -88,23 +104,25 @@ def add(
             schedule_id=_schedule_id(connection, schedule),
             target=target_to_json(schedule.target),
             params=stored,
+            samples=samples,
             state=TrialState.WAITING,
             attempt=0,
             reason="",
             created=datetime.now(UTC),
         )
     )
-    return Trial(number, stored, schedule)
+    return Trial(number, stored, schedule, samples=samples)
 
 
 def find(connection: Connection, study_id: int, schedule: Schedule) -> Trial | None:
-    """Return the first trial of this schedule that has not failed."""
+    """Return the first trial of this schedule on all samples that has not failed."""
     number = connection.scalar(
         select(func.min(TrialRow.number))
         .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
         .where(
             TrialRow.study_id == study_id,
             TrialRow.state != TrialState.FAIL,
+            TrialRow.samples.is_(None),
             ScheduleRow.digest == schedule.digest(),
         )
     )
@@ -139,18 +157,24 @@ def start(connection: Connection, lease: Lease, number: int) -> int:
     return attempt
 
 
-def stop(connection: Connection, lease: Lease, number: int, attempt: int, reason: str) -> bool:
+def stop(
+    connection: Connection, lease: Lease, number: int, attempt: int, reason: str, cost: Effort
+) -> bool:
     """End an attempt without a result, so that the trial waits again."""
-    return _leave(connection, lease, number, attempt, reason, {"state": TrialState.WAITING})
+    return _leave(connection, lease, number, attempt, reason, cost, {"state": TrialState.WAITING})
 
 
-def close(connection: Connection, lease: Lease, trial: Trial, attempt: int) -> bool:
+def close(connection: Connection, lease: Lease, trial: Trial, attempt: int, cost: Effort) -> bool:
     """End a trial with what became of it; a late or repeated result changes nothing."""
     assert trial.state.finished, "only a finished trial can be closed"
-    values: dict[str, object] = {"state": trial.state, "reason": readable(trial.reason)}
+    values: dict[str, object] = {
+        "state": trial.state,
+        "reason": readable(trial.reason),
+        "read": trial.read,
+    }
     if trial.measurement is not None:
         values |= measurement_to_columns(trial.measurement)
-    return _leave(connection, lease, trial.number, attempt, trial.reason, values)
+    return _leave(connection, lease, trial.number, attempt, trial.reason, cost, values)
 
 
 def _leave(
@@ -159,6 +183,7 @@ def _leave(
     number: int,
     attempt: int,
     reason: str,
+    cost: Effort,
     values: Mapping[str, object],
 ) -> bool:
     row = connection.execute(_trial(lease, number)).one_or_none()
@@ -174,11 +199,13 @@ def _leave(
         .values(**values)
     )
     if left.rowcount == 1:
-        _end(connection, row.id, attempt, reason)
+        _end(connection, row.id, attempt, reason, cost)
     return left.rowcount == 1
 
 
-def _end(connection: Connection, trial_id: int, attempt: int, reason: str) -> None:
+def _end(
+    connection: Connection, trial_id: int, attempt: int, reason: str, cost: Effort | None = None
+) -> None:
     connection.execute(
         update(AttemptRow)
         .where(
@@ -186,7 +213,12 @@ def _end(connection: Connection, trial_id: int, attempt: int, reason: str) -> No
             AttemptRow.number == attempt,
             AttemptRow.ended.is_(None),
         )
-        .values(ended=datetime.now(UTC), reason=readable(reason))
+        .values(
+            ended=datetime.now(UTC),
+            reason=readable(reason),
+            spent=cost and cost.spent,
+            naive=cost and cost.naive,
+        )
     )
 
 

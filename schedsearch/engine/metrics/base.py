@@ -1,5 +1,6 @@
 """The interface of metrics: a number per sample, larger is better."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +24,16 @@ class AnswerPredictions:
 
 
 class Metric(ABC):
-    """Scores a sample. Derive from one of the two kinds below."""
+    """Scores a sample. Derive from one of the two kinds below.
+
+    Attributes:
+        name: What studies and reports call it.
+        greatest: No score is above this. A bound lets a search stop evaluating a schedule as soon
+            as it is certainly rejected.
+    """
 
     name: ClassVar[str]
+    greatest: float = math.inf
 
 
 class TeacherForcedMetric(Metric):

@@ -14,6 +14,7 @@ class ExactMatch(TeacherForcedMetric):
     """
 
     name = "exact_match"
+    greatest = 1.0
 
     def scores(self, predictions: AnswerPredictions) -> torch.Tensor:
         """All of them, or nothing."""

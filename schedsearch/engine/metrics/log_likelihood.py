@@ -14,6 +14,7 @@ class LogLikelihood(TeacherForcedMetric):
     """
 
     name = "log_likelihood"
+    greatest = 0.0
 
     def references(self, answers: Sequence[str]) -> Sequence[str]:
         """The first."""

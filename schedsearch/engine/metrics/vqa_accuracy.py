@@ -52,6 +52,7 @@ class VqaAccuracy(GeneratedMetric):
     """
 
     name = "vqa_accuracy"
+    greatest = 1.0
 
     def __init__(self, max_new_tokens: int = 16) -> None:
         if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):

@@ -86,13 +86,3 @@ def test_binary_file_is_refused(tmp_path):
     path.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InputError, match="UTF-8"):
         read_study_file(path)
-
-
-def test_spec_holds_what_determines_the_search(tmp_path):
-    config = read_study_file(written(tmp_path, GOOD))
-    spec = config.spec("digest")
-    assert spec.sampler.param("tolerance", 0.0) == 0.01
-    changed = config.model_copy(
-        update={"search": config.search.model_copy(update={"tolerance": 0.02})}
-    )
-    assert spec.difference(changed.spec("digest")) == [("sampler.params.tolerance", 0.01, 0.02)]

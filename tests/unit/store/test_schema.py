@@ -18,8 +18,8 @@ NEXT = '''"""Add a note to studies."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0002"
-down_revision = "0001"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade():
@@ -42,9 +42,9 @@ def later(monkeypatch, tmp_path):
     def become(then: str = "pass") -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(schema._MIGRATIONS, folder)
-        (folder / "versions" / "r0002_note.py").write_text(NEXT.format(then=then))
+        (folder / "versions" / "r0003_note.py").write_text(NEXT.format(then=then))
         monkeypatch.setattr(schema, "_MIGRATIONS", folder)
-        monkeypatch.setattr(schema, "REVISION", "0002")
+        monkeypatch.setattr(schema, "REVISION", "0003")
 
     return become
 
@@ -104,10 +104,10 @@ def test_store_of_an_older_version_is_refused_until_it_is_upgraded(path, later):
         store.create_study(SPEC)
         store.enqueue(SPEC.name, FULL)
     later()
-    with pytest.raises(InputError, match="revision 0001, .* run `schedsearch db upgrade`"):
+    with pytest.raises(InputError, match="revision 0002, .* run `schedsearch db upgrade`"):
         open_store(path)
-    assert upgrade(path) == ("0001", "0002")
-    assert upgrade(path) == ("0002", "0002")
+    assert upgrade(path) == ("0002", "0003")
+    assert upgrade(path) == ("0003", "0003")
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name, note FROM study").fetchall() == [("demo", "")]
     assert connection.execute("SELECT study_id, number FROM trial").fetchall() == [(1, 0)]
@@ -122,7 +122,7 @@ def test_upgrade_that_fails_changes_nothing(path, later):
     with pytest.raises(RuntimeError, match="half way"):
         upgrade(path)
     assert ddl(path) == before
-    with pytest.raises(InputError, match="revision 0001"):
+    with pytest.raises(InputError, match="revision 0002"):
         open_store(path)
 
 
@@ -131,7 +131,7 @@ def test_store_of_a_newer_version_is_refused(path, later, monkeypatch):
     open_store(path).close()
     monkeypatch.undo()
     for opening in (open_store, upgrade):
-        with pytest.raises(InputError, match=r"runs\.db was written by a newer .*revision 0002"):
+        with pytest.raises(InputError, match=r"runs\.db was written by a newer .*revision 0003"):
             opening(path)
 
 

@@ -1,0 +1,428 @@
+"""What a G-Search costs: naive against schedsearch, side by side in one run.
+
+Naive: for each layer a plain bisection over the whole grid of counts, every question on all
+samples by a full forward that processes the candidate's own reduced tokens. A count above that of
+the layer before is no schedule and asks for that one again; the cost without these repeats is
+reported too. Ours: prefix reuse, screens, probes, early stopping.
+
+On random models the forwards are real and the scores are synthetic: a sample is answered while
+every layer keeps what that sample needs there, a share of the curve published for LLaVA-1.5-7B.
+Needs torch, transformers and numpy only; the history lives in memory.
+"""
+
+import argparse
+import json
+import math
+import platform
+import random
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+from schedsearch.core.flops import flops_ratio, kv_ratio
+from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.trial import Measurement, SampleScore, Task, Trial, TrialState, least_drop
+from schedsearch.demo.model import PATCH, build_model
+from schedsearch.demo.processor import IMAGE, build_processor, vocabulary
+from schedsearch.demo.shapesvqa import ShapesVQA
+from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.metrics import make_metric
+from schedsearch.execution.reading import Reading
+from schedsearch.samplers.greedy import GSearch
+
+# Layers from 1: 1.0 for two layers, then as read off the figure of arXiv 2412.00556.
+PUBLISHED = (
+    *[1.0] * 2, 0.65, 0.64, *[0.62] * 3, *[0.50] * 4, 0.487, *[0.236] * 4, *[0.18] * 3,
+    0.077, 0.076, 0.074, 0.073, 0.071, 0.07, 0.06, *[0.04] * 2, *[0.03] * 4,
+)  # fmt: skip
+
+Evaluate = Callable[[Task], Sequence[SampleScore]]
+
+
+@dataclass
+class Problem:
+    """A model with samples, and who scores them."""
+
+    evaluator: Evaluator
+    evaluate: Evaluate
+    ids: tuple[str, ...]
+    layers: int
+    n_max: int
+    ranker: RankerSpec
+    first: int = 2
+    tolerance: float = 0.01
+
+    def task(self, counts: Sequence[int], ids: Sequence[str], shared: int = 0) -> Task:
+        """The question for some counts."""
+        schedule = Schedule.from_counts(tuple(counts), self.n_max, self.ranker)
+        return Task(schedule, "calibration", tuple(ids), shared)
+
+
+@dataclass
+class Cost:
+    """What a search has cost, and what it found.
+
+    `without_repeats` leaves out questions that the layer before has answered.
+    """
+
+    seconds: float
+    full_forwards: float
+    layer_forwards: int
+    questions: int
+    counts: tuple[int, ...]
+    without_repeats: float | None = None
+
+
+def naive(problem: Problem) -> Cost:
+    """The reference; no cache, no screens, no early stop."""
+    began, before = time.monotonic(), problem.evaluator.work
+
+    def score(counts: Sequence[int]) -> list[float]:
+        return [one.score for one in problem.evaluate(problem.task(counts, problem.ids))]
+
+    settled, questions, spared = [problem.n_max] * problem.layers, 1, 0
+    full = score(settled)
+    for layer in range(problem.first, problem.layers):
+        low, high = -1, problem.n_max
+        while high - low > 1:
+            middle = (low + high) // 2
+            kept = min(middle, settled[layer - 1])
+            work = problem.evaluator.work.flops
+            found = score(settled[:layer] + [kept] * (problem.layers - layer))
+            if kept < middle:
+                spared += problem.evaluator.work.flops - work
+            drop = math.fsum(a - b for a, b in zip(full, found, strict=True)) / len(full)
+            questions += 1
+            low, high = (low, middle) if drop <= problem.tolerance else (middle, high)
+        settled[layer:] = [min(high, settled[layer - 1])] * (problem.layers - layer)
+    cost = _cost(problem, began, before, questions, settled)
+    full_pass = problem.evaluator.full_work(problem.ids).flops
+    return replace(cost, without_repeats=cost.full_forwards - spared / full_pass)
+
+
+def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
+    """G-Search as a study runs it, with its history in memory."""
+    began, before = time.monotonic(), problem.evaluator.work
+    n = len(problem.ids)
+    settings = {"screens": (n // 8,)} | settings
+    sampler = GSearch(
+        layers=problem.layers,
+        n_max=problem.n_max,
+        first=problem.first,
+        ranker=problem.ranker,
+        tolerance=problem.tolerance,
+        **settings,
+    )
+    tokens = problem.evaluator.sample_tokens(problem.ids)
+    shape = adapter_for(problem.evaluator.model).shape(problem.evaluator.model)
+    borders = sorted({*sampler.screens, *range(chunk, n, chunk), n})
+    history: list[Trial] = []
+    full = list(problem.evaluate(problem.task([problem.n_max] * problem.layers, problem.ids)))
+    reading = Reading(full, greatest=1.0)
+    known = {(problem.n_max,) * problem.layers: {one.sample_id: one for one in full}}
+
+    def scores(counts: tuple[int, ...], ids: Sequence[str], shared: int, again: Any = ()) -> Any:
+        """Scores of these samples; those known are asked only to keep their task as it is."""
+        found = known.setdefault(counts, {})
+        missing = {name for name in ids if name not in found}
+        if missing:
+            part = [name for name in ids if name in missing or name in again]
+            answered = problem.evaluate(problem.task(counts, part, shared))
+            found.update({one.sample_id: one for one in answered})
+        return [found[name] for name in ids]
+
+    while questions := sampler.ask(history):
+        for question in questions:
+            number, counts = len(history), question.schedule.counts(problem.n_max)
+            trial = Trial(number, question.params, question.schedule, samples=question.samples)
+            best, shared = sampler.best(history), 0
+            if best is not None:
+                pairs = zip(trial.schedule.keep, best.schedule.keep, strict=True)
+                shared = next((i for i, (own, kept) in enumerate(pairs) if own != kept), 0)
+            probes = reading.probes
+            probed = scores(counts, probes, shared) if probes else []
+            read: list[SampleScore] = []
+            rejected = sampler.hopeless(history, trial, least_drop(full, probed, 1.0))
+            asked = question.samples or n
+            for border in [b for b in borders if b < asked] + [asked]:
+                if rejected:
+                    break
+                read += scores(counts, reading.order[len(read) : border], shared, probes)
+                drop = least_drop(full, [*probed, *read], 1.0)
+                rejected = border < n and sampler.hopeless(history, trial, drop)
+            ratio = flops_ratio(shape, trial.schedule, tokens)
+            reading.learn(read, ratio)
+            if rejected:
+                closed = replace(trial, state=TrialState.PRUNED, reason="rejected")
+            else:
+                names = {one.sample_id for one in read}
+                against = [one for one in full if one.sample_id in names]
+                measured = reading.calibration_order(read)
+                kv = kv_ratio(shape, trial.schedule, tokens)
+                measurement = Measurement.of(measured, ratio, kv, against)
+                closed = replace(trial, state=TrialState.COMPLETE, measurement=measurement)
+            history.append(replace(closed, read=len(read)))
+    best = sampler.best(history)
+    assert best is not None
+    return _cost(problem, began, before, len(history), best.schedule.counts(problem.n_max))
+
+
+def _cost(problem: Problem, began: float, before: Any, questions: int, counts: Any) -> Cost:
+    work, full = problem.evaluator.work - before, problem.evaluator.full_work(problem.ids)
+    return Cost(
+        time.monotonic() - began,
+        work.flops / full.flops,
+        work.layer_forwards,
+        questions,
+        tuple(counts),
+    )
+
+
+def published(layers: int) -> list[float]:
+    """The published curve, stretched over another depth."""
+    places = [layer * (len(PUBLISHED) - 1) / (layers - 1) for layer in range(layers)]
+    curve = [PUBLISHED[round(place)] for place in places]
+    return [1.0, 1.0, *curve[2:]]
+
+
+class Synthetic:
+    """Runs the real forwards and scores by what each sample needs."""
+
+    def __init__(self, inner: Evaluate, ids: Sequence[str], needs: list[float], n: int, seed: int):
+        self._inner, self._n = inner, n
+        rng = random.Random(seed)
+        self._needs = {
+            name: [min(n, round(n * need * share)) for need in needs]
+            for name in ids
+            for share in [min(1.05, rng.gauss(0.85, 0.08))]
+        }
+
+    def __call__(self, task: Task) -> list[SampleScore]:
+        """Scores of a task."""
+        counts = task.schedule.counts(self._n)
+        return [
+            SampleScore(
+                one.sample_id,
+                float(all(map(int.__ge__, counts[2:], self._needs[one.sample_id][2:]))),
+            )
+            for one in self._inner(task)
+        ]
+
+
+def random_problem(
+    model: Any, size: int, samples: int, seed: int, prefix_bytes: int | None
+) -> Problem:
+    """A random model under a synthetic target."""
+    data = ShapesVQA("calibration", samples, size=size)
+    evaluator = Evaluator(
+        model,
+        build_processor(size, PATCH),
+        data,
+        make_metric("exact_match"),
+        max_prefix_bytes=prefix_bytes,
+    )
+    ids = tuple(sample.id for sample in data)
+    layers, n = adapter_for(model).shape(model).layers, (size // PATCH) ** 2
+    target = Synthetic(evaluator.evaluate, ids, published(layers), n, seed)
+    return Problem(evaluator, target, ids, layers, n, RankerSpec("last"))
+
+
+def embedded_problem(name: str, samples: int, prefix_bytes: int | None) -> Problem:
+    """An embedded model on its own task, as its study file says."""
+    from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+
+    model, processor = open_model(name)
+    data = open_samples(DataRef(f"{name}:calibration", samples), "calibration")
+    metric = make_metric("exact_match")
+    evaluator = Evaluator(model, processor, data, metric, max_prefix_bytes=prefix_bytes)
+    ids = tuple(sample.id for sample in data)
+    n = evaluator.sample_tokens(ids[:1])[0].n_vision
+    ranker = RankerSpec.from_mapping("local", {"window": 2, "rows": "last"})
+    return Problem(
+        evaluator,
+        evaluator.evaluate,
+        ids,
+        adapter_for(model).shape(model).layers,
+        n,
+        ranker,
+        1,
+        0.003,
+    )
+
+
+def llava_7b(device: str) -> Any:
+    """LLaVA-1.5-7B's shape with random bfloat16 weights."""
+    words = vocabulary()
+    vision = CLIPVisionConfig(
+        hidden_size=1024,
+        intermediate_size=4096,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=24 * PATCH,
+        patch_size=PATCH,
+    )
+    text = LlamaConfig(
+        hidden_size=4096,
+        intermediate_size=11008,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        num_key_value_heads=32,
+        vocab_size=32064,
+        pad_token_id=0,
+        eos_token_id=2,
+    )
+    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=words[IMAGE])
+    torch.manual_seed(0)
+    with torch.device(device):
+        torch.set_default_dtype(torch.bfloat16)
+        model = LlavaForConditionalGeneration(config).eval()
+        torch.set_default_dtype(torch.float32)
+    model.generation_config.eos_token_id = 2
+    return model
+
+
+def side_by_side(make: Callable[[int | None], Problem], **settings: Any) -> dict[str, Any]:
+    """Both searches, one after the other, and what is gained."""
+    slow, quick = naive(make(0)), ours(make(None), **settings)
+    row = {
+        "naive": asdict(slow),
+        "ours": asdict(quick),
+        "same_schedule": slow.counts == quick.counts,
+        "work_ratio": slow.full_forwards / quick.full_forwards,
+        "time_ratio": slow.seconds / quick.seconds,
+    }
+    print(
+        f"  work {slow.full_forwards:.1f} -> {quick.full_forwards:.1f} full passes "
+        f"({row['work_ratio']:.1f}x), {slow.seconds:.0f} -> {quick.seconds:.0f} s "
+        f"({row['time_ratio']:.1f}x), same schedule: {row['same_schedule']}",
+        flush=True,
+    )
+    return row
+
+
+def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
+    """Least-squares slope of log cost over log size."""
+    x, y = [math.log(s) for s in sizes], [math.log(c) for c in costs]
+    mx, my = sum(x) / len(x), sum(y) / len(y)
+    return sum((a - mx) * (b - my) for a, b in zip(x, y, strict=True)) / sum(
+        (a - mx) ** 2 for a in x
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("part", choices=["random", "embedded", "growth", "7b"])
+    parser.add_argument("--models", nargs="+", default=["demo", "demo-deep"])
+    parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--side", type=int, default=24, help="vision tokens = side squared")
+    parser.add_argument("--samples", type=int, default=64)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    rows: list[dict[str, Any]] = []
+    if args.part == "random":
+        model = build_model(0, args.hidden, args.layers, args.side * PATCH).eval()
+        for seed in range(args.seeds):
+            print(f"{args.layers} layers, {args.side**2} tokens, seed {seed}", flush=True)
+
+            def make(prefix_bytes: int | None, seed: int = seed) -> Problem:
+                return random_problem(model, args.side * PATCH, args.samples, seed, prefix_bytes)
+
+            rows.append({"seed": seed, **side_by_side(make)})
+    elif args.part == "embedded":
+        for name in args.models:
+            print(name, flush=True)
+            rows.append(
+                {
+                    "model": name,
+                    **side_by_side(lambda b, name=name: embedded_problem(name, args.samples, b)),
+                }
+            )
+    elif args.part == "growth":
+        rows = growth(args)
+    else:
+        rows = [full_size(args)]
+    if args.out:
+        settings = {key: value for key, value in vars(args).items() if key != "out"}
+        machine = {
+            "machine": platform.machine(),
+            "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "threads": torch.get_num_threads(),
+        }
+        body = {"settings": settings, **machine, "rows": rows}
+        args.out.parent.mkdir(parents=True, exist_ok=True)
+        args.out.write_text(json.dumps(body, indent=2) + "\n")
+    if any(not row.get("same_schedule", True) for row in rows):
+        sys.exit("the searches disagree")
+
+
+def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """How work grows with depth, tokens and samples; three sizes each."""
+    plain = {"layers": 12, "side": 12, "samples": 48}
+    grown = {"layers": [6, 12, 24], "side": [8, 12, 16], "samples": [24, 48, 96]}
+    rows = []
+    for name, sizes in grown.items():
+        found: dict[str, list[int]] = {"layer by layer": [], "coarse to fine": []}
+        ratios = []
+        for size in sizes:
+            setting = {**plain, name: size}
+            pixels = setting["side"] * PATCH
+            model = build_model(0, args.hidden // 2, setting["layers"], pixels).eval()
+            for mode, slack in (("layer by layer", 0.0), ("coarse to fine", 0.1)):
+                problem = random_problem(model, pixels, setting["samples"], 0, None)
+                cost = ours(problem, slack=slack)
+                found[mode].append(cost.layer_forwards)
+                ratios.append((mode, size, cost))
+        for mode, costs in found.items():
+            values = [s**2 for s in sizes] if name == "side" else sizes
+            rows.append(
+                {
+                    "grows": "tokens" if name == "side" else name,
+                    "mode": mode,
+                    "sizes": values,
+                    "layer_forwards": costs,
+                    "slope": slope(values, costs),
+                    "counts": [cost.counts for m, _, cost in ratios if m == mode],
+                }
+            )
+            print(f"  {rows[-1]['grows']}, {mode}: slope {rows[-1]['slope']:.2f}", flush=True)
+    return rows
+
+
+def full_size(args: argparse.Namespace) -> dict[str, Any]:
+    """A whole G-Search at LLaVA-1.5-7B's shape on a GPU."""
+    model = llava_7b(args.device)
+    problem = random_problem(model, 24 * PATCH, args.samples, 0, None)
+    busy: list[float] = []
+    if args.device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    inner = problem.evaluate
+
+    def timed(task: Task) -> Sequence[SampleScore]:
+        started = time.monotonic()
+        scores = inner(task)
+        busy.append(time.monotonic() - started)
+        return scores
+
+    cost = ours(replace(problem, evaluate=timed))
+    peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else None
+    row = {**asdict(cost), "peak_bytes": peak, "share_in_forwards": sum(busy) / cost.seconds}
+    print(f"  {cost.full_forwards:.1f} full passes, {cost.seconds:.0f} s", flush=True)
+    return row
+
+
+if __name__ == "__main__":
+    main()
