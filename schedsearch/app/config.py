@@ -39,7 +39,8 @@ class DataConfig(_Section):
 class GSearchConfig(_Section):
     """Settings of G-Search; `schedsearch.samplers.greedy.GSearch` says what they mean.
 
-    Without `screens` they follow from the number of samples.
+    Without `screens` they follow from the number of samples. `guess: attention` takes the counts
+    that attention of the full model suggests on a few samples.
     """
 
     sampler: Literal["g-search"] = "g-search"
@@ -51,7 +52,7 @@ class GSearchConfig(_Section):
     floor: Annotated[int, Field(ge=0)] = 0
     questions: Count = 1
     screens: list[Count] | None = None
-    guess: list[Annotated[int, Field(ge=0)]] = []
+    guess: list[Annotated[int, Field(ge=0)]] | Literal["attention"] = []
     slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
     on_failure: Literal["stop", "continue"] = "stop"
 

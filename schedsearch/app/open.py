@@ -10,7 +10,7 @@ from schedsearch.app.config import GSearchConfig, StudyConfig
 from schedsearch.app.study import Study, sampler_settings
 from schedsearch.core.canonical import digest
 from schedsearch.core.plugin import PlugIn
-from schedsearch.core.sample import Sample, SampleSet, Split
+from schedsearch.core.sample import FirstSamples, Sample, SampleSet, Split
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
@@ -24,6 +24,8 @@ from schedsearch.engine.metrics.function import FunctionMetric
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import InputError
 from schedsearch.execution.subject import Subject
+
+_GUESS_SAMPLES = 32
 
 DEFAULT_STORE = "schedsearch.db"
 
@@ -116,6 +118,8 @@ def open_study(
     evaluator = Evaluator(model, processor, samples, scored)
     subject = make_subject(model, processor, samples, scored, evaluator, model_name)
     chosen = config.model_dump(exclude={"sampler", "questions"})
+    if config.guess == "attention":
+        chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
     spec = StudySpec(
         name=name,
         model=model_name,
@@ -178,6 +182,19 @@ def configured_samples(config: StudyConfig, folder: Path, split: Split) -> Sampl
     limit = data.held_out_samples if held_out else data.calibration_samples
     images = folder / data.images if data.images else None
     return open_samples(DataRef(name, limit, images, folder), split)
+
+
+def attention_guess(model: Any, processor: Any, samples: SampleSet, n_max: int) -> list[int]:
+    """Counts that would leave out next to no attention, falling with depth: where to begin.
+
+    Raises:
+        DataError: There are too few samples.
+    """
+    from schedsearch.engine.statistics import attention_statistics
+
+    few = FirstSamples(samples, min(len(list(samples)), _GUESS_SAMPLES))
+    shares = [one.value for one in attention_statistics(model, processor, few).cover]
+    return [round(n_max * max(shares[layer:])) for layer in range(len(shares))]
 
 
 def make_subject(

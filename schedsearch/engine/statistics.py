@@ -23,6 +23,8 @@ from schedsearch.engine.ranking import row_attention
 from schedsearch.engine.selection import Stage, keep_top, stage_of
 from schedsearch.errors import DataError, InputError
 
+_NEGLIGIBLE = 0.01
+
 
 @dataclass(frozen=True)
 class AttentionStatistics:
@@ -43,6 +45,8 @@ class AttentionStatistics:
         mass: `mass[l]`, attention on all vision tokens / attention on all tokens, in layer l.
         uniform_mass: Mass of attention that is spread evenly over all visible tokens, and
             expected mass on as many random tokens, in any layer: the baseline.
+        cover: `cover[l]`, share of the vision tokens that are left when those with the least
+            attention in layer l go, as long as they have at most 1 % of all attention together.
     """
 
     ranker: str
@@ -54,6 +58,7 @@ class AttentionStatistics:
     top: float
     mass: tuple[Interval, ...]
     uniform_mass: Interval
+    cover: tuple[Interval, ...]
 
 
 @dataclass(frozen=True)
@@ -64,6 +69,7 @@ class _OfSample:
     overlap: torch.Tensor
     mass: torch.Tensor
     uniform_mass: float
+    cover: torch.Tensor
 
 
 def attention_statistics(
@@ -161,7 +167,10 @@ class _Probe:
         orders = torch.cat([scores, _random_orders(batch, n_vision).to(scores)], dim=1)
         tau, overlap = kendall_tau(orders), _overlap(orders, kept_count(self._top, n_vision))
         mass, uniform = scores.sum(2), _uniform_mass(prompt, marked)
-        figures = zip(tau.cpu(), overlap.cpu(), mass.cpu(), uniform.tolist(), strict=True)
+        spared = scores.sort(dim=2).values.cumsum(2) <= _NEGLIGIBLE
+        cover = 1 - spared.float().mean(2)
+        parts = (tau.cpu(), overlap.cpu(), mass.cpu(), uniform.tolist(), cover.cpu())
+        figures = zip(*parts, strict=True)
         return [_OfSample(*figure) for figure in figures]
 
     def _on_attention(
@@ -212,6 +221,7 @@ def _summary(ranker: str, top: float, results: Sequence[_OfSample]) -> Attention
         top=top,
         mass=_row(torch.stack([one.mass for one in results]).double()),
         uniform_mass=intervals.mean([one.uniform_mass for one in results]),
+        cover=_row(torch.stack([one.cover for one in results]).double()),
     )
 
 

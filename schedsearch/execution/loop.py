@@ -1,25 +1,19 @@
 """The coordinator: the one loop that asks a sampler, has its questions answered, and stores it."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import (
     Effort,
-    Measurement,
-    SampleScore,
     Trial,
     TrialState,
-    Work,
-    least_drop,
 )
 from schedsearch.errors import RunError, SchedsearchError
-from schedsearch.execution.reading import Reading
+from schedsearch.execution.measuring import Measuring
 from schedsearch.execution.scoring import EvaluationError, Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
@@ -167,8 +161,7 @@ class _Loop:
         self._on_moment = on_moment
         self._began = time.monotonic()
         self._at_once = 1
-        self._full: list[SampleScore] | None = None
-        self._reading = Reading([], math.inf)
+        self._measuring = Measuring(scoring, sampler)
 
     @property
     def seconds(self) -> float:
@@ -211,7 +204,7 @@ class _Loop:
 
     def _answer(self, trial: Trial) -> Trial:
         attempt = self._store.start_attempt(self._lease, trial.number)
-        before, naive = self._scoring.work, self._naive(trial)
+        before = self._measuring.spent
         try:
             closed = self._measure(trial)
         except EvaluationError as error:
@@ -219,87 +212,26 @@ class _Loop:
         except BaseException as error:
             # Whatever ends the run, the trial waits for the next one, as far as that can be told.
             with suppress(SchedsearchError):
-                cost = Effort(self._spent(before), 0.0)
+                cost = Effort(self._measuring.spent - before, 0.0)
                 self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error), cost)
             raise
-        cost = Effort(self._spent(before), naive)
+        naive = self._measuring.naive(closed, self._store.trials(self._study))
+        cost = Effort(self._measuring.spent - before, naive)
         stored = self._store.close_trial(self._lease, closed, attempt, cost)
         assert stored, "nobody but the holder of the lease ends an attempt"
         self.closed += 1
         return closed
 
     def _measure(self, trial: Trial) -> Trial:
-        """Evaluate until the sampler knows enough; pruned trials have no measurement."""
-        subject, sampler = self._scoring.subject, self._sampler
         history = self._store.trials(self._study)
-        status, best = sampler.status(history), sampler.best(history)
+        status, best = self._sampler.status(history), self._sampler.best(history)
         left = self._trials_left(status, history)
 
         def show(done: int, samples: int) -> None:
             moment = Moment(status, trial, done, samples, self.closed, left, best, self.seconds)
             self._on_moment(moment)
 
-        if self._full is None:
-            self._full = self._scoring.scores(subject.full, show)
-            self._reading = self._former_reading(self._full, history)
-        full, reading = self._full, self._reading
-        asked, shared = reading.order[: trial.samples], _shared(trial.schedule, best)
-        drop = -math.inf
-
-        def stop(scores: Sequence[SampleScore]) -> bool:
-            nonlocal drop
-            drop = least_drop(full, scores, subject.greatest)
-            return len(scores) < len(full) and sampler.hopeless(history, trial, drop)
-
-        probed: list[SampleScore] = []
-        if reading.probes:
-            probed = self._scoring.scores(trial.schedule, ids=reading.probes, shared=shared)
-        scores: list[SampleScore] = []
-        if not stop(probed):
-            # Probes are known by now; their tasks keep them all the same.
-            scores = self._scoring.scores(
-                trial.schedule,
-                show,
-                ids=asked,
-                again=reading.probes,
-                shared=shared,
-                stop=lambda read: stop([*probed, *read]),
-            )
-        read = {one.sample_id: one for one in [*probed, *scores]}
-        costs = subject.costs(trial.schedule)
-        reading.learn(scores, costs[0])
-        trial = replace(trial, read=len(scores))
-        if stop(list(read.values())):
-            reason = f"rejected by {len(read)} of {len(full)} samples: drop at least {drop:g}"
-            return replace(trial, state=TrialState.PRUNED, reason=reason)
-        measured = reading.calibration_order(scores)
-        names = {one.sample_id for one in measured}
-        against = [one for one in full if one.sample_id in names]
-        measurement = Measurement.of(measured, *costs, against)
-        return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
-
-    def _former_reading(self, full: list[SampleScore], history: Sequence[Trial]) -> Reading:
-        """The order of reading as the closed trials have left it; their scores are stored."""
-        reading, subject = Reading(full, self._scoring.subject.greatest), self._scoring.subject
-        for trial in history:
-            if trial.read:
-                ids = reading.order[: trial.read]
-                scores = self._scoring.scores(trial.schedule, ids=ids)
-                reading.learn(scores, subject.costs(trial.schedule)[0])
-        return reading
-
-    def _spent(self, before: Work) -> float:
-        """Full-forward equivalents since `before`."""
-        full = self._scoring.subject.full_pass.flops
-        return (self._scoring.work - before).flops / full if full else 0.0
-
-    def _naive(self, trial: Trial) -> float:
-        """What the schedule costs without any saving; 0 for one that was asked before."""
-        subject = self._scoring.subject
-        former = self._store.trials(self._study)[: trial.number]
-        if any(trial.schedule.same_evaluation(one.schedule, subject.n_visions) for one in former):
-            return 0.0
-        return subject.costs(trial.schedule)[0]
+        return self._measuring.measure(trial, history, best, show)
 
     def _trials_left(self, status: Status, history: Sequence[Trial]) -> int | None:
         if status.rounds_left is None:
@@ -310,11 +242,3 @@ class _Loop:
 
 def _reason(error: BaseException) -> str:
     return "interrupted" if isinstance(error, (KeyboardInterrupt, StopStudy)) else repr(error)
-
-
-def _shared(schedule: Schedule, best: Trial | None) -> int:
-    """Leading layers in which a schedule agrees with the result so far."""
-    if best is None:
-        return 0
-    pairs = zip(schedule.keep, best.schedule.keep, strict=True)
-    return next((layer for layer, (own, kept) in enumerate(pairs) if own != kept), 0)

@@ -151,14 +151,14 @@ def test_callbacks_are_called_in_their_order(place):
 
 def test_progress_display_may_stop_a_run_within_a_trial(place):
     def stop(moment):
-        if (moment.trial.number, moment.done) == (2, 4):
+        if (moment.trial.number, moment.done) == (2, CHUNK):
             raise StopStudy
 
     run = place.search(on_moment=stop)
 
     assert (run.ending, run.closed) == ("stopped", 2)
     assert states(place) == [COMPLETE, COMPLETE, WAITING]
-    assert run.evaluated == 2 * DIFFERENT + 4
+    assert run.evaluated == 2 * DIFFERENT + CHUNK
     assert_next_run_finishes(place)
     assert len(place.evaluated) == len(uninterrupted()) * DIFFERENT
 
@@ -174,7 +174,7 @@ def test_interrupt_abandons_the_task_at_work_only(place):
     run = place.search(inner=interrupt_in_sixth_task)
 
     assert (run.ending, run.closed) == ("interrupted", 2)
-    assert run.evaluated == 5 * DIFFERENT // 2
+    assert run.evaluated == 2 * DIFFERENT + CHUNK
     assert run.best == uninterrupted()[0]
     assert states(place) == [COMPLETE, COMPLETE, WAITING]
     with place.store() as store:

@@ -63,8 +63,8 @@ FAILURES = {
     "nameless error": (raising(RunError()), "RunError"),
     "nan": (with_score(math.nan), "the metric must be finite, but got nan on sample q0"),
     "infinity": (with_score(-math.inf), "the metric must be finite, but got -inf on sample q0"),
-    "missing sample": (without_last, "got None where 'q3' was asked; correct the evaluator"),
-    "mixed up": (lambda task: evaluate(task)[::-1], "got 'q3' where 'q0' was asked"),
+    "missing sample": (without_last, "got None where 'q4' was asked; correct the evaluator"),
+    "mixed up": (lambda task: evaluate(task)[::-1], "got 'q4' where 'q0' was asked"),
 }
 
 each_failure = pytest.mark.parametrize(("bad", "reason"), FAILURES.values(), ids=FAILURES)

@@ -26,7 +26,7 @@ from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import Sampler
 from schedsearch.store import Store, open_store
 
-LAYERS, N_MAX, CHUNK = 6, 6, 4
+LAYERS, N_MAX, CHUNK = 6, 6, 5
 NEED = (6, 6, 6, 5, 3, 1)  # of N_MAX: below it a layer costs score
 CONTENT = (0, 1, 2, 3, 4, 5, 6, 2, 7, 4)  # of each sample: two occur twice
 IDS = tuple(f"q{i}" for i in range(len(CONTENT)))

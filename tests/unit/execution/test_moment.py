@@ -72,7 +72,7 @@ def test_estimate_of_the_trials_left_is_never_too_small(tmp_path, questions):
 def test_keep_all_is_shown_too_where_an_enqueued_schedule_comes_first(tmp_path):
     asked = uninterrupted()[3].schedule
     shown = moments(tmp_path, before=lambda store: store.enqueue(STUDY, asked))
-    assert [one.done for one in shown if one.trial.number == 0] == [0, 4, 7, 8] * 2
+    assert [one.done for one in shown if one.trial.number == 0] == [0, 5, 8] * 2
 
 
 def test_resumed_run_estimates_from_its_own_pace(tmp_path):

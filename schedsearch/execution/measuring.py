@@ -1,0 +1,110 @@
+"""What becomes of a trial: measured, or stopped as soon as its other samples decide nothing."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState, least_drop
+from schedsearch.execution.reading import Reading
+from schedsearch.execution.scoring import OnScores, Scoring
+from schedsearch.samplers.sampler import Sampler
+
+
+class Measuring:
+    """Measures the trials of one run, and counts what that costs.
+
+    Args:
+        scoring: Scores schedules.
+        sampler: Knows when a trial can be stopped.
+    """
+
+    def __init__(self, scoring: Scoring, sampler: Sampler) -> None:
+        self._scoring = scoring
+        self._sampler = sampler
+        self._full: list[SampleScore] = []
+        self._reading = Reading([], math.inf)
+
+    @property
+    def spent(self) -> float:
+        """Work so far in full-forward equivalents; 0 where a full pass has no known cost."""
+        full = self._scoring.subject.full_pass.flops
+        return self._scoring.work.flops / full if full else 0.0
+
+    def naive(self, trial: Trial, history: Sequence[Trial]) -> float:
+        """What a closed trial would have cost without any saving; 0 if its schedule was known."""
+        subject, former = self._scoring.subject, history[: trial.number]
+        known = (trial.schedule.same_evaluation(one.schedule, subject.n_visions) for one in former)
+        if trial.state is TrialState.FAIL or any(known):
+            return 0.0
+        return subject.costs(trial.schedule)[0]
+
+    def measure(
+        self, trial: Trial, history: Sequence[Trial], best: Trial | None, show: OnScores
+    ) -> Trial:
+        """Evaluate until the sampler knows enough; a pruned trial has no measurement.
+
+        Args:
+            trial: The running trial.
+            history: All trials.
+            best: The result so far, whose prefix the next trials will probably share.
+            show: Called when there is progress.
+
+        Raises:
+            EvaluationError: The schedule cannot be evaluated.
+        """
+        subject, sampler = self._scoring.subject, self._sampler
+        if not self._full:
+            self._full = self._scoring.scores(subject.full, show)
+            self._reading = self._former_reading(history)
+        full, reading = self._full, self._reading
+        shared, probes, drop = _shared(trial.schedule, best), reading.probes, -math.inf
+
+        def stop(scores: Sequence[SampleScore]) -> bool:
+            nonlocal drop
+            drop = least_drop(full, scores, subject.greatest)
+            return len(scores) < len(full) and sampler.hopeless(history, trial, drop)
+
+        probed: list[SampleScore] = []
+        if probes:
+            probed = self._scoring.scores(trial.schedule, ids=probes, shared=shared)
+        scores: list[SampleScore] = []
+        if not stop(probed):
+            scores = self._scoring.scores(
+                trial.schedule,
+                show,
+                ids=reading.order[: trial.samples],
+                again=probes,
+                shared=shared,
+                stop=lambda read: stop([*probed, *read]),
+            )
+        costs = subject.costs(trial.schedule)
+        reading.learn(scores, costs[0])
+        trial = replace(trial, read=len(scores))
+        known = {one.sample_id: one for one in [*probed, *scores]}
+        if stop(list(known.values())):
+            reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
+            return replace(trial, state=TrialState.PRUNED, reason=reason)
+        measured = reading.calibration_order(scores)
+        names = {one.sample_id for one in measured}
+        against = [one for one in full if one.sample_id in names]
+        measurement = Measurement.of(measured, *costs, against)
+        return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
+
+    def _former_reading(self, history: Sequence[Trial]) -> Reading:
+        """The order of reading as the closed trials have left it; their scores are stored."""
+        subject = self._scoring.subject
+        reading = Reading(self._full, subject.greatest)
+        for trial in history:
+            if trial.read:
+                scores = self._scoring.scores(trial.schedule, ids=reading.order[: trial.read])
+                reading.learn(scores, subject.costs(trial.schedule)[0])
+        return reading
+
+
+def _shared(schedule: Schedule, best: Trial | None) -> int:
+    """Leading layers in which a schedule agrees with the result so far."""
+    if best is None:
+        return 0
+    pairs = zip(schedule.keep, best.schedule.keep, strict=True)
+    return next((layer for layer, (own, kept) in enumerate(pairs) if own != kept), 0)
