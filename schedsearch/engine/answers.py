@@ -1,4 +1,4 @@
-"""What a model says of given answers, and what it answers itself; both inside a reduction."""
+"""What a model says of given answers, and what it answers itself; inside a reduction or not."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,8 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
-from schedsearch.engine.metrics import AnswerPredictions
+from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.metrics import AnswerPredictions, Compared
 from schedsearch.errors import UnsupportedError
 
 
@@ -58,6 +59,38 @@ def force_answers(
         torch.cat([target_log_probs, end_log_probs[:, None]], dim=1),
         torch.cat([(likeliest[:, :-1] == targets) | padding, ended], dim=1),
     )
+
+
+def read_off(
+    model: Any, inputs: Mapping[str, torch.Tensor], rows: int, ends: Sequence[int], what: Compared
+) -> tuple[torch.Tensor, list[bool]]:
+    """What stands in the last rows of a batch after one forward.
+
+    Args:
+        model: The model.
+        inputs: Its arguments, unpadded.
+        rows: How many rows of each sample.
+        ends: End tokens.
+        what: See `ComparedMetric.compares`.
+
+    Returns:
+        `(batch, rows)` token ids or `(batch, rows, size)` float32, and whether all logits, or the
+        states, of each sample were finite.
+    """
+    seen: list[torch.Tensor] = []
+    decoder = adapter_for(model).decoder(model)
+    handle = decoder.register_forward_hook(lambda _module, _args, output: seen.append(output[0]))
+    try:
+        logits = model(**inputs, logits_to_keep=rows, use_cache=False).logits
+    finally:
+        handle.remove()
+    found = (seen[0][:, -rows:] if what == "states" else logits).float()
+    finite: list[bool] = found.isfinite().flatten(1).all(1).tolist()
+    if what != "tokens":
+        return found, finite
+    likeliest = found.argmax(-1)
+    ended = torch.isin(likeliest, torch.tensor(ends, device=likeliest.device))
+    return likeliest.masked_fill(ended, ends[0]), finite
 
 
 def greedy_answers(

@@ -1,29 +1,31 @@
 """The evaluator: a schedule in, one score per sample out."""
 
-import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from schedsearch.core.flops import SampleTokens, layer_flops
+from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.answers import end_tokens, force_answers, greedy_answers
+from schedsearch.engine.answers import end_tokens
+from schedsearch.engine.batch_scorer import BatchScorer
 from schedsearch.engine.batching import BatchSize, buckets_of, run_in_batches
 from schedsearch.engine.encoding import Encoder, Row, by_id
+from schedsearch.engine.full_model import FullModel
 from schedsearch.engine.metrics import (
-    AnswerPredictions,
+    ComparedMetric,
     GeneratedMetric,
     Metric,
     TeacherForcedMetric,
 )
 from schedsearch.engine.prefix import Prefixes
-from schedsearch.engine.reduction import Reduction, reduce
-from schedsearch.errors import DataError, RunError, UnsupportedError
+from schedsearch.engine.work import full_work_of
+from schedsearch.errors import DataError, UnsupportedError
 
 Progress = Callable[[int, int], None]
 """Called with samples done and samples in all."""
@@ -37,8 +39,9 @@ class Evaluator:
     others up to the rounding of differently shaped matrix products.
 
     Where answers are forced, a batch that comes again skips the vision tower and the layers that
-    the schedule shares with an earlier one; scores are the same to the last bit. The model's
-    weights must not change meanwhile.
+    the schedule shares with an earlier one; scores are the same to the last bit. Where schedules
+    are compared with the full model, it is asked once per sample. The model's weights must not
+    change meanwhile.
 
     Args:
         model: A multimodal model in evaluation mode.
@@ -52,6 +55,10 @@ class Evaluator:
         max_prefix_bytes: Bound on the states kept between tasks, in device and host memory
             together; 0 keeps none. Default: a quarter of the free device memory, and of the
             available host memory at most 16 GiB; set it where many evaluators share a host.
+        max_reference_bytes: Bound on what is kept of the full model where schedules are compared
+            with it, in host memory.
+        against: Evaluator of the same samples and metric whose full model is compared with, where
+            it sees other images; default: this one.
 
     Raises:
         InputError: `batch_size` is below 1, or `max_prefix_bytes` is negative.
@@ -71,6 +78,8 @@ class Evaluator:
         template: str | None = None,
         max_cache_bytes: int = 1 << 30,
         max_prefix_bytes: int | None = None,
+        max_reference_bytes: int = 1 << 30,
+        against: "Evaluator | None" = None,
     ) -> None:
         self.model: Any = model
         self.processor = processor
@@ -79,12 +88,32 @@ class Evaluator:
         self._samples = by_id(samples)
         self._encoder = Encoder(model, processor, template, max_cache_bytes)
         self._rows: dict[str, tuple[Row, ...]] = {}
-        self._end_tokens = end_tokens(model)
         self._size = BatchSize.choose(model, batch_size)
         self._shape = adapter_for(model).shape(model)
-        forced = isinstance(metric, TeacherForcedMetric)
-        self._prefixes = Prefixes(model, max_prefix_bytes if forced else 0, len(self._samples))
-        self._work = Work()
+        ends = end_tokens(model)
+        generated = isinstance(metric, GeneratedMetric)
+        self._prefixes = Prefixes(model, 0 if generated else max_prefix_bytes, len(self._samples))
+        self._full: FullModel | None = None
+        if isinstance(metric, ComparedMetric):
+            self._full = FullModel(
+                model,
+                self._encoder,
+                metric,
+                ends,
+                self._size,
+                self._prefixes.relieve,
+                max_reference_bytes,
+            )
+        self._against = against._full if against else self._full
+        self._scorer = BatchScorer(
+            model,
+            metric,
+            self._encoder,
+            ends,
+            self._prefixes,
+            self._against,
+            itself=self._against is self._full,
+        )
 
     @property
     def full_schedule(self) -> Schedule:
@@ -94,21 +123,21 @@ class Evaluator:
     @property
     def work(self) -> Work:
         """What all batches run so far have cost; of generated answers, the prefill alone."""
-        return self._work
+        return self._scorer.work + self._full.work if self._full else self._scorer.work
 
     def full_work(self, ids: Iterable[str] | None = None) -> Work:
         """What one pass over the samples costs if every layer keeps everything; default: all.
 
-        Every forced reference is a pass of its own; of generated answers, the prefill counts.
+        Every forced reference is a pass of its own; of answers that the model gives itself, the
+        prefill counts.
 
         Raises:
-            DataError: As `sample_tokens`, or a sample has no answers.
+            DataError: As `sample_tokens`, or a sample has no answers where the metric needs some.
         """
         wanted = list(self._samples if ids is None else ids)
         self._check_ids(wanted)
-        rows = (row for one in wanted for row in self._rows_of(one))
-        passes = (self._work_of([row], [row.prompt.n_vision] * self._shape.layers) for row in rows)
-        return sum(passes, Work())
+        rows = (row for one in wanted for row in self._prompts_of(one))
+        return sum((full_work_of(self._shape, [row]) for row in rows), Work())
 
     @property
     def prefix_bytes(self) -> int:
@@ -186,18 +215,17 @@ class Evaluator:
                 "`model.eval()`"
             )
         self._check_ids(task.sample_ids)
-        rows = [row for one in task.sample_ids for row in self._rows_of(one)]
+        self._prefixes.begin(len(task.sample_ids))
         scores: dict[str, SampleScore] = {}
-        missing = {one: len(self._rows_of(one)) for one in task.sample_ids}
-        with (
-            torch.inference_mode(),
-            reduce(self.model, task.schedule) as reduction,
-            self._prefixes.preparing(reduction, task),
-        ):
 
-            def run(batch: Sequence[Row]) -> list[SampleScore]:
-                return self._score(reduction, batch, task.shared)
+        def run(batch: Sequence[Row]) -> list[SampleScore]:
+            return self._scorer.scores(task, batch)
 
+        with torch.inference_mode():
+            if self._against is not None:
+                self._against.answer(self._samples[one] for one in task.sample_ids)
+            rows = [row for one in task.sample_ids for row in self._rows_of(one)]
+            missing = {one: len(self._rows_of(one)) for one in task.sample_ids}
             for batch in run_in_batches(rows, self._size, run, self._prefixes.relieve):
                 for row, score in batch:
                     missing[row.sample_id] -= 1
@@ -216,10 +244,22 @@ class Evaluator:
 
     def _rows_of(self, sample_id: str) -> tuple[Row, ...]:
         """One row per reference that counts; a single one where the model answers itself."""
+        rows = self._prompts_of(sample_id)
+        if self._against is None:
+            return rows
+        answer = self._against.forced(self._samples[sample_id])
+        return tuple(replace(row, answer=answer) for row in rows)
+
+    def _prompts_of(self, sample_id: str) -> tuple[Row, ...]:
+        """Its rows, without what only the full model can say."""
         if sample_id not in self._rows:
             sample = self._samples[sample_id]
-            if not sample.answers:
-                raise DataError(f"sample {sample_id!r} has no answers; give it at least one")
+            if not sample.answers and self._against is None:
+                raise DataError(
+                    f"sample {sample_id!r} has no answers, but {self.metric.name} compares with "
+                    "them; give it at least one, or choose a metric that compares with the full "
+                    "model"
+                )
             prompt = self._encoder.encode(sample)
             answers: list[tuple[int, ...]] = [()]
             if isinstance(self.metric, TeacherForcedMetric):
@@ -228,70 +268,3 @@ class Evaluator:
             unique = dict.fromkeys(answers)
             self._rows[sample_id] = tuple(Row(sample, prompt, one) for one in unique)
         return self._rows[sample_id]
-
-    def _score(self, reduction: Reduction, batch: Sequence[Row], shared: int) -> list[SampleScore]:
-        counts = reduction.schedule.counts(batch[0].prompt.n_vision)
-        first = 0
-        if isinstance(self.metric, TeacherForcedMetric):
-            predictions, first = self._force(reduction, batch, counts, shared)
-            finite = predictions.log_probs.isfinite().all(1).tolist()
-            scores = self.metric.scores(predictions).tolist()
-            texts: Sequence[str | None] = [None] * len(batch)
-        else:
-            assert isinstance(self.metric, GeneratedMetric)
-            longest = self.metric.max_new_tokens
-            inputs = self._inputs(reduction, batch)
-            tokens, finite = greedy_answers(self.model, inputs, longest, self._end_tokens)
-            texts = self._encoder.decode(tokens)
-            scores = [
-                _judge(self.metric, row, text) for row, text in zip(batch, texts, strict=True)
-            ]
-        self._work += self._work_of(batch, counts, first)
-        results = []
-        for row, score, text, good in zip(batch, scores, texts, finite, strict=True):
-            if not (good and math.isfinite(score)):
-                raise RunError(
-                    f"{self.metric.name} of sample {row.sample_id!r} must be finite, but got "
-                    f"{score if good else 'logits that are not'}; use a wider dtype, or correct "
-                    "the metric"
-                )
-            results.append(SampleScore(row.sample_id, score, text))
-        return results
-
-    def _inputs(self, reduction: Reduction, batch: Sequence[Row]) -> dict[str, torch.Tensor]:
-        lengths = [len(row.prompt.tokens) for row in batch]
-        reduction.prompt(lengths=lengths, keys=[row.prompt.key for row in batch])
-        return self._encoder.inputs(batch)
-
-    def _force(
-        self, reduction: Reduction, batch: Sequence[Row], counts: tuple[int, ...], shared: int
-    ) -> tuple[AnswerPredictions, int]:
-        """What the model says of the answers, and the first layer that ran for it."""
-
-        def encode() -> dict[str, torch.Tensor]:
-            return self._inputs(reduction, batch)
-
-        def forward(inputs: Mapping[str, torch.Tensor]) -> AnswerPredictions:
-            return force_answers(self.model, inputs, answers, self._end_tokens)
-
-        answers = [row.answer for row in batch]
-        if not self._prefixes.bound:
-            return forward(encode()), 0
-        key = tuple((row.sample_id, row.answer) for row in batch)
-        return self._prefixes.run(reduction, key, counts, shared, encode, forward)
-
-    def _work_of(self, batch: Sequence[Row], counts: Sequence[int], first: int = 0) -> Work:
-        """Of rows of one bucket, in the layers from `first` on."""
-        others = batch[0].width - batch[0].prompt.n_vision
-        flops = sum(layer_flops(self._shape, count + others) for count in counts[first:])
-        return Work(len(batch) * flops, len(batch) * (len(counts) - first))
-
-
-def _judge(metric: GeneratedMetric, row: Row, text: str) -> float:
-    try:
-        return float(metric.score(text, row.sample.answers))
-    except Exception as error:  # metrics may come from users
-        raise RunError(
-            f"{metric.name} failed on sample {row.sample_id!r}, answered {text!r}: {error!r}; "
-            "correct the metric"
-        ) from error

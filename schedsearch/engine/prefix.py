@@ -14,7 +14,6 @@ import torch
 from torch import nn
 
 from schedsearch.core.schedule import RankerSpec
-from schedsearch.core.trial import Task
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.batching import is_out_of_memory
 from schedsearch.engine.prefill import Passage, Snapshot
@@ -114,10 +113,13 @@ class Prefixes:
         """Bytes that may be held."""
         return sum(tier.bound for tier in self._tiers)
 
-    def preparing(self, reduction: Reduction, task: Task) -> AbstractContextManager[None]:
-        """To surround the runs of a task: notes what its snapshots need."""
-        self._asked += len(task.sample_ids)
-        return reduction.observing(_before(task.shared, reduction) if self.bound else 0)
+    def begin(self, samples: int) -> None:
+        """Note that a task asks for so many samples."""
+        self._asked += samples
+
+    def preparing(self, reduction: Reduction, shared: int) -> AbstractContextManager[None]:
+        """To surround the run of a batch: notes what its snapshot needs."""
+        return reduction.observing(_before(shared, reduction) if self.bound else 0)
 
     def run(
         self,

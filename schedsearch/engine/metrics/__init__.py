@@ -3,19 +3,27 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from schedsearch.engine.metrics.answer_match import AnswerMatch
 from schedsearch.engine.metrics.base import (
     AnswerPredictions,
+    Compared,
+    ComparedMetric,
     GeneratedMetric,
     Metric,
     TeacherForcedMetric,
 )
 from schedsearch.engine.metrics.exact_match import ExactMatch
+from schedsearch.engine.metrics.kl_divergence import KlDivergence
+from schedsearch.engine.metrics.last_state_cosine import LastStateCosine
 from schedsearch.engine.metrics.log_likelihood import LogLikelihood
 from schedsearch.engine.metrics.vqa_accuracy import VqaAccuracy
 from schedsearch.errors import InputError
 
 METRICS: dict[str, Callable[..., Metric]] = {
+    AnswerMatch.name: AnswerMatch,
     ExactMatch.name: ExactMatch,
+    KlDivergence.name: KlDivergence,
+    LastStateCosine.name: LastStateCosine,
     LogLikelihood.name: LogLikelihood,
     VqaAccuracy.name: VqaAccuracy,
 }
@@ -23,6 +31,8 @@ METRICS: dict[str, Callable[..., Metric]] = {
 __all__ = [
     "METRICS",
     "AnswerPredictions",
+    "Compared",
+    "ComparedMetric",
     "GeneratedMetric",
     "Metric",
     "TeacherForcedMetric",

@@ -4,9 +4,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+
+from schedsearch.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class AnswerPredictions:
 
 
 class Metric(ABC):
-    """Scores a sample. Derive from one of the two kinds below.
+    """Scores a sample. Derive from one of the three kinds below.
 
     Attributes:
         name: What studies and reports call it.
@@ -63,3 +65,41 @@ class GeneratedMetric(Metric):
     @abstractmethod
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """Score of one prediction against all of the sample's answers."""
+
+
+Compared = Literal["tokens", "logits", "states"]
+
+
+class ComparedMetric(Metric):
+    """Scores how near the reduced model stays to the full one; samples need no answers.
+
+    Both are read off one forward over the prompt and the greedy answer of the full model, which is
+    forced behind it. Where a schedule keeps everything, it is compared with itself.
+
+    Attributes:
+        compares: What is read where a token of that answer is predicted, the end token included:
+            "tokens" `(n,)` long, the likeliest, all end tokens as one; "logits" `(n, vocab)`
+            float32; "states" `(n, hidden)` float32, of the last layer behind the final norm.
+        max_new_tokens: Longest answer, in tokens, the end token included. With 1 the row of the
+            last prompt token is all that is compared, and nothing is generated.
+    """
+
+    compares: ClassVar[Compared]
+    max_new_tokens: int = 1
+
+    @abstractmethod
+    def score(self, full: torch.Tensor, reduced: torch.Tensor) -> float:
+        """Score of one sample from what is read off both models, on one device."""
+
+
+def checked_length(max_new_tokens: object) -> int:
+    """The longest answer in tokens, once it is known to be one.
+
+    Raises:
+        InputError: It is no integer, or below 1.
+    """
+    if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
+        raise InputError(f"`max_new_tokens` must be an integer, but got {max_new_tokens!r}")
+    if max_new_tokens < 1:
+        raise InputError(f"`max_new_tokens` must be at least 1, but got {max_new_tokens}; raise it")
+    return max_new_tokens

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from schedsearch.engine.metrics.base import GeneratedMetric
-from schedsearch.errors import InputError
+from schedsearch.engine.metrics.base import GeneratedMetric, checked_length
 
 ANNOTATORS = 10
 
@@ -55,13 +54,7 @@ class VqaAccuracy(GeneratedMetric):
     greatest = 1.0
 
     def __init__(self, max_new_tokens: int = 16) -> None:
-        if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
-            raise InputError(f"`max_new_tokens` must be an integer, but got {max_new_tokens!r}")
-        if max_new_tokens < 1:
-            raise InputError(
-                f"`max_new_tokens` must be at least 1, but got {max_new_tokens}; raise it"
-            )
-        self.max_new_tokens = max_new_tokens
+        self.max_new_tokens = checked_length(max_new_tokens)
 
     def score(self, prediction: str, answers: Sequence[str]) -> float:
         """In [0, 1]."""
