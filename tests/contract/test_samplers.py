@@ -1,5 +1,6 @@
 """What every sampler must do. A new sampler joins with one line in SAMPLERS."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -217,6 +218,16 @@ def test_what_a_sampler_calls_hopeless_stays_so_with_a_greater_loss(make, seed, 
         calls = [sampler.hopeless(history, trial, drop) for drop in drops]
         assert calls == sorted(calls)
         assert not calls[0]
+
+
+@each_sampler
+@settings(max_examples=20)
+@given(seeds, at_once)
+def test_what_a_person_enqueued_is_measured_to_its_end(make, seed, questions):
+    sampler = make(questions)
+    for trial in synchronous(sampler, seed):
+        own = enqueued(trial.number, trial.schedule, differences(seed, trial.schedule))
+        assert not sampler.hopeless([], own, math.inf)
 
 
 @each_sampler

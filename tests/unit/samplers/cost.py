@@ -9,7 +9,7 @@ import numpy as np
 from schedsearch.samplers.descent import Descent
 from schedsearch.samplers.narrowing import Counts
 
-N_MAX, SAMPLES, TEXT, CHUNK = 576, 512, 64, 128
+N_MAX, SAMPLES, TEXT, CHUNK, PROBES = 576, 512, 64, 64, 8
 ALLOWED = 1  # samples of 512 that may lose: a tolerance of 0.3 %
 
 # 2412.00556, LLaVA-1.5-7B, 32 layers; measured off a figure.
@@ -28,9 +28,10 @@ def curve(layers: int) -> np.ndarray:
 class Engine:
     """Answers questions about samples with needs of their own, and counts the work.
 
-    A trial ends at the first border of tasks behind which it is hopeless. The layers that a
-    sample's last evaluation shares with the best schedule are kept; the next one that agrees in
-    them runs the others alone.
+    A trial asks its probes first, the samples that have lost under the mildest schedules, and ends
+    at the first border of tasks behind which it is hopeless. The layers that a task's last
+    evaluation shares with the best schedule are kept; the next one of the same samples that agrees
+    in them runs the others alone.
 
     Args:
         layers: Of the model.
@@ -38,9 +39,12 @@ class Engine:
             deviation of 0.15, scaled such that all samples together need the curve itself. None
             for samples that all need the curve.
         screens: Borders of tasks besides the chunks.
+        probes: How many there are at most.
     """
 
-    def __init__(self, layers: int, seed: int | None, screens: Counts = ()) -> None:
+    def __init__(
+        self, layers: int, seed: int | None, screens: Counts = (), probes: int = PROBES
+    ) -> None:
         factors = np.ones(SAMPLES)
         if seed is not None:
             factors = np.random.default_rng(seed).normal(0.6, 0.15, SAMPLES).clip(0.05, 1.0)
@@ -48,10 +52,13 @@ class Engine:
         self.needs = np.ceil(np.minimum(factors[:, None] * curve(layers), N_MAX) - 1e-9)
         self.needs[:, :2] = 0
         self.layers = layers
-        self.borders = sorted({*screens, *range(CHUNK, SAMPLES + 1, CHUNK)})
+        borders = sorted({*screens, *range(CHUNK, SAMPLES + 1, CHUNK)})
+        self.parts = [range(*ends) for ends in zip([0, *borders], borders, strict=False)]
         self.flops = self.layer_forwards = self.asked = 0
-        self._known: dict[Counts, int] = {}
-        self._kept: list[Counts] = [()] * SAMPLES
+        self._most = probes
+        self._mildest = np.zeros(SAMPLES)
+        self._known: dict[Counts, set[int]] = {}
+        self._kept: dict[Counts, Counts] = {}
 
     @property
     def passes(self) -> float:
@@ -64,24 +71,38 @@ class Engine:
     def accepts(self, counts: Counts) -> bool:
         return bool(self.losses(counts).sum() <= ALLOWED)
 
+    def probes(self) -> list[int]:
+        """Samples that have lost, those that lost under the mildest counts in front."""
+        first = np.argsort(-self._mildest, kind="stable")[: self._most]
+        return [int(sample) for sample in first if self._mildest[sample]]
+
     def ask(self, counts: Counts, samples: int | None, best: Counts) -> bool:
         """Say whether so many samples do not reject the counts."""
-        lost = self.losses(counts).cumsum()
-        size = samples or SAMPLES
-        end = next((b for b in self.borders if b < size and lost[b - 1] > ALLOWED), size)
-        tokens = np.array([*counts, 0]) + TEXT
-        below = tokens[::-1].cumsum()[::-1] - TEXT
-        agreeing = (a == b for a, b in zip(counts, best, strict=True))
-        shared = counts[: min(next((i for i, same in enumerate(agreeing) if not same), 99), 95)]
-        for sample in range(self._known.get(counts, 0), end):
-            kept = self._kept[sample]
-            reused = len(kept) if counts[: len(kept)] == kept else 0
-            self.flops += int(below[reused])
-            self.layer_forwards += self.layers - reused
-            self._kept[sample] = shared[: self.layers - 1]
-        self._known[counts] = max(end, self._known.get(counts, 0))
         self.asked += 1
-        return bool(lost[end - 1] <= ALLOWED)
+        agreeing = (a == b for a, b in zip(counts, best, strict=True))
+        shared = next((i for i, same in enumerate(agreeing) if not same), self.layers)
+        probes, known = self.probes(), self._known.setdefault(counts, set())
+        lost, read = self.losses(counts), np.zeros(SAMPLES, dtype=bool)
+        parts = [part for part in self.parts if part.stop <= (samples or SAMPLES)]
+        for part, again in [(probes, []), *((part, probes) for part in parts)]:
+            if not known.issuperset(part):
+                task = tuple(s for s in part if s not in known or s in again)
+                self._evaluate(task, counts, min(shared, self.layers - 1))
+                known.update(task)
+            read[part] = True
+            if part is not probes:
+                losers = [sample for sample in part if lost[sample]]
+                self._mildest[losers] = np.maximum(self._mildest[losers], sum(counts))
+            if lost[read].sum() > ALLOWED:
+                return False
+        return True
+
+    def _evaluate(self, task: Counts, counts: Counts, shared: int) -> None:
+        kept = self._kept.get(task, ())
+        reused = len(kept) if counts[: len(kept)] == kept else 0
+        self.flops += len(task) * sum(count + TEXT for count in counts[reused:])
+        self.layer_forwards += len(task) * (self.layers - reused)
+        self._kept[task] = counts[:shared]
 
 
 def run(engine: Engine, **settings: object) -> Counts:

@@ -36,8 +36,9 @@ def answered(
     question: Question,
     differences: Sequence[float],
     least: float = 0.0,
+    probes: Sequence[int] = (),
 ) -> Trial:
-    """What becomes of a question whose samples are read one by one.
+    """What becomes of a question whose samples are read one by one, probes before all others.
 
     Args:
         sampler: Says when to stop.
@@ -46,11 +47,13 @@ def answered(
         question: What is asked.
         differences: What each sample loses.
         least: The least that a sample can lose.
+        probes: Samples that are known whatever the question asks.
     """
     trial = running(number, question)
     size, n = question.samples or len(differences), len(differences)
-    for known in range(1, size + 1):
-        least_drop = (sum(differences[:known]) + least * (n - known)) / n
+    for read in range(not probes, size + 1):
+        known = {*probes, *range(read)}
+        least_drop = (sum(differences[i] for i in known) + least * (n - len(known))) / n
         if sampler.hopeless(history, trial, least_drop):
             return replace(trial, state=TrialState.PRUNED, reason="hopeless")
     return replace(trial, state=TrialState.COMPLETE, measurement=measurement(differences[:size]))
@@ -77,6 +80,7 @@ def search(
     differences: Differences,
     history: Iterable[Trial] = (),
     stops: bool = False,
+    probes: int = 0,
 ) -> tuple[list[Trial], list[int]]:
     """Return the history at the end, and how many questions came in each round.
 
@@ -86,6 +90,7 @@ def search(
         differences: Answers.
         history: What is known before.
         stops: Whether a trial ends as soon as it is hopeless.
+        probes: How many samples, any, a trial that may end asks before all others.
     """
     trials, rounds = list(history), []
     while questions := sampler.ask(trials):
@@ -94,7 +99,8 @@ def search(
         for number, question in enumerate(questions, start=len(trials)):
             losses = differences(question.schedule.counts(n_max))
             if stops:
-                trials.append(answered(sampler, known, number, question, losses))
+                first = random.Random(number).sample(range(len(losses)), min(probes, len(losses)))
+                trials.append(answered(sampler, known, number, question, losses, probes=first))
             else:
                 assert question.samples is None
                 trials.append(complete(number, question, losses))

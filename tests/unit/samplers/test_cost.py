@@ -2,33 +2,47 @@
 
 import pytest
 
-from tests.unit.samplers.cost import Engine, cost, curve, naive, run, slope
+from tests.unit.samplers.cost import Counts, Engine, cost, curve, naive, run, slope
 
-SCREENS = (8, 64)  # of 512 samples
+SCREENS = (64,)  # of 512 samples
 SEEDS = (0, 1, 2)
 DEPTHS = (12, 24, 48)
 
 
-def saved(layers: int, seed: int | None, **settings: object) -> float:
+def saved(engine: Engine, **settings: object) -> float:
     """How many times less work the search takes, for the same schedule."""
-    engine = Engine(layers, seed, SCREENS)
     found = run(engine, **settings)
     schedule, passes, _ = naive(engine)
     assert found == schedule
     return passes / engine.passes
 
 
+def gallop(layers: int, seed: int | None, screens: Counts = SCREENS) -> float:
+    return saved(Engine(layers, seed, screens), screens=screens)
+
+
 def test_where_all_samples_need_the_same_a_search_costs_a_tenth():
-    assert saved(12, None, screens=SCREENS) > 10
-    assert saved(28, None, screens=SCREENS) > 20
+    assert gallop(12, None) > 11
+    assert gallop(28, None) > 18
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_where_samples_differ_screens_save_work_on_every_depth(seed):
-    # What no search can save: measuring all samples at each count found, and at the one below it.
-    assert saved(12, seed, screens=SCREENS) > 4.5
-    assert saved(28, seed, screens=SCREENS) > 7
-    assert saved(28, seed, screens=SCREENS) > 1.5 * saved(28, seed, method="bisection")
+def test_where_samples_differ_the_work_is_saved_too(seed):
+    # What no search can save: measuring all samples at each count found.
+    assert gallop(12, seed) > 7.5
+    assert gallop(28, seed) > 13.5
+    assert gallop(28, seed) > 1.3 * saved(Engine(28, seed), method="bisection")
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_sample_in_sixteen_is_screen_enough(seed):
+    assert gallop(12, seed, (32,)) > 8
+    assert gallop(28, seed, (32,)) > 13
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_short_steps_pay_because_probes_reject(seed):
+    assert gallop(12, seed) > 2.5 * saved(Engine(12, seed, SCREENS, probes=0), screens=SCREENS)
 
 
 @pytest.mark.parametrize("seed", [None, *SEEDS])
@@ -54,7 +68,7 @@ def test_with_slack_the_work_grows_slower_than_depth_to_three_halves(seed):
 
 def test_slack_is_what_flattens_the_growth_of_plain_bisection():
     def growth(**settings: object) -> float:
-        engines = [Engine(layers, 0) for layers in DEPTHS]
+        engines = [Engine(layers, 0, probes=0) for layers in DEPTHS]
         for engine in engines:
             run(engine, method="bisection", **settings)
         return slope(DEPTHS, [engine.layer_forwards for engine in engines])

@@ -13,6 +13,7 @@ from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.acceptance import Acceptance
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.nesting import Nesting
+from schedsearch.samplers.sampler import Question
 from tests.unit.samplers.synthetic import (
     Counts,
     Differences,
@@ -67,6 +68,9 @@ def noise(seed: int, n: int, n_max: int, share: float) -> Differences:
     return losses
 
 
+few = st.integers(0, 3)
+
+
 def found(sampler: GSearch, history: list[Trial]) -> Counts:
     best = sampler.best(history)
     assert best.samples is None
@@ -77,27 +81,29 @@ def plain(sampler: GSearch) -> GSearch:
     return dataclasses.replace(sampler, method="bisection", screens=(), guess=(), questions=1)
 
 
-@given(st.data(), searches())
-def test_where_more_is_never_worse_screens_and_guess_change_nothing_but_the_cost(data, case):
+@given(st.data(), searches(), few)
+def test_where_more_is_never_worse_screens_and_guess_change_nothing_but_the_cost(
+    data, case, probes
+):
     sampler, n = case
     differences = per_sample(data.draw(rows(sampler, n)))
     reference, _ = search(plain(sampler), sampler.n_max, differences)
 
-    history, _ = search(sampler, sampler.n_max, differences, stops=True)
+    history, _ = search(sampler, sampler.n_max, differences, stops=True, probes=probes)
 
     assert found(sampler, history) == found(plain(sampler), reference)
 
 
-@given(searches(), st.integers(0, 10**6), st.floats(0, 0.5), st.integers(1, 3))
+@given(searches(), st.integers(0, 10**6), st.floats(0, 0.5), st.integers(1, 3), few)
 def test_without_nesting_the_result_is_accepted_and_the_count_below_it_is_not(
-    case, seed, share, max_passes
+    case, seed, share, max_passes, probes
 ):
     sampler, n = case
     sampler = dataclasses.replace(sampler, max_passes=max_passes)
     differences = noise(seed, n, sampler.n_max, share)
     rule = Acceptance(sampler.acceptance, sampler.tolerance)
 
-    history, _ = search(sampler, sampler.n_max, differences, stops=True)
+    history, _ = search(sampler, sampler.n_max, differences, stops=True, probes=probes)
 
     counts = found(sampler, history)
     assert rule.accepts(measurement(differences(counts)))
@@ -107,10 +113,11 @@ def test_without_nesting_the_result_is_accepted_and_the_count_below_it_is_not(
             assert not rule.accepts(measurement(differences(below)))
 
 
-@given(searches(), st.integers(0, 10**6), st.floats(0, 0.5))
-def test_nothing_is_asked_again_on_as_many_samples_or_fewer(case, seed, share):
+@given(searches(), st.integers(0, 10**6), st.floats(0, 0.5), few)
+def test_nothing_is_asked_again_on_as_many_samples_or_fewer(case, seed, share, probes):
     sampler, n = case
-    history, _ = search(sampler, sampler.n_max, noise(seed, n, sampler.n_max, share), stops=True)
+    losses = noise(seed, n, sampler.n_max, share)
+    history, _ = search(sampler, sampler.n_max, losses, stops=True, probes=probes)
     for counts, trials in itertools.groupby(
         sorted(history, key=lambda t: (t.schedule.counts(sampler.n_max), t.number)),
         key=lambda t: t.schedule.counts(sampler.n_max),
@@ -173,14 +180,6 @@ def test_bisection_settles_a_layer_on_the_screen_and_moves_up_on_all_samples():
         (3, 4, None, True),
         (3, 3, None, True),
     ]
-
-
-def test_gallop_moves_up_from_what_the_screen_found_in_steps_that_double():
-    gallop = dataclasses.replace(SCREENED, method="gallop", n_max=64)
-    needs = per_sample([(64, 64, 10, 10), (64, 64, 10, 10), (64, 64, 50, 10)])
-    history, _ = search(gallop, 64, needs, stops=True)
-    full = [trial.params["count"] for trial in history if trial.samples is None]
-    assert full[1:8] == [10, 11, 13, 17, 25, 41, 63]
 
 
 def test_gallop_asks_at_the_guess_and_moves_away_from_it_in_steps_that_double():
@@ -269,7 +268,8 @@ def test_failure_on_some_samples_is_an_answer_for_no_fewer(samples):
 def test_hopeless_trial_would_be_rejected_on_all_samples(case, losses):
     sampler, _ = case
     rule = Acceptance(sampler.acceptance, sampler.tolerance)
-    trial = enqueued(1, Schedule.from_counts((0,) * sampler.layers, sampler.n_max), losses)
+    nothing = Schedule.from_counts((0,) * sampler.layers, sampler.n_max)
+    trial = complete(1, Question({"pass": 1}, nothing), losses)
     for known in range(len(losses) + 1):
         if sampler.hopeless([], trial, sum(losses[:known]) / len(losses)):
             assert not rule.accepts(trial.measurement)
@@ -277,7 +277,12 @@ def test_hopeless_trial_would_be_rejected_on_all_samples(case, losses):
 
 def test_trial_is_hopeless_beyond_the_tolerance_and_keep_all_never():
     sampler = dataclasses.replace(SCREENED, tolerance=0.25)
-    trial = enqueued(1, Schedule.from_counts((8, 8, 3, 3), 8), [1.0])
-    assert not sampler.hopeless([], trial, 0.25)
-    assert sampler.hopeless([], trial, 0.2500001)
-    assert not sampler.hopeless([], enqueued(0, Schedule.full(4), [1.0]), 1.0)
+    question = Question({"pass": 1}, Schedule.from_counts((8, 8, 3, 3), 8))
+    assert not sampler.hopeless([], running(1, question), 0.25)
+    assert sampler.hopeless([], running(1, question), 0.2500001)
+    assert not sampler.hopeless([], running(0, *sampler.ask([])), 1.0)
+
+
+def test_what_a_person_has_enqueued_is_measured_to_its_end():
+    trial = running(1, Question({}, Schedule.from_counts((8, 8, 3, 3), 8)))
+    assert not SCREENED.hopeless([], trial, 1.0)
