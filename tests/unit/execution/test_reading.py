@@ -1,0 +1,209 @@
+"""The order in which samples are read, and who is asked before all others."""
+
+import math
+from dataclasses import replace
+from functools import partial
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import SampleScore, TrialState, Work, least_drop
+from schedsearch.execution import reading
+from schedsearch.execution.executor import LocalExecutor
+from schedsearch.execution.loop import Limits
+from schedsearch.execution.reading import Reading
+from schedsearch.execution.scoring import Scoring
+from tests.unit.execution.synthetic import (
+    CONTENT,
+    IDS,
+    SEARCH,
+    STUDY,
+    SUBJECT,
+    counts_of,
+    evaluate,
+    new_place,
+    spec,
+    visions,
+)
+
+SHARE = 32  # of so many samples one is a probe
+BOUNDED = replace(SUBJECT, greatest=1.05, full_pass=Work(flops=1000))
+SCREENED = replace(SEARCH, method="gallop", screens=(4,))
+
+few_scores = st.lists(st.sampled_from([0.0, 0.3, 0.6, 1.0]), min_size=1, max_size=3 * SHARE)
+
+
+def named(values):
+    return [SampleScore(f"s{n}", value) for n, value in enumerate(values)]
+
+
+@given(few_scores)
+def test_the_worst_under_keep_all_are_read_first_and_equals_in_calibration_order(values):
+    full = named(values)
+    expected = sorted(range(len(values)), key=lambda n: (values[n], n))
+    assert Reading(full, 1.0).order == tuple(f"s{n}" for n in expected)
+    assert Reading(full, math.inf).order == tuple(one.sample_id for one in full)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=1, max_size=40))
+def test_once_the_misses_are_read_every_loss_is_certain(pairs):
+    full, own = (named(map(float, values)) for values in zip(*pairs, strict=True))
+    change = {a.sample_id: a.score - b.score for a, b in zip(full, own, strict=True)}
+    by_id = {one.sample_id: one for one in own}
+    order = Reading(full, 1.0).order
+    misses = sum(one.score == 0 for one in full)
+    for read in range(misses, len(own) + 1):
+        certain = sum(change[name] for name in order[:read]) / len(own)
+        assert least_drop(full, [by_id[name] for name in order[:read]], 1.0) == certain
+
+
+@given(few_scores, st.data())
+def test_probes_are_those_that_lost_under_the_mildest_schedules(values, data):
+    full, n = named(values), len(values)
+    score = st.sampled_from([0.0, 0.3, 0.6, 1.0])
+    trials = data.draw(
+        st.lists(
+            st.tuples(
+                st.lists(st.tuples(st.integers(0, n - 1), score), unique_by=lambda one: one[0]),
+                st.sampled_from([0.2, 0.5, 0.9]),
+            ),
+            max_size=6,
+        )
+    )
+    mildest = {}
+    for scores, ratio in trials:
+        for sample, value in scores:
+            if value < values[sample]:
+                mildest[sample] = max(ratio, mildest.get(sample, 0))
+    losers = sorted(mildest, key=lambda one: (-mildest[one], values[one], one))
+    expected = tuple(f"s{one}" for one in losers[: max(1, n // SHARE)])
+
+    def probes(learnt, greatest=1.0):
+        found = Reading(full, greatest)
+        for scores, ratio in learnt:
+            found.learn([SampleScore(f"s{sample}", value) for sample, value in scores], ratio)
+        return found.probes
+
+    assert probes(trials) == expected
+    assert probes(data.draw(st.permutations(trials))) == expected
+    assert probes([*trials, *trials]) == expected
+    assert probes(trials, math.inf) == ()
+
+
+def test_scores_come_back_in_calibration_order():
+    full = named([1.0, 0.0, 1.0, 0.5])
+    found = Reading(full, 1.0)
+    own = [SampleScore(name, 0.25) for name in found.order[:3]]
+    assert [one.sample_id for one in own] == ["s1", "s3", "s0"]
+    assert found.calibration_order(own) == [own[2], own[0], own[1]]
+
+
+@pytest.fixture
+def share(monkeypatch):
+    """Three probes of ten samples."""
+    monkeypatch.setattr(reading, "_SHARE", 3)
+
+
+def unequal(task, misses=(1, 6)):
+    """Answers without noise: samples suffer unequally, and keep-all gets none of the misses."""
+    found = []
+    for name in task.sample_ids:
+        content = CONTENT[IDS.index(name)]
+        counts, need = counts_of(task, content), visions(content) * (8 - content) / 8
+        lost = sum(max(0.0, need - layer - count) for layer, count in enumerate(counts[3:], 1))
+        found.append(SampleScore(name, max(0.0, 0.9 * (content not in misses) - lost / 4)))
+    return found
+
+
+def searched(folder, sampler=SCREENED, subject=BOUNDED, inner=unequal, **options):
+    place = new_place(folder)
+    return place, place.search(sampler, inner, subject=subject, **options)
+
+
+@pytest.mark.usefixtures("share")
+@pytest.mark.parametrize("sampler", [SEARCH, SCREENED])
+@pytest.mark.parametrize("tolerance", [0.0, 0.1])
+@pytest.mark.parametrize("inner", [evaluate, unequal])
+def test_probes_change_no_verdict(tmp_path, sampler, tolerance, inner):
+    sampler = replace(sampler, tolerance=tolerance)
+    plain, slow = searched(tmp_path / "plain", replace(sampler, screens=()), SUBJECT, inner)
+    place, quick = searched(tmp_path / "probed", sampler, BOUNDED, inner)
+
+    if inner is unequal or not sampler.screens:
+        assert quick.best.schedule == slow.best.schedule
+    drops = {trial.schedule.keep: trial.measurement.drop for trial in plain.trials()}
+    for trial in place.trials():
+        drop = drops.get(trial.schedule.keep)
+        if drop is not None and trial.state is TrialState.PRUNED:
+            assert drop > tolerance
+        if drop is not None and trial.measurement and trial.samples is None:
+            assert trial.measurement.drop == drop
+
+
+@pytest.mark.usefixtures("share")
+def test_probes_alone_reject_where_nothing_can_be_gained(tmp_path):
+    subject, tasks = replace(BOUNDED, greatest=0.9), []
+    inner = recorded(partial(unequal, misses=()), tasks)
+    place, _ = searched(tmp_path, replace(SCREENED, tolerance=0.0), subject, inner)
+    by_probes = [t for t in place.trials() if t.state is TrialState.PRUNED and not t.read]
+    assert by_probes
+    for trial in by_probes:
+        read = int(trial.reason.split()[2])
+        assert trial.reason.startswith(f"rejected by {read} of 10 samples: drop at least ")
+        assert read <= 3
+        asked = [ids for keep, ids, _ in tasks if keep == trial.schedule.keep]
+        assert sum(map(len, asked)) <= read
+
+
+def recorded(inner, tasks, left=math.inf):
+    """Answers, and writes down the tasks; interrupts once so many more are answered."""
+    end = len(tasks) + left
+
+    def answer(task):
+        if len(tasks) == end:
+            raise KeyboardInterrupt
+        tasks.append((task.schedule.keep, task.sample_ids, task.shared))
+        return inner(task)
+
+    return answer
+
+
+@pytest.mark.usefixtures("share")
+@pytest.mark.parametrize(("limits", "left"), [(Limits(trials=1), math.inf), (Limits(), 1)])
+def test_search_that_ends_ever_again_asks_the_same_trials_probes_and_tasks(tmp_path, limits, left):
+    asked: list[tuple] = []
+    whole, _ = searched(tmp_path / "whole", inner=recorded(unequal, asked))
+
+    tasks: list[tuple] = []
+    place, run = searched(tmp_path / "parts", inner=recorded(unequal, tasks, left), limits=limits)
+    runs = 1
+    while run.ending != "finished":
+        inner = recorded(unequal, tasks, left)
+        run = place.search(SCREENED, inner, subject=BOUNDED, limits=limits)
+        runs += 1
+
+    assert place.trials() == whole.trials()
+    assert any(trial.read for trial in whole.trials())
+    assert tasks == asked
+    assert runs >= (len(asked) if left == 1 else len(whole.trials()))
+
+
+@pytest.mark.parametrize("probes", [("q4",), ("q4", "q1"), ("q6", "q5")])
+def test_tasks_keep_their_samples_although_some_are_known_as_probes(tmp_path, probes):
+    tasks: list[tuple] = []
+    with new_place(tmp_path).store() as store:
+        store.create_study(spec())
+        executor = LocalExecutor(recorded(unequal, tasks))
+        scoring = Scoring(STUDY, SUBJECT, store, executor, chunk=4, cuts=(3,))
+        low = Schedule((1.0,) * 3 + (0.0,) * 3)
+        other = Schedule((1.0,) * 3 + (0.5,) * 3)
+        scoring.scores(low)
+        plain = [ids for _, ids, _ in tasks]
+        del tasks[:]
+        scoring.scores(other, ids=probes)
+        scoring.scores(other, again=probes)
+        assert [ids for _, ids, _ in tasks] == [probes, *plain]
+        scoring.scores(other, again=probes)
+        assert len(tasks) == 1 + len(plain)
