@@ -182,7 +182,9 @@ def compare(
             intervals.of_scores([with_[row] for row in rows]),
         )
     changed = tuple(
-        ChangedAnswer(sample.id, sample.question, sample.answers[0], a.prediction, b.prediction)
+        ChangedAnswer(
+            sample.id, sample.question, "".join(sample.answers[:1]), a.prediction, b.prediction
+        )
         for sample, a, b in zip(listed, full, reduced, strict=True)
         if _answers_differ(a, b)
     )

@@ -244,7 +244,7 @@ class _Bench:
             grid = downsampler.grid_within(self._flops, subject.tokens)
             what += f", {grid.rows} x {grid.columns} patches, position embeddings interpolated"
             processor = downsampler.processor(grid)
-            evaluator = Evaluator(own.model, processor, self._held_out, own.metric)
+            evaluator = Evaluator(own.model, processor, self._held_out, own.metric, against=own)
             tokens = tuple(evaluator.sample_tokens(subject.ids))
             context = {**subject.context, "downsampled": f"{grid.rows} x {grid.columns}"}
             smaller = replace(subject, tokens=tokens, context=context)

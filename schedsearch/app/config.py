@@ -65,7 +65,8 @@ class StudyConfig(_Section):
         model: `demo`, a hub id or a folder.
         revision: Branch, tag or commit on the hub.
         data: What schedules are evaluated on.
-        metric: exact_match, log_likelihood or vqa_accuracy.
+        metric: exact_match, log_likelihood or vqa_accuracy; or, without answers, answer_match,
+            kl_divergence or last_state_cosine.
         ranker: Name of the ranker.
         ranker_params: Its parameters, where they differ from the defaults.
         search: How the search goes.
@@ -76,7 +77,14 @@ class StudyConfig(_Section):
     model: Text
     revision: Text | None = None
     data: DataConfig
-    metric: Literal["exact_match", "log_likelihood", "vqa_accuracy"] = "exact_match"
+    metric: Literal[
+        "exact_match",
+        "log_likelihood",
+        "vqa_accuracy",
+        "answer_match",
+        "kl_divergence",
+        "last_state_cosine",
+    ] = "exact_match"
     ranker: Literal["last", "text", "local", "random", "uniform"] = "last"
     ranker_params: dict[str, float | int | str] = {}
     search: GSearchConfig = GSearchConfig()

@@ -12,7 +12,12 @@ Data = Annotated[
 Images = Annotated[Path | None, typer.Option(help="Image folder; default: the JSONL's folder.")]
 Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Use this many samples.")]
 MetricName = Annotated[
-    str, typer.Option("--metric", help="exact_match, log_likelihood or vqa_accuracy.")
+    str,
+    typer.Option(
+        "--metric",
+        help="exact_match, log_likelihood or vqa_accuracy; or, without answers, answer_match, "
+        "kl_divergence or last_state_cosine.",
+    ),
 ]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")

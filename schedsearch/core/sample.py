@@ -21,7 +21,8 @@ class Sample:
     Attributes:
         id: Unique within its set and stable between runs; scores are stored under it.
         question: The user's text, without any chat template.
-        answers: Accepted reference answers; log-likelihood uses the first.
+        answers: Accepted reference answers; log-likelihood uses the first. Metrics that compare
+            with the full model need none.
         images: Sources in the order in which the prompt shows them.
         kind: Type of the question, for tables by type; empty where there is none.
     """

@@ -4,9 +4,9 @@ One line is one sample:
 
     {"id": "q1", "question": "What is on the table?", "answer": "a cup", "image": "1.jpg"}
 
-`answers` and `images` hold lists instead; `id` and `kind` may be left out. Everything is checked
-when the set is made, each image down to its last byte: a search must not find a truncated file
-after an hour.
+`answers` and `images` hold lists instead; `id` and `kind` may be left out, and the answer too where
+the metric compares with the full model. Everything is checked when the set is made, each image
+down to its last byte: a search must not find a truncated file after an hour.
 """
 
 import difflib
@@ -179,7 +179,7 @@ def _sample(fields: Mapping[str, Any], number: int, folder: Path) -> Sample:
     return Sample(
         id=_id(fields.get("id", str(number))),
         question=_text("question", fields.get("question")),
-        answers=_texts(fields, "answer", "answers", "the metric compares with it"),
+        answers=_answers(fields),
         images=tuple(_image_path(name, folder) for name in names),
         kind=_text("kind", fields["kind"]) if "kind" in fields else "",
     )
@@ -196,6 +196,12 @@ def _text(key: str, value: object) -> str:
         found = "nothing" if value is None else repr(value)
         raise DataError(f"`{key}` must be a text that is not empty, but got {found}; write one")
     return value
+
+
+def _answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    if "answer" not in fields and "answers" not in fields:
+        return ()
+    return _texts(fields, "answer", "answers", "the metric compares with it")
 
 
 def _texts(fields: Mapping[str, Any], one: str, many: str, reason: str) -> tuple[str, ...]:

@@ -64,7 +64,8 @@ class Evaluator:
         InputError: `batch_size` is below 1, or `max_prefix_bytes` is negative.
         UnsupportedError: The model has no adapter, no end token, or is in training mode; or there
             is no chat template.
-        DataError: The set is empty or repeats an id.
+        DataError: The set is empty or repeats an id, or a sample has no answers although the
+            metric compares with them.
     """
 
     def __init__(
@@ -86,6 +87,8 @@ class Evaluator:
         self.metric = metric
         self._set = samples
         self._samples = by_id(samples)
+        if not isinstance(metric, ComparedMetric):
+            _check_answers(samples, metric)
         self._encoder = Encoder(model, processor, template, max_cache_bytes)
         self._rows: dict[str, tuple[Row, ...]] = {}
         self._size = BatchSize.choose(model, batch_size)
@@ -132,7 +135,7 @@ class Evaluator:
         prefill counts.
 
         Raises:
-            DataError: As `sample_tokens`, or a sample has no answers where the metric needs some.
+            DataError: As `sample_tokens`, or an answer cannot be encoded.
         """
         wanted = list(self._samples if ids is None else ids)
         self._check_ids(wanted)
@@ -254,12 +257,6 @@ class Evaluator:
         """Its rows, without what only the full model can say."""
         if sample_id not in self._rows:
             sample = self._samples[sample_id]
-            if not sample.answers and self._against is None:
-                raise DataError(
-                    f"sample {sample_id!r} has no answers, but {self.metric.name} compares with "
-                    "them; give it at least one, or choose a metric that compares with the full "
-                    "model"
-                )
             prompt = self._encoder.encode(sample)
             answers: list[tuple[int, ...]] = [()]
             if isinstance(self.metric, TeacherForcedMetric):
@@ -268,3 +265,14 @@ class Evaluator:
             unique = dict.fromkeys(answers)
             self._rows[sample_id] = tuple(Row(sample, prompt, one) for one in unique)
         return self._rows[sample_id]
+
+
+def _check_answers(samples: SampleSet, metric: Metric) -> None:
+    lacking = [sample.id for sample in samples if not sample.answers]
+    if lacking:
+        others = f", nor have {len(lacking) - 1} others" if lacking[1:] else ""
+        raise DataError(
+            f"sample {lacking[0]!r} of {samples.name} has no answers{others}, but {metric.name} "
+            "compares with them; give every sample at least one, or choose a metric that needs "
+            "none, such as answer_match"
+        )

@@ -143,10 +143,11 @@ def test_settings_that_cannot_work_are_refused(monkeypatch: pytest.MonkeyPatch) 
     metric = make_metric("exact_match")
     with pytest.raises(InputError, match="`batch_size` must be at least 1, but got 0"):
         evaluator(batch_size=0)
-    with pytest.raises(DataError, match="'s' has no answers"):
-        sample = Sample("s", "?", (), next(iter(QUESTIONS)).images)
-        made = Evaluator(model, processor, Listed(sample), metric)
-        made.evaluate(Task(full(), "calibration", ("s",)))
+    samples = [Sample(name, "?", (), next(iter(QUESTIONS)).images) for name in "st"]
+    with pytest.raises(DataError, match="'s' of listed has no answers, but exact_match"):
+        Evaluator(model, processor, Listed(samples[0]), metric)
+    with pytest.raises(DataError, match="'s' of listed has no answers, nor have 1 others, but"):
+        Evaluator(model, processor, Listed(*samples, *QUESTIONS), metric)
     with monkeypatch.context() as patch:
         patch.setattr(model, "training", True)
         with pytest.raises(UnsupportedError, match="training mode"):

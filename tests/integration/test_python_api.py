@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from schedsearch import InputError, RankerSpec, RunError, Schedule, ScheduleError, TrialState
 from schedsearch.app.bootstrap import open_model
@@ -233,6 +234,19 @@ def test_study_without_a_complete_trial_has_no_best(demo, rows, tmp_path):
         _ = study.best
 
 
+@pytest.mark.parametrize("metric", ["answer_match", "kl_divergence", "last_state_cosine"])
+def test_a_search_needs_no_answers(demo, rows, tmp_path, metric):
+    model, processor = demo
+    bare = [{key: row[key] for key in ("id", "question", "image")} for row in rows]
+    options = {"metric": metric, "processor": processor, "sampler": COARSE}
+
+    with search(model, bare, store=tmp_path / "s.db", n_trials=4, **options) as study:
+        first, *others = [trial.measurement for trial in study.trials if trial.measurement]
+        assert first.score == study.evaluator.metric.greatest
+        assert others
+        assert all(one.drop >= 0 for one in others)
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -254,7 +268,10 @@ def test_unusable_option_is_named(demo, rows, tmp_path, options, expected):
     [
         ("q ?", "row 0 must be a mapping"),
         ({"question": "q ?", "answer": "a"}, "row 0: `image` is missing"),
-        ({"question": "q ?", "image": "x.png"}, "row 0: `answer` is missing"),
+        (
+            {"question": "q ?", "image": Image.new("RGB", (8, 8))},
+            "'0' of samples has no answers, but exact_match compares with them",
+        ),
         ({"answer": "a", "image": "x.png"}, "row 0: `question` must be"),
         ({"question": "q ?", "answer": "a", "image": 3}, "row 0: `image` must be"),
     ],

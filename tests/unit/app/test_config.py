@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from schedsearch.app.config import read_study_file
+from schedsearch.engine.metrics import METRICS
 from schedsearch.errors import InputError
 
 GOOD = """
@@ -30,6 +31,12 @@ def test_defaults_fill_what_is_left_out(tmp_path):
         "last",
         "drop",
     )
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_every_metric_can_be_named(tmp_path, name):
+    text = GOOD.replace("model: demo", f"model: demo\nmetric: {name}")
+    assert read_study_file(written(tmp_path, text)).metric == name
 
 
 def test_shipped_studies_are_valid():
