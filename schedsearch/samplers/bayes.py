@@ -1,0 +1,78 @@
+"""Bayesian optimisation of a family's parameters under a budget."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from statistics import median_low
+from typing import ClassVar
+
+import torch
+from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.sampling.normal import SobolQMCNormalSampler
+
+from schedsearch.core.trial import Trial, TrialState
+from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point
+from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, reproducible, sobol
+
+_MOST_START = 12
+_CENTRES = 4
+_MC_SAMPLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bayes(Budgeted):
+    """Asks where a Gaussian process of the drop promises the greatest improvement.
+
+    The criterion is qLogNoisyExpectedImprovement (arXiv 2310.20708) with the open trials pending.
+    A measurement's noise is the standard error of its drop, which says how far another calibration
+    set of this size would differ. Until there are 2 (d + 1) measurements in d dimensions, 12 at
+    most, the points of a scrambled Sobol sequence are asked, and no trial is stopped. A pruned
+    trial, of which a bound alone is known, is taken to have lost the median of the measured drops.
+    """
+
+    name: ClassVar[str] = "bayes"
+
+    def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:
+        """Say whether the trial can no longer become the best, once there are enough to learn from.
+
+        What a person has asked for is measured to its end.
+        """
+        enough = self._modelled(self._known(history, trial.number))
+        return enough and super().hopeless(history, trial, least_drop)
+
+    def _candidates(self, known: Known) -> Iterator[Point]:
+        if not self._modelled(known):
+            return iter(sobol(self.space, self.seed, known.asked, TRIES))
+        return iter(self._promising(known))
+
+    def _phase(self, known: Known) -> str:
+        return "model" if self._modelled(known) else "sobol"
+
+    def _modelled(self, known: Known) -> bool:
+        dimension = len(self.space.parameters)
+        enough = min(2 * (dimension + 1), _MOST_START)
+        return dimension > 0 and sum(1 for _ in known.measured()) >= enough
+
+    def _promising(self, known: Known) -> list[Point]:
+        """Return points in the order of the criterion."""
+        rows = self._learnt(known)
+        drops = [drop for _, drop, _ in rows]
+        seed = Random(f"{self.seed} {known.number}").getrandbits(31)
+        with reproducible(seed):
+            inputs = in_cube(self.space, (point for point, _, _ in rows))
+            errors = [error for _, _, error in rows]
+            acquisition = qLogNoisyExpectedImprovement(
+                fitted(inputs, [-drop for drop in drops], errors),
+                inputs,
+                SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
+                X_pending=in_cube(self.space, known.pending) if known.pending else None,
+            )
+            order = sorted(range(len(drops)), key=drops.__getitem__)
+            return most_promising(self.space, acquisition, inputs[order[:_CENTRES]], seed)
+
+    def _learnt(self, known: Known) -> list[tuple[Point, float, float | None]]:
+        """Return points, their drops and the standard errors of these."""
+        rows = [(point, drop, one.drop_standard_error) for point, one, drop in known.measured()]
+        middle = median_low(drop for _, drop, _ in rows)
+        pruned = [point for point, trial in known.answered if trial.state is TrialState.PRUNED]
+        return [*rows, *((point, middle, None) for point in pruned)]

@@ -1,0 +1,305 @@
+"""What samplers share that search the points of a family within a budget."""
+
+import math
+import random
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain, product
+
+from schedsearch.core.budget import Budget
+from schedsearch.core.families import Family
+from schedsearch.core.flops import DecoderShape, SampleTokens
+from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.space import Parameter, Space
+from schedsearch.core.trial import Measurement, Trial, TrialState
+from schedsearch.errors import InputError
+from schedsearch.samplers.sampler import Question, Status
+
+Point = dict[str, float]
+
+MOST_ENUMERATED = 1024
+TRIES = 64
+
+
+@dataclass(frozen=True)
+class Known:
+    """What a question depends on, besides the settings; in order of the trials' numbers.
+
+    Attributes:
+        number: Of the question.
+        answered: Trials of the space that count as finished.
+        pending: Trials of the space that count as open, and the questions asked together.
+    """
+
+    number: int
+    answered: tuple[tuple[Point, Trial], ...]
+    pending: tuple[Point, ...]
+
+    @property
+    def asked(self) -> int:
+        """How many questions came before."""
+        return len(self.answered) + len(self.pending)
+
+    def measured(self) -> Iterator[tuple[Point, Measurement, float]]:
+        """Yield the points measured on all samples, with their drops: what a model may learn."""
+        for point, trial in self.answered:
+            if (found := full(trial)) is not None:
+                yield point, *found
+
+
+@dataclass(frozen=True, kw_only=True)
+class Budgeted(ABC):
+    """Asks for points of a family's space, each with the schedule that uses the budget up.
+
+    A question depends on the trials before it alone, and of the `questions` - 1 last ones on their
+    points alone, even where their outcome is already known. So a study of several questions at once
+    asks the same ones in whatever order they are answered; at most `questions` are open.
+
+    What loses more than the best trial is stopped; the same trials count as for a question. Trials
+    that were pruned or have failed never reach a model and are not asked again.
+
+    Attributes:
+        family: Its parameters are searched.
+        budget: Every schedule uses it up, as far as the family can.
+        shape: The language model.
+        tokens: The calibration samples. A trial answers a question when it keeps the same counts
+            on all of them.
+        ranker: Orders the tokens.
+        seed: Of everything random.
+        trials: How many trials the search has; those of a person do not count.
+        questions: How many are open at once.
+        starts: Points to ask first; those that do not reach the budget are passed over.
+
+    Raises:
+        InputError: A setting is out of its range, or a start is no point of the space.
+    """
+
+    family: Family
+    budget: Budget
+    shape: DecoderShape
+    tokens: tuple[SampleTokens, ...]
+    ranker: RankerSpec = RankerSpec()
+    seed: int = 0
+    trials: int = 50
+    questions: int = 1
+    starts: tuple[Mapping[str, float], ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, least in (("trials", 1), ("questions", 1), ("seed", 0)):
+            Parameter(name, least, 2**32 - 1, integer=True).check(getattr(self, name))
+        if not self.tokens:
+            raise InputError("`tokens` must name the calibration samples, but is empty; add them")
+        for start in self.starts:
+            self.space.check(start)
+
+    @property
+    def space(self) -> Space:
+        """What is searched."""
+        return self.family.space(self.shape.layers)
+
+    def ask(self, history: Sequence[Trial]) -> list[Question]:
+        """Return as many questions as may be open besides those that are.
+
+        Raises:
+            InputError: No point of the space reaches the budget.
+        """
+        trials = _in_order(history)
+        first = _next_number(trials)
+        taken = {self._evaluation(trial.schedule) for trial in trials if _decided(trial)}
+        asked: list[Question] = []
+        for number in range(first, first + self.questions):
+            if not all(trial.state.finished for trial in self._before(trials, number)):
+                break
+            known = self._known(trials, number, asked)
+            question = self._question(known, taken) if known.asked < self.trials else None
+            if question is None:
+                break
+            asked.append(question)
+            taken.add(self._evaluation(question.schedule))
+        return asked
+
+    def finished(self, history: Sequence[Trial]) -> bool:
+        """Say whether all trials are over, or no point is left."""
+        return all(trial.state.finished for trial in history) and not self.ask(history)
+
+    def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:
+        """Say whether the trial can no longer become the best.
+
+        What a person has asked for is measured to its end.
+        """
+        if self._point(trial) is None:
+            return False
+        best = self.best(self._before(history, trial.number))
+        return best is not None and least_drop > _drop(best)
+
+    def best(self, history: Sequence[Trial]) -> Trial | None:
+        """Return the trial on all samples, within the budget, that has lost least.
+
+        Among equals the one with less FLOPs, then the earlier one.
+        """
+        cost = self.budget.cost(self.shape, self.tokens)
+        limit = self.budget.limit(self.shape, self.tokens, self.family.first)
+        found = [(trial, it) for trial in history if (it := full(trial)) is not None]
+        for trial, _ in sorted(found, key=lambda pair: _rank(*pair)):
+            schedule = trial.schedule
+            ours = schedule.ranker == self.ranker and schedule.layers == self.shape.layers
+            if ours and cost(schedule) <= limit:
+                return trial
+        return None
+
+    def status(self, history: Sequence[Trial]) -> Status:
+        """Return where the search stands."""
+        trials = _in_order(history)
+        known = self._known(trials, _next_number(trials))
+        opened = any(not trial.state.finished for trial in history)
+        left = max(0, self.trials - known.asked)
+        if not left and not opened:
+            return Status("finished", known.asked, 0)
+        phase = "start" if known.asked <= len(self.starts) and self.starts else self._phase(known)
+        return Status(phase, known.asked, math.ceil(left / self.questions) + opened)
+
+    @abstractmethod
+    def _candidates(self, known: Known) -> Iterator[Point]:
+        """Yield points, the most promising first, once the starts are asked."""
+
+    def _phase(self, _known: Known) -> str:
+        """Return what is being done after the starts."""
+        return "search"
+
+    def _schedule(self, point: Mapping[str, float]) -> Schedule:
+        """Return the schedule that a point stands for.
+
+        Raises:
+            InputError: There is none within the budget.
+        """
+        return self.family.schedule(point, self.budget, self.shape, self.tokens, self.ranker)
+
+    def _question(self, known: Known, taken: set[object]) -> Question | None:
+        """Return the first candidate that reaches the budget and is no known evaluation."""
+        tried: list[Point] = [point for point, _ in known.answered] + list(known.pending)
+        error: InputError | None = None
+        rest = chain(self._candidates(known), self._at_random(known.number))
+        for point in chain(map(self.space.check, self.starts), rest):
+            if point in tried:
+                continue
+            tried.append(point)
+            try:
+                schedule = self._schedule(point)
+            except InputError as out_of_reach:
+                error = out_of_reach
+                continue
+            if self._evaluation(schedule) not in taken:
+                return Question(point, schedule)
+        if error is not None and not known.asked:
+            raise error
+        return None
+
+    def _at_random(self, number: int) -> Iterator[Point]:
+        """Yield random points of the space: every one where they can be counted, else some."""
+        rng = random.Random(f"{self.seed} {number}")
+        points = enumerated(self.space)
+        if points is None:
+            parameters = self.space.parameters
+            for _ in range(TRIES):
+                yield {each.name: each.at(rng.random()) for each in parameters}
+        else:
+            yield from rng.sample(points, len(points))
+
+    def _known(self, trials: Sequence[Trial], number: int, asked: Sequence[Question] = ()) -> Known:
+        """Return what the question with this number depends on."""
+        points = [(point, one) for one in trials if (point := self._point(one)) is not None]
+        seen = number - self.questions
+        return Known(
+            number,
+            tuple((point, trial) for point, trial in points if trial.number <= seen),
+            tuple(point for point, trial in points if trial.number > seen)
+            + tuple(dict(question.params) for question in asked),  # type: ignore[arg-type]
+        )
+
+    def _before(self, trials: Sequence[Trial], number: int) -> list[Trial]:
+        """Return the trials whose outcome the one with this number may know."""
+        return [trial for trial in trials if trial.number <= number - self.questions]
+
+    def _point(self, trial: Trial) -> Point | None:
+        """Return the point that the trial was asked for; None if a person chose its schedule."""
+        try:
+            return self.space.check(trial.params)  # type: ignore[arg-type]
+        except InputError:
+            return None
+
+    def _evaluation(self, schedule: Schedule) -> object:
+        """Return what two schedules share if and only if they are the same evaluation."""
+        lengths = sorted({sample.n_vision for sample in self.tokens})
+        return schedule.ranker, tuple(schedule.counts(n) for n in lengths)
+
+
+def enumerated(space: Space) -> list[Point] | None:
+    """Return all points of a space of few whole numbers; None of any other."""
+    parameters = space.parameters
+    if not all(each.integer for each in parameters):
+        return None
+    ranges = [range(int(each.low), int(each.high) + 1) for each in parameters]
+    if math.prod(map(len, ranges)) > MOST_ENUMERATED:
+        return None
+    names = [each.name for each in parameters]
+    return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
+
+
+def share(parameter: Parameter, value: float) -> float:
+    """Return where between its bounds a value lies: 0 to 1, so that `at` returns the value.
+
+    An integer lies in the middle of its part.
+    """
+    low, high = parameter.low, parameter.high
+    if parameter.integer:
+        return (value - low + 0.5) / (high - low + 1)
+    if low == high:
+        return 0.0
+    if parameter.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def point_at(space: Space, shares: Iterable[float]) -> Point:
+    """Return the point whose parameters lie at these shares of their ranges."""
+    return {
+        each.name: each.at(min(1.0, max(0.0, one)))
+        for each, one in zip(space.parameters, shares, strict=True)
+    }
+
+
+def shares_of(space: Space, point: Mapping[str, float]) -> list[float]:
+    """Return where between their bounds the parameters of a point lie."""
+    return [share(each, point[each.name]) for each in space.parameters]
+
+
+def full(trial: Trial) -> tuple[Measurement, float] | None:
+    """Return what was measured on all samples, and the drop; None where it was not."""
+    found = trial.measurement
+    if found is None or found.drop is None or trial.samples is not None:
+        return None
+    return found, found.drop
+
+
+def _drop(trial: Trial) -> float:
+    assert trial.measurement is not None and trial.measurement.drop is not None, "not measured"
+    return trial.measurement.drop
+
+
+def _rank(trial: Trial, full: tuple[Measurement, float]) -> tuple[float, float, int]:
+    measurement, drop = full
+    return drop, measurement.flops_ratio, trial.number
+
+
+def _decided(trial: Trial) -> bool:
+    """Say whether nothing is left to ask of the trial's schedule, or will be."""
+    return trial.samples is None or trial.state is TrialState.PRUNED
+
+
+def _in_order(history: Iterable[Trial]) -> list[Trial]:
+    return sorted(history, key=lambda trial: trial.number)
+
+
+def _next_number(trials: Sequence[Trial]) -> int:
+    return trials[-1].number + 1 if trials else 0
