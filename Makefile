@@ -8,7 +8,7 @@ SYSTEM_PACKAGES := postgresql chromium chromium-driver
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo test check bench clean
+.PHONY: setup setup-system demo test check bench bench-gpu clean
 
 setup: $(READY)
 
@@ -42,6 +42,13 @@ check: setup
 
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
+	$(BIN)/python bench/search.py random --out bench/results/search-random.json
+	$(BIN)/python bench/search.py embedded --samples 1000 --out bench/results/search-embedded.json
+	$(BIN)/python bench/search.py growth --out bench/results/search-growth.json
+
+# Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
+bench-gpu:
+	PYTHONPATH=. $(PYTHON) bench/search.py 7b --device cuda --samples 512 --out bench/results/search-7b.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -112,7 +112,7 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
     """G-Search as a study runs it, with its history in memory."""
     began, before = time.monotonic(), problem.evaluator.work
     n = len(problem.ids)
-    settings = {"screens": (n // 8,)} | settings
+    settings = {"screens": (n // 16,)} | settings
     sampler = GSearch(
         layers=problem.layers,
         n_max=problem.n_max,
@@ -322,7 +322,7 @@ def main() -> None:
     parser.add_argument("part", choices=["random", "embedded", "growth", "7b"])
     parser.add_argument("--models", nargs="+", default=["demo", "demo-deep"])
     parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--hidden", type=int, default=128)
+    parser.add_argument("--hidden", type=int, default=64)
     parser.add_argument("--side", type=int, default=24, help="vision tokens = side squared")
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
@@ -370,35 +370,40 @@ def main() -> None:
 
 
 def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """How work grows with depth, tokens and samples; three sizes each."""
-    plain = {"layers": 12, "side": 12, "samples": 48}
-    grown = {"layers": [6, 12, 24], "side": [8, 12, 16], "samples": [24, 48, 96]}
+    """How the layers run grow with depth, tokens and samples; three sizes each."""
+    plain = {"layers": 12, "side": 12, "samples": 64}
+    grown = {"layers": [6, 12, 24], "side": [8, 12, 16], "samples": [32, 64, 128]}
+    modes: dict[str, Callable[[Problem], Cost]] = {
+        "naive": naive,
+        "layer by layer": ours,
+        "coarse to fine, slack 0.3": lambda problem: ours(problem, slack=0.3),
+    }
     rows = []
     for name, sizes in grown.items():
-        found: dict[str, list[int]] = {"layer by layer": [], "coarse to fine": []}
-        ratios = []
+        costs: dict[str, list[Cost]] = {mode: [] for mode in modes}
         for size in sizes:
             setting = {**plain, name: size}
             pixels = setting["side"] * PATCH
-            model = build_model(0, args.hidden // 2, setting["layers"], pixels).eval()
-            for mode, slack in (("layer by layer", 0.0), ("coarse to fine", 0.1)):
-                problem = random_problem(model, pixels, setting["samples"], 0, None)
-                cost = ours(problem, slack=slack)
-                found[mode].append(cost.layer_forwards)
-                ratios.append((mode, size, cost))
-        for mode, costs in found.items():
-            values = [s**2 for s in sizes] if name == "side" else sizes
-            rows.append(
-                {
-                    "grows": "tokens" if name == "side" else name,
-                    "mode": mode,
-                    "sizes": values,
-                    "layer_forwards": costs,
-                    "slope": slope(values, costs),
-                    "counts": [cost.counts for m, _, cost in ratios if m == mode],
-                }
-            )
-            print(f"  {rows[-1]['grows']}, {mode}: slope {rows[-1]['slope']:.2f}", flush=True)
+            model = build_model(0, args.hidden, setting["layers"], pixels).eval()
+            for mode, search in modes.items():
+                if mode == "naive" and name != "layers":
+                    continue
+                reuse = 0 if mode == "naive" else None
+                problem = random_problem(model, pixels, setting["samples"], 0, reuse)
+                costs[mode].append(search(problem))
+        for mode, found in costs.items():
+            if not found:
+                continue
+            values = [size**2 if name == "side" else size for size in sizes]
+            row = {
+                "grows": "tokens" if name == "side" else name,
+                "mode": mode,
+                "sizes": values,
+                "slope": slope(values, [cost.layer_forwards for cost in found]),
+                "costs": [asdict(cost) for cost in found],
+            }
+            rows.append(row)
+            print(f"  {row['grows']}, {mode}: slope {row['slope']:.2f}", flush=True)
     return rows
 
 

@@ -82,6 +82,7 @@ def open_study(
     seed: int = 0,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    prefix_bytes: int | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
 
@@ -97,6 +98,8 @@ def open_study(
         seed: Of everything random.
         revision: Of a model on the hub.
         trust_remote_code: Let transformers run code that comes with the model.
+        prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
+            together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
@@ -115,7 +118,7 @@ def open_study(
         raise InputError("a model object needs its `processor`; pass it too")
     else:
         model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-    evaluator = Evaluator(model, processor, samples, scored)
+    evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
     subject = make_subject(model, processor, samples, scored, evaluator, model_name)
     chosen = config.model_dump(exclude={"sampler", "questions"})
     if config.guess == "attention":
@@ -142,6 +145,7 @@ def open_configured(
     store: str | os.PathLike[str],
     *,
     trust_remote_code: bool = False,
+    prefix_bytes: int | None = None,
 ) -> Study:
     """Open the study of a study file.
 
@@ -150,6 +154,7 @@ def open_configured(
         folder: Folder of the file; paths in it are relative to this.
         store: SQLite file, or the URL of a database.
         trust_remote_code: Let transformers run code that comes with the model.
+        prefix_bytes: As for `open_study`.
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
@@ -165,6 +170,7 @@ def open_configured(
         seed=config.seed,
         revision=config.revision,
         trust_remote_code=trust_remote_code,
+        prefix_bytes=prefix_bytes,
     )
 
 

@@ -1,5 +1,6 @@
 """A study as users hold it: search, ask for more, look at trials, take the result."""
 
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,13 +44,17 @@ def sampler_settings(chosen: Mapping[str, Any], subject: Subject) -> dict[str, P
         "n_visions": subject.n_visions,
     }
     if settings["screens"] is None:
-        settings["screens"] = default_screens(len(subject.ids))
+        gallops = settings["method"] == "gallop" and math.isfinite(subject.greatest)
+        settings["screens"] = default_screens(len(subject.ids)) if gallops else ()
     return settings | {name: " ".join(map(str, settings[name])) for name in _LISTS}
 
 
 def default_screens(samples: int) -> tuple[int, ...]:
-    """How many leading samples are asked before all of them, where the user does not say."""
-    return (samples // 8,) if samples // 8 >= _FEWEST else ()
+    """How many samples are asked before all of them, where the user does not say.
+
+    A screen saves work because it can reject, which needs a bounded metric.
+    """
+    return (samples // 16,) if samples // 16 >= _FEWEST else ()
 
 
 # Settings that are several numbers; a specification holds them as text.

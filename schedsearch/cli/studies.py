@@ -26,6 +26,10 @@ def search(
     store: StorePath = _DEFAULT_STORE,
     trials: Annotated[int | None, typer.Option(min=1, help="Close at most this many.")] = None,
     timeout: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
+    prefix_memory: Annotated[
+        float | None,
+        typer.Option(min=0, help="GiB for states that are kept for reuse; default: automatic."),
+    ] = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -35,7 +39,13 @@ def search(
 
     config = read_study_file(file)
     with (
-        open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study,
+        open_configured(
+            config,
+            file.parent,
+            store,
+            trust_remote_code=trust_remote_code,
+            prefix_bytes=None if prefix_memory is None else round(prefix_memory * 2**30),
+        ) as study,
         SearchDisplay(study.name) as display,
     ):
         run = study.run(trials, timeout, [display.closed], display.show)

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from schedsearch.core.trial import SampleScore
 
-_SHARE = 32
+_SHARE = 64
 
 
 class Reading:
@@ -34,7 +34,7 @@ class Reading:
 
     @property
     def probes(self) -> tuple[str, ...]:
-        """At most one sample in 32, the first to lose in front."""
+        """At most one sample in 64, the first to lose in front."""
         known = sorted(self._mildest, key=lambda name: (-self._mildest[name], self._place[name]))
         return tuple(known[: max(1, len(self.order) // _SHARE)])
 

@@ -112,7 +112,9 @@ class Scoring:
             tuple(n for n in part if first[keys[n]] == n and keys[n] not in known) for part in parts
         ]
         missing = [
-            tuple(n for n in part if n in again or n in rest) if rest else ()
+            tuple(n for n in part if n in rest or (n in again and first[keys[n]] == n))
+            if rest
+            else ()
             for part, rest in zip(parts, missing, strict=True)
         ]
         tasks = [Task(schedule, subject.split, part, shared) for part in missing if part]
