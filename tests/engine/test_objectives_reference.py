@@ -188,6 +188,20 @@ def test_outputs_that_are_not_finite_are_an_error_that_names_the_sample(name: st
             evaluator(model, name).evaluate(tiny_task(counts, ids=SOME[2:3]))
 
 
+def test_the_reduced_model_alone_may_fail_to_be_finite() -> None:
+    model = model_of.__wrapped__(GROUPED)
+
+    def overflow(_module: Any, _args: Any, states: torch.Tensor) -> torch.Tensor:
+        return states * float("inf") if 1 < states.shape[1] < N_VISION else states
+
+    model.model.language_model.layers[-1].register_forward_hook(overflow)
+    made = evaluator(model, "answer_match")
+    made.evaluate(tiny_task(EVERYTHING, ids=SOME[:2]))
+
+    with pytest.raises(RunError, match=rf"answer_match of sample '{SOME[0]}' must be finite"):
+        made.evaluate(tiny_task(REDUCED_COUNTS, ids=SOME[:2]))
+
+
 class Broken(ComparedMetric):
     """A metric as users write them."""
 
