@@ -156,7 +156,8 @@ class Budgeted(ABC):
         left = max(0, self.trials - known.asked)
         if not left and not opened:
             return Status("finished", known.asked, 0)
-        phase = "start" if known.asked <= len(self.starts) and self.starts else self._phase(known)
+        closed = sum(trial.state.finished for trial in trials if self._point(trial) is not None)
+        phase = "start" if closed < len(self.starts) else self._phase(known)
         return Status(phase, known.asked, math.ceil(left / self.questions) + opened)
 
     @abstractmethod
@@ -244,34 +245,6 @@ def enumerated(space: Space) -> list[Point] | None:
         return None
     names = [each.name for each in parameters]
     return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
-
-
-def share(parameter: Parameter, value: float) -> float:
-    """Return where between its bounds a value lies: 0 to 1, so that `at` returns the value.
-
-    An integer lies in the middle of its part.
-    """
-    low, high = parameter.low, parameter.high
-    if parameter.integer:
-        return (value - low + 0.5) / (high - low + 1)
-    if low == high:
-        return 0.0
-    if parameter.log:
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
-
-
-def point_at(space: Space, shares: Iterable[float]) -> Point:
-    """Return the point whose parameters lie at these shares of their ranges."""
-    return {
-        each.name: each.at(min(1.0, max(0.0, one)))
-        for each, one in zip(space.parameters, shares, strict=True)
-    }
-
-
-def shares_of(space: Space, point: Mapping[str, float]) -> list[float]:
-    """Return where between their bounds the parameters of a point lie."""
-    return [share(each, point[each.name]) for each in space.parameters]
 
 
 def full(trial: Trial) -> tuple[Measurement, float] | None:

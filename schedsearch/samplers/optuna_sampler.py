@@ -61,8 +61,7 @@ class OptunaSampler(Budgeted):
         stateless = _STATELESS.get(self.method)
         if stateless is None:
             return self._replay(known)
-        seed = Random(f"{self.seed} {known.number}").getrandbits(32)
-        study = optuna.create_study(sampler=stateless(seed))
+        study = optuna.create_study(sampler=stateless(self.question_seed(known.number)))
         outcomes = [(point, *_outcome(trial)) for point, trial in known.answered]
         outcomes += [(point, State.RUNNING, None) for point in known.pending]
         for point, state, value in outcomes:
@@ -79,6 +78,15 @@ class OptunaSampler(Budgeted):
         """The space in the words of Optuna."""
         return {each.name: _distribution(each) for each in self.space.parameters}
 
+    @property
+    def study_seed(self) -> int:
+        """Seed of a sampler that is asked for the whole history."""
+        return Random(self.seed).getrandbits(31)
+
+    def question_seed(self, number: int) -> int:
+        """Return the seed of a sampler that is asked for the question with this number alone."""
+        return Random(f"{self.seed} {number}").getrandbits(31)
+
     def _candidates(self, known: Known) -> Iterator[Point]:
         with _quiet():
             study = self.replayed(known)
@@ -89,8 +97,7 @@ class OptunaSampler(Budgeted):
 
     def _replay(self, known: Known) -> optuna.Study:
         """Ask for every point again, each with the answers that were known at its time."""
-        seed = Random(self.seed).getrandbits(31)
-        study = optuna.create_study(sampler=_STATEFUL[self.method](seed))
+        study = optuna.create_study(sampler=_STATEFUL[self.method](self.study_seed))
         untold: list[tuple[optuna.Trial, Trial]] = []
 
         def tell(keep: int) -> None:
@@ -101,14 +108,24 @@ class OptunaSampler(Budgeted):
 
         for point, trial in known.answered:
             tell(self.questions - 1)
-            study.enqueue_trial(point)
-            untold.append((study.ask(self.distributions), trial))
+            untold.append((self._ask_again(study, point), trial))
         for behind, point in enumerate(known.pending, start=1):
             tell(max(0, self.questions - behind))
-            study.enqueue_trial(point)
-            study.ask(self.distributions)
+            self._ask_again(study, point)
         tell(0)
         return study
+
+    def _ask_again(self, study: optuna.Study, point: Point) -> optuna.Trial:
+        """Let the sampler name a point, as it did before, and put the one that was asked."""
+        study.enqueue_trial(point)
+        trial = study.ask()
+        assert trial.relative_params is not None, "the sampler names a point when this is read"
+        for each in self.space.parameters:
+            if each.integer:
+                trial.suggest_int(each.name, int(each.low), int(each.high), log=each.log)
+            else:
+                trial.suggest_float(each.name, each.low, each.high, log=each.log)
+        return trial
 
 
 def _outcome(trial: Trial) -> tuple[State, float | None]:

@@ -1,5 +1,6 @@
 """Gaussian processes over the points of a space, and the points they promise most of (BoTorch)."""
 
+import math
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,11 +19,11 @@ from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
-from schedsearch.core.space import Space
-from schedsearch.samplers.budgeted import Point, enumerated, point_at, shares_of
+from schedsearch.core.space import Parameter, Space
+from schedsearch.samplers.budgeted import Point, enumerated
 
 _LEAST_NOISE = 1e-4
-_FIT_STEPS, _CLIMB_STEPS = 50, 25
+_FIT_STEPS, _CLIMB_STEPS = 30, 20
 _RAW, _AROUND, _CLIMBERS = 128, 32, 4
 _AROUND_SPREAD = 0.1
 
@@ -50,6 +51,34 @@ def sobol(space: Space, seed: int, skipped: int, points: int) -> list[Point]:
     """Return so many points of a scrambled Sobol sequence, without the first ones."""
     drawn = _sobol(len(space.parameters), skipped + points, seed)[skipped:]
     return [point_at(space, shares) for shares in drawn.tolist()]
+
+
+def share(parameter: Parameter, value: float) -> float:
+    """Return where between its bounds a value lies: 0 to 1, so that `at` returns the value.
+
+    An integer lies in the middle of its part.
+    """
+    low, high = parameter.low, parameter.high
+    if parameter.integer:
+        return (value - low + 0.5) / (high - low + 1)
+    if low == high:
+        return 0.0
+    if parameter.log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)
+
+
+def point_at(space: Space, shares: Iterable[float]) -> Point:
+    """Return the point whose parameters lie at these shares of their ranges."""
+    return {
+        each.name: each.at(min(1.0, max(0.0, one)))
+        for each, one in zip(space.parameters, shares, strict=True)
+    }
+
+
+def shares_of(space: Space, point: Mapping[str, float]) -> list[float]:
+    """Return where between their bounds the parameters of a point lie."""
+    return [share(each, point[each.name]) for each in space.parameters]
 
 
 def in_cube(space: Space, points: Iterable[Mapping[str, float]]) -> Tensor:

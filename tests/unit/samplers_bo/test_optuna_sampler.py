@@ -1,0 +1,141 @@
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution, IntDistribution
+from optuna.trial import TrialState, create_trial
+
+from schedsearch.core.flops import SampleTokens
+from schedsearch.errors import InputError
+from schedsearch.samplers.optuna_sampler import OptunaSampler
+from tests.unit.samplers_bo.budgeted import (
+    best_loss,
+    complete,
+    failed,
+    make,
+    needs,
+    opened,
+    pruned,
+    search,
+)
+
+DISTRIBUTIONS = {
+    "steepness": FloatDistribution(1.0, 200.0, log=True),
+    "midpoint": FloatDistribution(0.0, 1.0),
+    "floor": FloatDistribution(0.0, 1.0),
+}
+FINE = (SampleTokens(2000, 10),)  # no two points are the same evaluation
+ENDS = [
+    lambda trial: complete(trial, needs(trial.schedule)),
+    lambda trial: complete(trial, needs(trial.schedule)),
+    pruned,
+    failed,
+]
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+def history_of(sampler: OptunaSampler, n: int) -> tuple:
+    """A history with complete, pruned, failed and, at its end, open trials."""
+    history: tuple = ()
+    while len(history) < n:
+        for question in sampler.ask(history):
+            trial = opened(len(history), question)
+            number = len(history)
+            history += (trial if number >= n - sampler.questions + 1 else ENDS[number % 4](trial),)
+    return history[:n]
+
+
+@pytest.mark.parametrize(
+    ("method", "make_own"),
+    [("tpe", optuna.samplers.TPESampler), ("gp", optuna.samplers.GPSampler)],
+)
+def test_asks_what_optuna_asks_on_the_same_study(method, make_own):
+    sampler = make(OptunaSampler, method=method, trials=100, questions=3)
+    history = history_of(sampler, 26)
+
+    (question,) = sampler.ask(history)
+
+    study = optuna.create_study(sampler=make_own(seed=sampler.question_seed(26)))
+    for trial in history:
+        state = TrialState[trial.state.value]
+        value = trial.measurement.drop if trial.measurement else None
+        if state is not TrialState.FAIL:
+            study.add_trial(
+                create_trial(
+                    state=state,
+                    value=value,
+                    params=dict(trial.params),
+                    distributions=DISTRIBUTIONS,
+                )
+            )
+    assert [trial.state for trial in study.trials[-2:]] == [TrialState.RUNNING] * 2
+    assert study.ask(DISTRIBUTIONS).params == question.params
+
+
+def test_sobol_points_of_optuna_come_one_after_the_other():
+    sampler = make(OptunaSampler, method="qmc", trials=20, tokens=FINE)
+    with pytest.warns(optuna.exceptions.ExperimentalWarning):
+        own = optuna.samplers.QMCSampler(scramble=True, seed=sampler.study_seed)
+    study = optuna.create_study(sampler=own)
+
+    asked = [trial.params for trial in search(sampler)]
+
+    expected = []
+    for _ in range(20):
+        trial = study.ask(DISTRIBUTIONS)
+        expected.append(trial.params)
+        study.tell(trial, 0.0)
+    assert asked == expected
+
+
+def test_covariance_matrix_adapts_as_in_optuna():
+    pytest.importorskip("cmaes")
+    sampler = make(OptunaSampler, method="cmaes", trials=24, tokens=FINE)
+    study = optuna.create_study(sampler=optuna.samplers.CmaEsSampler(seed=sampler.study_seed))
+
+    history = search(sampler)
+
+    for trial in history:
+        own = study.ask(DISTRIBUTIONS)
+        assert own.params == trial.params
+        study.tell(own, trial.measurement.drop)
+
+
+def test_whole_numbers_stay_whole():
+    sampler = make(OptunaSampler, "staircase")
+    assert sampler.distributions == {"layer": IntDistribution(2, 7), "steps": IntDistribution(2, 8)}
+    for trial in search(make(OptunaSampler, "staircase", trials=8)):
+        assert all(isinstance(value, int) for value in trial.params.values())
+
+
+def test_lost_trials_never_reach_optuna():
+    sampler = make(OptunaSampler, trials=100)
+    history = history_of(sampler, 16)
+    known = sampler._known(history, 16)
+    states = [trial.state for trial in sampler.replayed(known).trials]
+    assert states.count(TrialState.COMPLETE) == 8
+    assert states.count(TrialState.PRUNED) == 4
+    assert len(states) == 12
+
+
+def test_logging_of_optuna_is_left_as_it_was():
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    search(make(OptunaSampler, trials=3))
+    assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+
+
+def test_tree_of_parzen_estimators_learns():
+    losses = []
+    for seed in range(5):
+        sampler = make(OptunaSampler, seed=seed, trials=40)
+        history = search(sampler)
+        losses.append((best_loss(sampler, history), best_loss(sampler, history[:10])))
+    late, early = map(sorted, zip(*losses, strict=True))
+    assert late[2] < early[2] / 2
+
+
+def test_unknown_methods_are_refused():
+    with pytest.raises(InputError, match="cmaes, gp, qmc, tpe"):
+        make(OptunaSampler, method="grid")
