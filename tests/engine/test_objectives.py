@@ -13,6 +13,7 @@ from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import ComparedMetric, Metric, make_metric
 from schedsearch.engine.metrics.answer_match import AnswerMatch
 from schedsearch.engine.metrics.kl_divergence import KlDivergence
+from schedsearch.engine.metrics.last_state_cosine import LastStateCosine
 from schedsearch.engine.reduction import reduce
 from tests.engine.embedded import IDS, QUESTIONS, REDUCED, Listed, embedded, full, prompt_of, task
 from tests.engine.prefixes import evaluator as tiny_evaluator
@@ -171,7 +172,7 @@ def test_keeping_everything_equals_the_full_model_exactly(name: str, dtype: torc
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("ranker", ["last", "random"])
 def test_scores_do_not_depend_on_the_batch(name: str, ranker: str) -> None:
-    asked = task(REDUCED, IDS[:10], ranker)
+    asked = task(REDUCED, IDS[:6], ranker)
 
     together, alone = values(evaluator(name), asked), values(evaluator(name, batch_size=1), asked)
 
@@ -185,7 +186,7 @@ def test_scores_do_not_depend_on_the_batch(name: str, ranker: str) -> None:
 def test_answers_are_never_read(name: str, answers: tuple[str, ...]) -> None:
     changed = Listed(*(replace(sample, answers=answers) for sample in QUESTIONS))
     made = Evaluator(*embedded(), changed, make_metric(name))
-    asked = task(REDUCED, IDS[:12], "text")
+    asked = task(REDUCED, IDS[:5], "text")
 
     assert made.evaluate(asked) == evaluator(name).evaluate(asked)
     assert made.full_work() == evaluator(name).full_work()
@@ -221,6 +222,14 @@ def test_rounding_never_lifts_a_score_above_the_greatest(name: str, seed: int) -
         other = one * (1 + 1e-7 * torch.randn(1, 500, generator=generator))
         assert metric.score(one, one.clone()) == metric.greatest
         assert metric.greatest - 1e-2 < metric.score(one, other) <= metric.greatest
+
+
+def test_the_cosine_of_parallel_states_is_not_above_one() -> None:
+    metric = LastStateCosine()
+    generator = torch.Generator().manual_seed(0)
+    for factor in range(3, 60):
+        state = torch.randn(1, 40, generator=generator, dtype=torch.float64)
+        assert 1 - 1e-12 < metric.score(state, state * factor) <= 1
 
 
 def test_kl_resolves_distributions_that_hardly_differ() -> None:
