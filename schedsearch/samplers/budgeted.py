@@ -5,11 +5,12 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import chain, product
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import Family
-from schedsearch.core.flops import DecoderShape, SampleTokens
+from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -174,7 +175,10 @@ class Budgeted(ABC):
         Raises:
             InputError: There is none within the budget.
         """
-        return self.family.schedule(point, self.budget, self.shape, self.tokens, self.ranker)
+        # The solution costs up to 0.1 s where samples differ in length, and questions repeat.
+        own = self.budget.own_cost
+        spec = (self.family, self.budget, self.shape, self.tokens, self.ranker)
+        return _solved(*spec, own, tuple(point.items()))
 
     def _question(self, known: Known, taken: set[object]) -> Question | None:
         """Return the first candidate that reaches the budget and is no known evaluation."""
@@ -245,6 +249,19 @@ def enumerated(space: Space) -> list[Point] | None:
         return None
     names = [each.name for each in parameters]
     return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
+
+
+@lru_cache(maxsize=1024)
+def _solved(
+    family: Family,
+    budget: Budget,
+    shape: DecoderShape,
+    tokens: tuple[SampleTokens, ...],
+    ranker: RankerSpec,
+    _own_cost: Cost | None,  # budgets that differ in it alone are equal
+    point: tuple[tuple[str, float], ...],
+) -> Schedule:
+    return family.schedule(dict(point), budget, shape, tokens, ranker)
 
 
 def full(trial: Trial) -> tuple[Measurement, float] | None:

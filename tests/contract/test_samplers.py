@@ -10,21 +10,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from schedsearch.core.budget import Budget
+from schedsearch.core.families import Family, Layerwise, Linear, Sigmoid, Staircase
+from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
+from schedsearch.samplers.bayes import Bayes
+from schedsearch.samplers.budgeted import Budgeted
 from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.optuna_sampler import OptunaSampler
+from schedsearch.samplers.random_search import RandomMonotone, RandomSearch
 from schedsearch.samplers.sampler import Question, Sampler
 from tests.unit.samplers.synthetic import answered, enqueued, failed, per_sample, running
 
 LAYERS, N_MAX = 5, 8
 RANKER = RankerSpec("text")
 
-# Each makes a sampler for LAYERS x N_MAX with this many questions at once, to whom a failed trial
+# Each makes a sampler for LAYERS x N_MAX with this many questions at once, to which a failed trial
 # is an answer.
 SAMPLERS: dict[str, Callable[[int], Sampler]] = {
     "g-search": lambda q: g_search(q, method="bisection"),
     "g-search with screens": lambda q: g_search(q, screens=(1, 3), guess=(8, 8, 5, 5, 1)),
     "g-search with slack": lambda q: g_search(q, screens=(2,), slack=0.3),
+    "random": lambda q: budgeted(RandomSearch, Sigmoid(), 6, q),
+    "random monotone": lambda q: budgeted(RandomMonotone, Layerwise(), 6, q),
+    "optuna": lambda q: budgeted(OptunaSampler, Staircase(), 5, q),
+    "bayes": lambda q: budgeted(Bayes, Linear(), 5, q),
 }
 
 
@@ -39,6 +50,18 @@ def g_search(questions: int, **settings: Any) -> GSearch:
         max_passes=3,
         on_failure="continue",
         **settings,
+    )
+
+
+def budgeted(sampler: type[Budgeted], family: Family, trials: int, questions: int) -> Sampler:
+    return sampler(
+        family=family,
+        budget=Budget("mean_keep", 0.7),
+        shape=DecoderShape(LAYERS, 8, 2, 2, 4, 16, 32),
+        tokens=(SampleTokens(N_MAX, 4),),
+        ranker=RANKER,
+        trials=trials,
+        questions=questions,
     )
 
 

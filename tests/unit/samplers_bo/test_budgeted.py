@@ -105,6 +105,14 @@ def test_what_a_person_enqueued_is_not_asked(make_one):
     assert sampler.finished(history)
 
 
+def test_costs_of_ones_own_are_told_apart():
+    def cheapest(factor: float) -> Schedule:
+        budget = Budget("milliseconds", 4.0, lambda schedule: factor * sum(schedule.keep))
+        return any_sampler(budget=budget).ask([])[0].schedule
+
+    assert sum(cheapest(1.0).keep) > sum(cheapest(1.5).keep)
+
+
 def test_starts_come_first_once_and_only_where_they_reach_the_budget():
     out_of_reach = {"layer": 7}
     sampler = make(RandomSearch, "step", starts=(out_of_reach, {"layer": 3}, {"layer": 3}))
