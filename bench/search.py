@@ -159,7 +159,7 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
                 drop = least_drop(full, [*probed, *read], 1.0)
                 rejected = border < n and sampler.hopeless(history, trial, drop)
             ratio = flops_ratio(shape, trial.schedule, tokens)
-            reading.learn(read, ratio)
+            reading.learn(read, ratio, rejected)
             if rejected:
                 closed = replace(trial, state=TrialState.PRUNED, reason="rejected")
             else:

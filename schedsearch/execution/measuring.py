@@ -79,10 +79,11 @@ class Measuring:
                 stop=lambda read: stop([*probed, *read]),
             )
         costs = subject.costs(trial.schedule)
-        reading.learn(scores, costs[0])
         trial = replace(trial, read=len(scores))
         known = {one.sample_id: one for one in [*probed, *scores]}
-        if stop(list(known.values())):
+        rejected = stop(list(known.values()))
+        reading.learn(scores, costs[0], rejected)
+        if rejected:
             reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
         measured = reading.calibration_order(scores)
@@ -98,7 +99,8 @@ class Measuring:
         for trial in history:
             if trial.read:
                 scores = self._scoring.scores(trial.schedule, ids=reading.order[: trial.read])
-                reading.learn(scores, subject.costs(trial.schedule)[0])
+                rejected = trial.state is TrialState.PRUNED
+                reading.learn(scores, subject.costs(trial.schedule)[0], rejected)
         return reading
 
 

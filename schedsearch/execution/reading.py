@@ -31,19 +31,21 @@ class Reading:
         self._full = {one.sample_id: one.score for one in full}
         self._place = {name: place for place, name in enumerate(self.order)}
         self._mildest: dict[str, float] = {}
+        self._sufficient = 0
 
     @property
     def probes(self) -> tuple[str, ...]:
-        """At most one sample in 64, the first to lose in front."""
+        """The first to lose in front; one sample in 64, or twice as many as a rejection takes."""
         known = sorted(self._mildest, key=lambda name: (-self._mildest[name], self._place[name]))
-        return tuple(known[: max(1, len(self.order) // _SHARE)])
+        return tuple(known[: max(1, len(self.order) // _SHARE, 2 * self._sufficient)])
 
-    def learn(self, scores: Iterable[SampleScore], flops_ratio: float) -> None:
-        """Remember who has lost under a schedule, and how mild that was."""
-        for one in scores if self._bounded else ():
-            if one.score < self._full[one.sample_id]:
-                former = self._mildest.get(one.sample_id, 0.0)
-                self._mildest[one.sample_id] = max(former, flops_ratio)
+    def learn(self, scores: Iterable[SampleScore], flops_ratio: float, rejected: bool) -> None:
+        """Remember who has lost under a schedule, how mild it was, and how many were enough."""
+        lost = [one.sample_id for one in scores if one.score < self._full[one.sample_id]]
+        for name in lost if self._bounded else ():
+            self._mildest[name] = max(self._mildest.get(name, 0.0), flops_ratio)
+        if rejected and lost:
+            self._sufficient = min(self._sufficient or len(lost), len(lost))
 
     def calibration_order(self, scores: Iterable[SampleScore]) -> list[SampleScore]:
         """The scores as the calibration set orders its samples."""

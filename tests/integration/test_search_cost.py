@@ -54,6 +54,6 @@ def test_effort_without_any_saving_is_what_the_questions_cost(plain):
     assert peak == 0
     assert all(trial.samples is None for trial in trials)
     pruned = sum(trial.state is TrialState.PRUNED for trial in trials)
-    # Forced answers are counted in the work and not in the ratios; early stops only save.
-    assert run.effort.spent <= run.effort.naive * 1.01
-    assert pruned or run.effort.spent == pytest.approx(run.effort.naive, rel=0.01)
+    # Forced answers, which nothing drops, are counted in the work and not in the ratios.
+    assert run.effort.spent <= run.effort.naive * 1.05
+    assert pruned or run.effort.spent == pytest.approx(run.effort.naive, rel=0.05)

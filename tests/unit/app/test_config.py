@@ -58,7 +58,10 @@ def test_shipped_studies_are_valid():
         (("tolerance: 0.01", "tolerance: low"), "but got 'low'"),
         (("tolerance: 0.01", "questions: 0"), "`search.questions`"),
         (("tolerance: 0.01", "questions: true"), "`search.questions`"),
-        (("model: demo", "model: demo\nmetric: accuracy"), "'exact_match', 'log_likelihood' or"),
+        (
+            ("model: demo", "model: demo\nmetric: accuracy"),
+            "must be 'exact_match', 'log_likelihood'",
+        ),
         (("model: demo", "model: demo\nmodel: other"), "study.yaml:4:1: not valid YAML: the key"),
         (("model: demo", "model: [demo"), "study.yaml:"),
         (("model: demo", "model: !!python/object:os.system x"), "not valid YAML"),

@@ -83,7 +83,9 @@ def test_probes_are_those_that_lost_under_the_mildest_schedules(values, data):
     def probes(learnt, greatest=1.0):
         found = Reading(full, greatest)
         for scores, ratio in learnt:
-            found.learn([SampleScore(f"s{sample}", value) for sample, value in scores], ratio)
+            found.learn(
+                [SampleScore(f"s{sample}", value) for sample, value in scores], ratio, False
+            )
         return found.probes
 
     assert probes(trials) == expected
@@ -208,3 +210,17 @@ def test_tasks_keep_their_samples_although_some_are_known_as_probes(tmp_path, pr
         assert [ids for _, ids, _ in tasks] == [different, *plain]
         scoring.scores(other, again=probes)
         assert len(tasks) == 1 + len(plain)
+
+
+def test_there_are_probes_enough_to_reject_alone():
+    full = [SampleScore(f"s{n}", 1.0) for n in range(64)]
+    reading = Reading(full, greatest=1.0)
+    lost = [SampleScore(f"s{n}", 0.0) for n in range(30)]
+    reading.learn(lost, 0.5, rejected=False)
+    assert len(reading.probes) == 1
+    reading.learn(lost[:5], 0.7, rejected=True)
+    assert reading.probes[:5] == tuple(f"s{n}" for n in range(5)) and len(reading.probes) == 10
+    reading.learn(lost[:9], 0.6, rejected=True)
+    assert len(reading.probes) == 10
+    reading.learn(lost[:2], 0.6, rejected=True)
+    assert len(reading.probes) == 4
