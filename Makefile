@@ -42,8 +42,8 @@ check: setup
 
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
-	$(BIN)/python bench/search.py random --out bench/results/search-random.json
-	$(BIN)/python bench/search.py embedded --samples 1000 --out bench/results/search-embedded.json
+	$(BIN)/python bench/search.py random --samples 128 --out bench/results/search-random.json
+	$(BIN)/python bench/search.py embedded --samples 500 --out bench/results/search-embedded.json
 	$(BIN)/python bench/search.py growth --out bench/results/search-growth.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.

@@ -54,14 +54,14 @@ def default_screens(samples: int) -> tuple[int, ...]:
 
     A screen saves work because it can reject, which needs a bounded metric.
     """
-    return (samples // 16,) if samples // 16 >= _FEWEST else ()
+    return (samples // 8,) if samples // 8 >= _FEWEST else ()
 
 
 # Settings that are several numbers; a specification holds them as text.
 _LISTS = ("n_visions", "screens", "guess")
 
 # A smaller screen saves nothing: its batches would hardly fill a processor.
-_FEWEST = 16
+_FEWEST = 8
 
 
 @dataclass(frozen=True)

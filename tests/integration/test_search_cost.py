@@ -7,10 +7,9 @@ from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.trial import TrialState
 from schedsearch.demo.shapesvqa import ShapesVQA
 
-SAMPLES = 48
+SAMPLES = 64
 RANKER = RankerSpec.from_mapping("local", {"window": 2, "rows": "last"})
-# Few samples answer everything, so that a small set has something to lose.
-SETTINGS = {"first": 1, "tolerance": 0.05}
+SETTINGS = {"first": 1, "tolerance": 0.02}
 
 
 def searched(folder, name, prefix_bytes=None, **settings):
@@ -36,17 +35,16 @@ def plain(tmp_path_factory):
     return searched(folder, "plain", 0, method="bisection", screens=[])
 
 
-@pytest.mark.parametrize("bound", [None, 0, 3_000_000])
+@pytest.mark.parametrize("bound", [None, 0, 3_000_000], ids=["automatic", "none", "tight"])
 def test_the_schedule_is_the_same_at_any_bound_and_the_bound_holds(tmp_path, plain, bound):
-    best, run, trials, peak = searched(tmp_path, "quick", bound, screens=[8])
+    best, run, trials, peak = searched(tmp_path, "quick", bound)
     assert best == plain[0]
     assert min(best.keep) < 1
     assert any(trial.state is TrialState.PRUNED for trial in trials)
-    assert any(trial.samples for trial in trials)
-    if bound is not None:
+    if bound is None:
+        assert 0 < run.effort.spent < 0.75 * plain[1].effort.spent
+    else:
         assert peak <= bound
-    if bound != 0:
-        assert 0 < run.effort.spent < plain[1].effort.spent / 2
 
 
 def test_effort_without_any_saving_is_what_the_questions_cost(plain):
