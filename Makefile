@@ -43,8 +43,9 @@ check: setup
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
 	$(BIN)/python bench/search.py random --samples 128 --out bench/results/search-random.json
-	$(BIN)/python bench/search.py embedded --samples 500 --out bench/results/search-embedded.json
+	$(BIN)/python bench/search.py embedded --samples 300 --out bench/results/search-embedded.json
 	$(BIN)/python bench/search.py growth --out bench/results/search-growth.json
+	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
 bench-gpu:

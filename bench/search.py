@@ -15,9 +15,13 @@ import json
 import math
 import platform
 import random
+import shutil
+import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +30,7 @@ import torch
 import transformers
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
-from schedsearch.core.flops import flops_ratio, kv_ratio
+from schedsearch.core.flops import DecoderShape, flops_ratio, kv_ratio, prefill_flops
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Task, Trial, TrialState, least_drop
 from schedsearch.demo.model import PATCH, build_model
@@ -43,6 +47,11 @@ PUBLISHED = (
     *[1.0] * 2, 0.65, 0.64, *[0.62] * 3, *[0.50] * 4, 0.487, *[0.236] * 4, *[0.18] * 3,
     0.077, 0.076, 0.074, 0.073, 0.071, 0.07, 0.06, *[0.04] * 2, *[0.03] * 4,
 )  # fmt: skip
+
+LLAVA_7B = DecoderShape(32, 4096, 32, 32, 128, 11008, 32064)
+
+# Two fifths of what an H100 does in dense bfloat16; only for projections.
+ASSUMED_FLOPS_PER_SECOND = 4e14
 
 Evaluate = Callable[[Task], Sequence[SampleScore]]
 
@@ -78,6 +87,7 @@ class Cost:
     layer_forwards: int
     questions: int
     counts: tuple[int, ...]
+    flops_ratio: float
     without_repeats: float | None = None
 
 
@@ -127,6 +137,7 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
     history: list[Trial] = []
     full = list(problem.evaluate(problem.task([problem.n_max] * problem.layers, problem.ids)))
     reading = Reading(full, greatest=1.0)
+    whole = {one.sample_id: one.score for one in full}
     known = {(problem.n_max,) * problem.layers: {one.sample_id: one for one in full}}
 
     def scores(counts: tuple[int, ...], ids: Sequence[str], shared: int, again: Any = ()) -> Any:
@@ -159,7 +170,13 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
                 drop = least_drop(full, [*probed, *read], 1.0)
                 rejected = border < n and sampler.hopeless(history, trial, drop)
             ratio = flops_ratio(shape, trial.schedule, tokens)
-            reading.learn(read, ratio, rejected)
+            enough = 0
+            if rejected and read:
+                lost = reading.losers(read)
+                allowed = math.floor(problem.tolerance * n + 1e-9)
+                gained = sum(one.score > whole[one.sample_id] for one in read)
+                enough = min(len(lost), allowed + 1 + gained)
+            reading.learn(read, ratio, enough)
             if rejected:
                 closed = replace(trial, state=TrialState.PRUNED, reason="rejected")
             else:
@@ -183,6 +200,11 @@ def _cost(problem: Problem, began: float, before: Any, questions: int, counts: A
         work.layer_forwards,
         questions,
         tuple(counts),
+        flops_ratio(
+            adapter_for(problem.evaluator.model).shape(problem.evaluator.model),
+            Schedule.from_counts(tuple(counts), problem.n_max, problem.ranker),
+            problem.evaluator.sample_tokens(problem.ids),
+        ),
     )
 
 
@@ -245,7 +267,8 @@ def embedded_problem(name: str, samples: int, prefix_bytes: int | None) -> Probl
     evaluator = Evaluator(model, processor, data, metric, max_prefix_bytes=prefix_bytes)
     ids = tuple(sample.id for sample in data)
     n = evaluator.sample_tokens(ids[:1])[0].n_vision
-    ranker = RankerSpec.from_mapping("local", {"window": 2, "rows": "last"})
+    window = {"demo": 2, "demo-deep": 3}[name]
+    ranker = RankerSpec.from_mapping("local", {"window": window, "rows": "last"})
     return Problem(
         evaluator,
         evaluator.evaluate,
@@ -329,6 +352,8 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
+    if args.device == "cuda" and not torch.cuda.is_available():
+        sys.exit("this Python's torch sees no GPU; leave out --device for the CPU's figure")
     rows: list[dict[str, Any]] = []
     if args.part == "random":
         model = build_model(0, args.hidden, args.layers, args.side * PATCH).eval()
@@ -407,26 +432,59 @@ def growth(args: argparse.Namespace) -> list[dict[str, Any]]:
     return rows
 
 
+@contextmanager
+def gpu_utilisation() -> Iterator[list[float]]:
+    """Readings of nvidia-smi, one a second, in percent; empty where there is none."""
+    readings: list[float] = []
+    program, done = shutil.which("nvidia-smi"), threading.Event()
+
+    def watch() -> None:
+        while program and not done.wait(1.0):
+            asked = [program, "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits"]
+            found = subprocess.run(asked, capture_output=True, text=True, check=False).stdout
+            readings.extend(float(line) for line in found.split()[:1])
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield readings
+    finally:
+        done.set()
+        watcher.join()
+
+
 def full_size(args: argparse.Namespace) -> dict[str, Any]:
-    """A whole G-Search at LLaVA-1.5-7B's shape on a GPU."""
-    model = llava_7b(args.device)
-    problem = random_problem(model, 24 * PATCH, args.samples, 0, None)
-    busy: list[float] = []
-    if args.device == "cuda":
+    """A whole G-Search at LLaVA-1.5-7B's shape on a GPU; elsewhere at its depth, in few channels.
+
+    Without a GPU the seconds that the full width would take are projected: work in full passes,
+    times the FLOPs of such a pass, over an assumed throughput.
+    """
+    on_gpu = args.device == "cuda"
+    size = 24 * PATCH
+    model = llava_7b("cuda") if on_gpu else build_model(0, args.hidden, 32, size).eval()
+    problem = random_problem(model, size, args.samples, 0, None)
+    if on_gpu:
         torch.cuda.reset_peak_memory_stats()
-    inner = problem.evaluate
-
-    def timed(task: Task) -> Sequence[SampleScore]:
-        started = time.monotonic()
-        scores = inner(task)
-        busy.append(time.monotonic() - started)
-        return scores
-
-    cost = ours(replace(problem, evaluate=timed))
-    peak = torch.cuda.max_memory_allocated() if args.device == "cuda" else None
-    row = {**asdict(cost), "peak_bytes": peak, "share_in_forwards": sum(busy) / cost.seconds}
+    with gpu_utilisation() as readings:
+        cost = ours(problem)
+    row = asdict(cost)
     print(f"  {cost.full_forwards:.1f} full passes, {cost.seconds:.0f} s", flush=True)
-    return row
+    if on_gpu:
+        busy = sum(readings) / len(readings) if readings else None
+        peak = torch.cuda.max_memory_allocated()
+        return {**row, "peak_bytes": peak, "mean_utilisation_percent": busy}
+    tokens = problem.evaluator.sample_tokens(problem.ids)
+    one_pass = sum(prefill_flops(LLAVA_7B, [one.n_vision] * 32, one.n_text) for one in tokens)
+    seconds = cost.full_forwards * one_pass / args.samples * 512 / ASSUMED_FLOPS_PER_SECOND
+    print(f"  projected for 7B, 512 samples, on one H100: {seconds:.0f} s", flush=True)
+    return {
+        **row,
+        "projection": {
+            "samples": 512,
+            "assumed_flops_per_second": ASSUMED_FLOPS_PER_SECOND,
+            "seconds": seconds,
+        },
+    }
 
 
 if __name__ == "__main__":

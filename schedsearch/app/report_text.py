@@ -179,8 +179,8 @@ def _nesting(study: "Study") -> str:
     meaning = (
         "The scan does not rely on it."
         if study.sampler.method == "scan"
-        else "Bisection relies on it: where it does not hold, the result is accepted all the same, "
-        "but a smaller schedule may have been passed over."
+        else "The search relies on it: where it does not hold, the result is accepted all the "
+        "same, but a smaller schedule may have been passed over."
     )
     return "\n\n".join(
         (
@@ -188,6 +188,8 @@ def _nesting(study: "Study") -> str:
             f"Of {comparable} pairs of tried schedules in which one keeps at least as much as the "
             f"other in every layer, {violations} had the smaller schedule accepted and the greater "
             f"one rejected. {meaning}",
+            f"The search has cost {study.effort.spent:.1f} full passes over the calibration set "
+            f"(decoder FLOPs); all samples by full forwards: {study.effort.naive:.1f}.",
         )
     )
 

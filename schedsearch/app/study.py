@@ -46,6 +46,12 @@ def sampler_settings(chosen: Mapping[str, Any], subject: Subject) -> dict[str, P
     if settings["screens"] is None:
         gallops = settings["method"] == "gallop" and math.isfinite(subject.greatest)
         settings["screens"] = default_screens(len(subject.ids)) if gallops else ()
+    for screen in settings["screens"]:
+        if screen >= len(subject.ids):
+            raise InputError(
+                f"`screens` must be fewer than the {len(subject.ids)} calibration samples, but got "
+                f"{screen}; leave it out for an eighth of them"
+            )
     return settings | {name: " ".join(map(str, settings[name])) for name in _LISTS}
 
 
@@ -193,6 +199,8 @@ def trial_row(trial: Trial) -> dict[str, Any]:
         **{name: getattr(measured, name, None) for name in (*names, "n")},
         **{f"params_{name}": value for name, value in trial.params.items()},
         **{f"keep_{layer}": keep for layer, keep in enumerate(trial.schedule.keep)},
+        "samples": trial.samples,
+        "read": trial.read,
         "reason": trial.reason,
     }
 

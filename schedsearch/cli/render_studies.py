@@ -37,7 +37,7 @@ def effort(cost: "Effort") -> None:
         output.print(
             f"work of the whole study: {cost.spent:.1f} full passes over the calibration set "
             f"(decoder FLOPs); the same schedules on all samples by full forwards: "
-            f"{cost.naive:.1f}, {cost.naive / cost.spent:.1f}x as much"
+            f"{cost.naive:.1f}"
         )
 
 
@@ -103,7 +103,8 @@ def _cells(trial: "Trial") -> tuple[str, ...]:
         return str(trial.number), str(trial.state), asked, "", "", "", trial.reason
     drop = "" if measured.drop is None else f"{measured.drop:.4f}"
     figures = (f"{measured.score:.4f}", drop, f"{measured.flops_ratio:.3f}")
-    return str(trial.number), str(trial.state), asked, *figures, ""
+    reason = f"undecided after {trial.samples} samples" if trial.samples else ""
+    return str(trial.number), str(trial.state), asked, *figures, reason
 
 
 def comparison(found: "Comparison") -> None:

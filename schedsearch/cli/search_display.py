@@ -60,9 +60,10 @@ def outcome(trial: "Trial") -> str:
     measured = trial.measurement
     if measured is None or measured.drop is None:
         return f"trial {trial.number} ({asked}): {trial.state} {trial.reason}"
+    undecided = ", undecided" if trial.samples else ""
     return (
         f"trial {trial.number} ({asked}): score {measured.score:.4f}, drop {measured.drop:.4f}, "
-        f"FLOPs ratio {measured.flops_ratio:.3f}"
+        f"FLOPs ratio {measured.flops_ratio:.3f}{undecided}"
     )
 
 
@@ -70,10 +71,9 @@ def describe(moment: "Moment") -> str:
     """Trial of about how many, phase, layer, bracket, evaluations, best FLOPs ratio so far."""
     status = moment.status
     about = "" if moment.trials_left is None else f" of about {moment.closed + moment.trials_left}"
-    evaluations = moment.closed * moment.samples + moment.done
     words = [
         f"trial {moment.closed + 1}{about}",
-        f"{evaluations} evaluations",
+        f"{moment.evaluated} evaluations",
         status.phase,
     ]
     if status.layer is not None:

@@ -48,6 +48,7 @@ class Moment:
             of equal content count once.
         samples: Samples in all, counted likewise.
         closed: Trials closed by this run.
+        evaluated: Samples that this run has really evaluated.
         trials_left: Estimate of the trials still to close, this one included; None where no end
             is in sight.
         best: The result so far.
@@ -59,6 +60,7 @@ class Moment:
     done: int
     samples: int
     closed: int
+    evaluated: int
     trials_left: int | None
     best: Trial | None
     seconds: float
@@ -161,6 +163,7 @@ class _Loop:
         self._on_moment = on_moment
         self._began = time.monotonic()
         self._at_once = 1
+        self._known_before = scoring.evaluated
         self._measuring = Measuring(scoring, sampler)
 
     @property
@@ -228,8 +231,19 @@ class _Loop:
         left = self._trials_left(status, history)
 
         def show(done: int, samples: int) -> None:
-            moment = Moment(status, trial, done, samples, self.closed, left, best, self.seconds)
-            self._on_moment(moment)
+            self._on_moment(
+                Moment(
+                    status,
+                    trial,
+                    done,
+                    samples,
+                    self.closed,
+                    self._scoring.evaluated - self._known_before,
+                    left,
+                    best,
+                    self.seconds,
+                )
+            )
 
         return self._measuring.measure(trial, history, best, show)
 

@@ -33,7 +33,8 @@ class Measuring:
 
     def naive(self, trial: Trial, history: Sequence[Trial]) -> float:
         """What a closed trial would have cost without any saving; 0 if its schedule was known."""
-        subject, former = self._scoring.subject, history[: trial.number]
+        subject = self._scoring.subject
+        former = [one for one in history[: trial.number] if one.state is not TrialState.FAIL]
         known = (trial.schedule.same_evaluation(one.schedule, subject.n_visions) for one in former)
         if trial.state is TrialState.FAIL or any(known):
             return 0.0
@@ -76,13 +77,13 @@ class Measuring:
                 ids=reading.order[: trial.samples],
                 again=probes,
                 shared=shared,
-                stop=lambda read: stop([*probed, *read]),
+                stop=lambda read: stop(_union(probed, read)),
             )
         costs = subject.costs(trial.schedule)
         trial = replace(trial, read=len(scores))
-        known = {one.sample_id: one for one in [*probed, *scores]}
-        rejected = stop(list(known.values()))
-        reading.learn(scores, costs[0], rejected)
+        known = _union(probed, scores)
+        rejected = stop(known)
+        reading.learn(scores, costs[0], self._enough(trial, history, scores) if rejected else 0)
         if rejected:
             reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
@@ -100,8 +101,26 @@ class Measuring:
             if trial.read:
                 scores = self._scoring.scores(trial.schedule, ids=reading.order[: trial.read])
                 rejected = trial.state is TrialState.PRUNED
-                reading.learn(scores, subject.costs(trial.schedule)[0], rejected)
+                enough = self._enough(trial, history, scores) if rejected else 0
+                reading.learn(scores, subject.costs(trial.schedule)[0], enough)
         return reading
+
+    def _enough(self, trial: Trial, history: Sequence[Trial], scores: Sequence[SampleScore]) -> int:
+        """How many of the losers reject the trial, with all who have not lost; 0 if none do."""
+        full, greatest = self._full, self._scoring.subject.greatest
+        lost = Reading(full, greatest).losers(scores)
+        names = {one.sample_id for one in lost}
+        others = [one for one in scores if one.sample_id not in names]
+        for count in range(1, len(lost) + 1):
+            drop = least_drop(full, [*others, *lost[:count]], greatest)
+            if self._sampler.hopeless(history, trial, drop):
+                return count
+        return 0
+
+
+def _union(probed: Sequence[SampleScore], read: Sequence[SampleScore]) -> list[SampleScore]:
+    """Every sample once; probes are among those read, too."""
+    return list({one.sample_id: one for one in [*probed, *read]}.values())
 
 
 def _shared(schedule: Schedule, best: Trial | None) -> int:

@@ -5,7 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from schedsearch.core.trial import SampleScore
 
-_SHARE = 64
+# Samples that can gain are probed if they are at most one in so many.
+_FEW = 16
 
 
 class Reading:
@@ -13,8 +14,8 @@ class Reading:
 
     First come samples on which a schedule could gain on keep-all, the most gainful in front: once
     they are read nothing is left to be gained, and a loss is certain as soon as it is too large.
-    Then calibration order. The probes are samples that have lost under the mildest schedules; who
-    loses on too many of them is rejected at once.
+    Then calibration order. The probes are those first samples, if they are few, and some that have
+    lost under the mildest schedules; who loses on too many of them is rejected at once.
 
     Both follow from what was read before, in the order of the trials, and change no verdict.
 
@@ -31,21 +32,37 @@ class Reading:
         self._full = {one.sample_id: one.score for one in full}
         self._place = {name: place for place, name in enumerate(self.order)}
         self._mildest: dict[str, float] = {}
-        self._sufficient = 0
+        self._enough = 0
+        gainful = tuple(one.sample_id for one in ordered if one.score < greatest)
+        self._gainful = gainful if len(gainful) <= len(full) // _FEW else ()
 
     @property
     def probes(self) -> tuple[str, ...]:
-        """The first to lose in front; one sample in 64, or twice as many as a rejection takes."""
-        known = sorted(self._mildest, key=lambda name: (-self._mildest[name], self._place[name]))
-        return tuple(known[: max(1, len(self.order) // _SHARE, 2 * self._sufficient)])
+        """Samples on which something can be gained, then those that were the first to lose.
 
-    def learn(self, scores: Iterable[SampleScore], flops_ratio: float, rejected: bool) -> None:
-        """Remember who has lost under a schedule, how mild it was, and how many were enough."""
-        lost = [one.sample_id for one in scores if one.score < self._full[one.sample_id]]
-        for name in lost if self._bounded else ():
-            self._mildest[name] = max(self._mildest.get(name, 0.0), flops_ratio)
-        if rejected and lost:
-            self._sufficient = min(self._sufficient or len(lost), len(lost))
+        Of the latter twice as many as have been enough for a rejection.
+        """
+        known = sorted(self._mildest, key=lambda name: (-self._mildest[name], self._place[name]))
+        losers = known[: max(1, 2 * self._enough)]
+        return tuple(dict.fromkeys([*self._gainful, *losers])) if losers else ()
+
+    def losers(self, scores: Iterable[SampleScore]) -> list[SampleScore]:
+        """Those that score less than under keep-all."""
+        return [one for one in scores if one.score < self._full[one.sample_id]]
+
+    def learn(self, scores: Iterable[SampleScore], flops_ratio: float, enough: int = 0) -> None:
+        """Remember who has lost under a schedule.
+
+        Args:
+            scores: Under the schedule.
+            flops_ratio: Of the schedule: how mild it is.
+            enough: How many of the losers would have been enough to reject it; 0 if it was not.
+        """
+        for one in self.losers(scores) if self._bounded else ():
+            former = self._mildest.get(one.sample_id, 0.0)
+            self._mildest[one.sample_id] = max(former, flops_ratio)
+        if enough:
+            self._enough = min(self._enough or enough, enough)
 
     def calibration_order(self, scores: Iterable[SampleScore]) -> list[SampleScore]:
         """The scores as the calibration set orders its samples."""

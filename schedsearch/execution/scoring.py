@@ -24,7 +24,7 @@ class EvaluationError(RunError):
 
 
 class Scoring:
-    """Evaluates schedules on one subject; never the same sample and counts twice.
+    """Evaluates schedules on one subject; the same sample and counts twice only `again`.
 
     Args:
         study: The study that the evaluations are kept for.
@@ -129,7 +129,7 @@ class Scoring:
                 if not defects[ids]:
                     found = {keys[one.sample_id]: _evaluation(one) for one in outcome.scores}
                     self._store.add_scores(context, found)
-                    known |= found
+                    known = found | known  # of two scores the first stays, as in the store
                     self.evaluated += len(found)
                     on_scores(len(known), len(first))
             if defects.get(part):

@@ -117,8 +117,8 @@ class Narrowing:
         """Find the least position accepted by all samples, from `start` upwards.
 
         An acceptance costs all samples, a rejection mostly the few that have lost before. So short
-        steps from below cost less than halving, which is accepted every other time: an eighth of
-        the way behind or of the way ahead, whichever is shorter.
+        steps from below cost less than halving, which is accepted every other time: an eighth
+        of the way behind or of the way ahead, whichever is shorter.
         """
         position = start
         while high - low > 1:

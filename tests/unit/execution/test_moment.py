@@ -21,6 +21,7 @@ AT_WORK = Moment(
     done=30,
     samples=40,
     closed=3,
+    evaluated=100,
     trials_left=5,
     best=None,
     seconds=60.0,

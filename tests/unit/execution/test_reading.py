@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, TrialState, Work, least_drop
-from schedsearch.execution import reading
 from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import Limits
 from schedsearch.execution.reading import Reading
@@ -68,24 +67,24 @@ def test_probes_are_those_that_lost_under_the_mildest_schedules(values, data):
             st.tuples(
                 st.lists(st.tuples(st.integers(0, n - 1), score), unique_by=lambda one: one[0]),
                 st.sampled_from([0.2, 0.5, 0.9]),
+                st.integers(0, 3),
             ),
             max_size=6,
         )
     )
-    mildest = {}
-    for scores, ratio in trials:
+    mildest, enough = {}, [one for *_, one in trials if one]
+    for scores, ratio, _ in trials:
         for sample, value in scores:
             if value < values[sample]:
                 mildest[sample] = max(ratio, mildest.get(sample, 0))
     losers = sorted(mildest, key=lambda one: (-mildest[one], values[one], one))
-    expected = tuple(f"s{one}" for one in losers[: max(1, n // SHARE)])
+    expected = tuple(f"s{one}" for one in losers[: 2 * min(enough, default=0) or 1])
 
     def probes(learnt, greatest=1.0):
         found = Reading(full, greatest)
-        for scores, ratio in learnt:
-            found.learn(
-                [SampleScore(f"s{sample}", value) for sample, value in scores], ratio, False
-            )
+        for scores, ratio, enough in learnt:
+            named_scores = [SampleScore(f"s{sample}", value) for sample, value in scores]
+            found.learn(named_scores, ratio, enough)
         return found.probes
 
     assert probes(trials) == expected
@@ -100,12 +99,6 @@ def test_scores_come_back_in_calibration_order():
     own = [SampleScore(name, 0.25) for name in found.order[:3]]
     assert [one.sample_id for one in own] == ["s1", "s3", "s0"]
     assert found.calibration_order(own) == [own[2], own[0], own[1]]
-
-
-@pytest.fixture
-def share(monkeypatch):
-    """Three probes of ten samples."""
-    monkeypatch.setattr(reading, "_SHARE", 3)
 
 
 def unequal(task, misses=(1, 6)):
@@ -124,7 +117,6 @@ def searched(folder, sampler=SCREENED, subject=BOUNDED, inner=unequal, **options
     return place, place.search(sampler, inner, subject=subject, **options)
 
 
-@pytest.mark.usefixtures("share")
 @pytest.mark.parametrize("sampler", [SEARCH, SCREENED])
 @pytest.mark.parametrize("tolerance", [0.0, 0.1])
 @pytest.mark.parametrize("inner", [evaluate, unequal])
@@ -144,7 +136,6 @@ def test_probes_change_no_verdict(tmp_path, sampler, tolerance, inner):
             assert trial.measurement.drop == drop
 
 
-@pytest.mark.usefixtures("share")
 def test_probes_alone_reject_where_nothing_can_be_gained(tmp_path):
     subject, tasks = replace(BOUNDED, greatest=0.9), []
     inner = recorded(partial(unequal, misses=()), tasks)
@@ -172,7 +163,6 @@ def recorded(inner, tasks, left=math.inf):
     return answer
 
 
-@pytest.mark.usefixtures("share")
 @pytest.mark.parametrize(("limits", "left"), [(Limits(trials=1), math.inf), (Limits(), 1)])
 def test_search_that_ends_ever_again_asks_the_same_trials_probes_and_tasks(tmp_path, limits, left):
     asked: list[tuple] = []
@@ -212,15 +202,15 @@ def test_tasks_keep_their_samples_although_some_are_known_as_probes(tmp_path, pr
         assert len(tasks) == 1 + len(plain)
 
 
-def test_there_are_probes_enough_to_reject_alone():
-    full = [SampleScore(f"s{n}", 1.0) for n in range(64)]
-    reading = Reading(full, greatest=1.0)
-    lost = [SampleScore(f"s{n}", 0.0) for n in range(30)]
-    reading.learn(lost, 0.5, rejected=False)
-    assert len(reading.probes) == 1
-    reading.learn(lost[:5], 0.7, rejected=True)
-    assert reading.probes[:5] == tuple(f"s{n}" for n in range(5)) and len(reading.probes) == 10
-    reading.learn(lost[:9], 0.6, rejected=True)
-    assert len(reading.probes) == 10
-    reading.learn(lost[:2], 0.6, rejected=True)
-    assert len(reading.probes) == 4
+def test_samples_that_can_gain_are_probed_too_if_they_are_few():
+    full = named([0.0, *[1.0] * 30, 0.5])
+    lost = [SampleScore(f"s{n}", 0.0) for n in (3, 4, 5)]
+    reading = Reading(full, 1.0)
+    assert reading.probes == ()
+    reading.learn(lost, 0.5)
+    assert reading.probes == ("s0", "s31", "s3")
+    reading.learn(lost, 0.5, enough=1)
+    assert reading.probes == ("s0", "s31", "s3", "s4")
+    many = Reading(named([0.0, *[1.0] * 29, 0.5, 0.5]), 1.0)
+    many.learn(lost, 0.5)
+    assert many.probes == ("s3",)
