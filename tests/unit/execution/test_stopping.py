@@ -181,3 +181,31 @@ def test_effort_is_kept_and_adds_up_over_runs(tmp_path):
         assert run.effort.naive == pytest.approx(sum(costs.values()))
         assert store.effort(STUDY) == run.effort
         assert isinstance(run.effort, Effort)
+
+
+def test_of_two_scores_of_a_sample_the_first_counts_as_in_the_store(tmp_path):
+    def rounded(task):
+        return [
+            replace(one, score=one.score + 1e-9 * len(task.sample_ids)) for one in evaluate(task)
+        ]
+
+    place = new_place(tmp_path)
+    with place.store() as store:
+        store.create_study(spec())
+        scoring = Scoring(STUDY, SUBJECT, store, LocalExecutor(rounded), 5)
+        probed = scoring.scores(LOW, ids=("q1",))
+        first = scoring.scores(LOW, again=("q1",))
+        assert first[1] == probed[0]
+        again = Scoring(STUDY, SUBJECT, store, LocalExecutor(rounded), 5)
+        assert again.scores(LOW) == first
+
+
+def test_screen_of_all_samples_or_more_is_refused():
+    from schedsearch.app.study import sampler_settings
+    from schedsearch.errors import InputError
+
+    chosen = {"screens": [10], "guess": [], "method": "gallop"}
+    with pytest.raises(InputError, match="fewer than the 10 calibration samples, but got 10"):
+        sampler_settings(chosen, BOUNDED)
+    assert sampler_settings({**chosen, "screens": [9]}, BOUNDED)["screens"] == "9"
+    assert sampler_settings({**chosen, "screens": None}, BOUNDED)["screens"] == ""
