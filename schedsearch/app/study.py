@@ -50,7 +50,7 @@ def sampler_settings(chosen: Mapping[str, Any], subject: Subject) -> dict[str, P
         if screen >= len(subject.ids):
             raise InputError(
                 f"`screens` must be fewer than the {len(subject.ids)} calibration samples, but got "
-                f"{screen}; leave it out for an eighth of them"
+                f"{screen}; leave it out for a twelfth of them"
             )
     return settings | {name: " ".join(map(str, settings[name])) for name in _LISTS}
 
@@ -60,7 +60,7 @@ def default_screens(samples: int) -> tuple[int, ...]:
 
     A screen saves work because it can reject, which needs a bounded metric.
     """
-    return (samples // 8,) if samples // 8 >= _FEWEST else ()
+    return (samples // 12,) if samples // 12 >= _FEWEST else ()
 
 
 # Settings that are several numbers; a specification holds them as text.
@@ -196,11 +196,11 @@ def trial_row(trial: Trial) -> dict[str, Any]:
     return {
         "number": trial.number,
         "state": str(trial.state),
+        "samples": trial.samples,
+        "read": trial.read,
         **{name: getattr(measured, name, None) for name in (*names, "n")},
         **{f"params_{name}": value for name, value in trial.params.items()},
         **{f"keep_{layer}": keep for layer, keep in enumerate(trial.schedule.keep)},
-        "samples": trial.samples,
-        "read": trial.read,
         "reason": trial.reason,
     }
 

@@ -375,7 +375,11 @@ def test_trials_file_has_a_line_per_trial(reported):
         lines = list(csv.DictReader(stream))
 
     expected = [trial_row(trial) for trial in reported.study.trials]
-    assert [{name: str(value) for name, value in row.items()} for row in expected] == lines
+    written = [
+        {name: "" if value is None else str(value) for name, value in row.items()}
+        for row in expected
+    ]
+    assert written == lines
 
 
 def test_picture_is_an_image(reported):
