@@ -37,7 +37,7 @@ def plain(tmp_path_factory):
 
 @pytest.mark.parametrize("bound", [None, 0, 3_000_000], ids=["automatic", "none", "tight"])
 def test_the_schedule_is_the_same_at_any_bound_and_the_bound_holds(tmp_path, plain, bound):
-    best, run, trials, peak = searched(tmp_path, "quick", bound)
+    best, run, trials, peak = searched(tmp_path, "quick", bound, screens=[8])
     assert best == plain[0]
     assert min(best.keep) < 1
     assert any(trial.state is TrialState.PRUNED for trial in trials)
