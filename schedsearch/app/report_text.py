@@ -146,8 +146,9 @@ def _accepted(study: "Study") -> str:
         (
             "### When a schedule was accepted",
             f"On the identical calibration samples, {rule}",
-            "All schedules were judged on the same samples, so what the rule says of one of them "
-            "it does not say of the choice among all: the result's calibration score flatters it. "
+            "Schedules whose rejection was certain were stopped before they had seen all samples; "
+            "the result has seen all. So many were judged on the same samples that the rule does "
+            "not speak of the choice among them: the result's calibration score flatters it. "
             "Held-out samples had no part in the choice.",
         )
     )

@@ -83,7 +83,9 @@ class Measuring:
         trial = replace(trial, read=len(scores))
         known = _union(probed, scores)
         rejected = stop(known)
-        reading.learn(scores, costs[0], self._enough(trial, history, scores) if rejected else 0)
+        reading.learn(
+            scores, costs[0], self._enough(reading, trial, history, scores) if rejected else 0
+        )
         if rejected:
             reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
@@ -101,14 +103,20 @@ class Measuring:
             if trial.read:
                 scores = self._scoring.scores(trial.schedule, ids=reading.order[: trial.read])
                 rejected = trial.state is TrialState.PRUNED
-                enough = self._enough(trial, history, scores) if rejected else 0
+                enough = self._enough(reading, trial, history, scores) if rejected else 0
                 reading.learn(scores, subject.costs(trial.schedule)[0], enough)
         return reading
 
-    def _enough(self, trial: Trial, history: Sequence[Trial], scores: Sequence[SampleScore]) -> int:
+    def _enough(
+        self,
+        reading: Reading,
+        trial: Trial,
+        history: Sequence[Trial],
+        scores: Sequence[SampleScore],
+    ) -> int:
         """How many of the losers reject the trial, with all who have not lost; 0 if none do."""
         full, greatest = self._full, self._scoring.subject.greatest
-        lost = Reading(full, greatest).losers(scores)
+        lost = reading.losers(scores)
         names = {one.sample_id for one in lost}
         others = [one for one in scores if one.sample_id not in names]
         for count in range(1, len(lost) + 1):
