@@ -33,6 +33,8 @@ class Continuation:
         new: Query rows of this forward.
         valid: `(batch, seen + new)` bool, False at padding; `None` if there is none.
         implementation: Attention implementation of the model.
+        windows: For each layer how many columns a token sees, itself included; `None` for all.
+        held: For each layer how many of the columns it cached are still there.
     """
 
     record: PrefillRecord
@@ -40,7 +42,9 @@ class Continuation:
     new: int
     valid: torch.Tensor | None
     implementation: str
-    _masks: dict[int, torch.Tensor | None] = field(default_factory=dict)
+    windows: tuple[int | None, ...]
+    held: tuple[int, ...]
+    _masks: dict[tuple[int, int | None, int], torch.Tensor | None] = field(default_factory=dict)
 
     def enter(
         self,
@@ -58,11 +62,15 @@ class Continuation:
         stage = self.record.stages[layer]
         if stage is None:
             return None
-        if id(stage) not in self._masks:  # layers of one stage share their mask
-            self._masks[id(stage)] = self._mask(stage, states)
-        return states, {"attention_mask": self._masks[id(stage)], "position_ids": None}
+        window, held = self.windows[layer], self.held[layer]
+        kind = id(stage), window, held
+        if kind not in self._masks:  # layers of one stage share their mask
+            self._masks[kind] = self._mask(stage, states, window, held)
+        return states, {"attention_mask": self._masks[kind], "position_ids": None}
 
-    def _mask(self, stage: Stage, states: torch.Tensor) -> torch.Tensor | None:
+    def _mask(
+        self, stage: Stage, states: torch.Tensor, window: int | None, held: int
+    ) -> torch.Tensor | None:
         """Mask of a reduced layer.
 
         `None` where every query may see every key, `(batch, keys)` bool for flash attention, else
@@ -71,17 +79,21 @@ class Continuation:
         total, dense = self.seen + self.new, min(self.seen, self.record.width)
         prompt = stage.positions[:, : stage.positions.shape[1] - (self.record.width - dense)]
         later = torch.arange(dense, total, device=states.device).expand(states.shape[0], -1)
-        columns = torch.cat([prompt, later], dim=1)
+        columns = torch.cat([prompt, later], dim=1)[:, -(held + self.new) :]
+        if window is not None and total <= window:
+            window = None
         visible = columns >= 0
         if self.valid is not None:
             visible &= self.valid.gather(1, columns.clamp(min=0))
         padded = stage.ragged or self.valid is not None
         if "flash" in self.implementation:
             return visible if padded else None
-        if self.new == 1 and not padded:
+        if self.new == 1 and not padded and window is None:
             return None
         queries = torch.arange(self.seen, total, device=states.device)
         allowed = visible[:, None, None, :] & (columns[:, None, None, :] <= queries[:, None])
+        if window is not None:
+            allowed &= columns[:, None, None, :] > queries[:, None] - window
         if self.implementation != "eager":
             return allowed
         lowest = torch.finfo(states.dtype).min
@@ -94,6 +106,7 @@ def continue_prompt(
     new: int,
     valid: torch.Tensor | None,
     implementation: str,
+    windows: tuple[int | None, ...],
 ) -> Continuation | None:
     """Plan a forward of `new` rows on a filled cache; `None` if no layer of it is reduced.
 
@@ -121,7 +134,14 @@ def continue_prompt(
         return None
     if valid is not None:  # asked once, before the layers: reading it waits for the device
         valid = None if bool(valid.all()) else valid.bool()
-    return Continuation(record, seen, new, valid, implementation)
+    held = tuple(map(_held, cache.layers, windows, lengths))
+    return Continuation(record, seen, new, valid, implementation, windows, held)
+
+
+def _held(layer: Any, window: int | None, length: int) -> int:
+    """Columns that a cache layer still holds: one that slides forgets what no later token sees."""
+    slides = window is not None and getattr(layer, "is_sliding", False)
+    return min(length, window - 1) if slides and window is not None else length
 
 
 def _ends_densely(record: PrefillRecord, stage: Stage | None, start: int) -> bool:

@@ -1,7 +1,7 @@
 """Refusals: calls that would run and be silently wrong under a reduction."""
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,13 +14,17 @@ from schedsearch.engine.prompt import Prompt
 from schedsearch.errors import ScheduleError, UnsupportedError
 
 _GROWING_CACHES = (None, "dynamic")
+_REDUCED = ("hidden_states", "attention_mask", "position_embeddings", "position_ids")
+
+Shape = tuple[int, int]
 
 
 def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
     """Refuse a schedule that was not made for this model.
 
     Raises:
-        ScheduleError: Architecture, depth or width differ, or layer 0 drops tokens.
+        ScheduleError: Architecture, depth or width differ, or tokens are dropped before a layer has
+            seen them all.
         UnsupportedError: The model runs an attention implementation without support.
     """
     shape, architecture = adapter.shape(model), adapter.architecture(model)
@@ -53,6 +57,60 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
             f"attention implementation {attention!r} is not supported under a reduction; load "
             "the model with `attn_implementation` set to sdpa, eager or a flash attention"
         )
+    if "flash" in attention and any(adapter.windows(model)):
+        raise UnsupportedError(
+            f"{architecture} has sliding-window layers, and {attention} would count the window in "
+            "tokens that are left instead of positions; load the model with `attn_implementation` "
+            "set to sdpa or eager"
+        )
+
+
+def check_ranking(
+    architecture: str, ranked: Iterable[int], ranking: Sequence[int | None]
+) -> list[int]:
+    """The layer that ranks each drop.
+
+    Args:
+        architecture: Class name of the model.
+        ranked: Layers before which the ranker reads attention to drop tokens.
+        ranking: For each layer the earlier one whose attention ranks; `None` if there is none.
+
+    Raises:
+        ScheduleError: See above.
+    """
+    sources = []
+    for layer in ranked:
+        source = ranking[layer]
+        if source is None:
+            first = next(n for n, layer_before in enumerate(ranking) if layer_before is not None)
+            raise ScheduleError(
+                f"no layer of {architecture} before layer {layer} attends to the whole prompt, so "
+                "none can rank the tokens that the schedule drops there; drop from layer "
+                f"{first} on, or use a ranker without attention"
+            )
+        sources.append(source)
+    return sources
+
+
+def check_layer_inputs(args: Sequence[Any], kwargs: Mapping[str, Any], shape: Shape) -> None:
+    """Refuse layers that take more per token than states, mask and positions.
+
+    Args:
+        args: Positional arguments of a decoder layer.
+        kwargs: Its keyword arguments.
+        shape: Rows and columns of the batch.
+
+    Raises:
+        UnsupportedError: An argument has a value for every token of the whole prompt, which would
+            not fit the tokens that are left.
+    """
+    named = {name: value for name, value in kwargs.items() if name not in _REDUCED}
+    for name, value in (*enumerate(args[1:], start=1), *named.items()):
+        if isinstance(value, torch.Tensor) and tuple(value.shape[:2]) == shape:
+            raise UnsupportedError(
+                f"the decoder layers take an argument per token ({name!r}) that the runtime does "
+                "not know how to reduce; the model needs an adapter of its own"
+            )
 
 
 def check_forward(

@@ -1,6 +1,6 @@
 """The prefill under a schedule: at each drop the ranker chooses and the states are gathered."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,8 +29,8 @@ class Snapshot:
         layer: Index of the layer, 1 or more.
         states: `(batch, n, hidden)` that enter it, before it drops anything.
         stage: Tokens of the layer before; `None` while nothing has been dropped.
-        attention: `(batch, sequence)` float32 that the ranker reads at a drop before this layer;
-            `None` where nobody read it.
+        attention: `(batch, sequence)` float32 that the ranker reads at a drop before this layer,
+            or behind it while no later layer can rank; `None` where nobody read it.
     """
 
     layer: int
@@ -64,25 +64,27 @@ class Prefill:
         prompt: The batch.
         schedule: How many vision tokens each layer processes.
         drops: Layers before which `schedule.keep` falls.
+        ranking: For each layer the earlier one whose attention ranks what enters it.
         ranker: Chooses which tokens stay.
         implementation: Attention implementation of the model.
         passage: Where to start, and what to take along.
         stages: Tokens of each layer passed so far; `None` while nothing has been dropped, and for
             layers before the start.
+        stage: Tokens of the layer that runs; `None` while nothing has been dropped.
     """
 
     prompt: Prompt
     schedule: Schedule
     drops: tuple[int, ...]
+    ranking: tuple[int | None, ...]
     ranker: Ranker
     implementation: str
     passage: Passage = field(default_factory=Passage)
     stages: list[Stage | None] = field(default_factory=list)
-    _stage: Stage | None = None
+    stage: Stage | None = None
     _rows: Stage | None = None
-    _attention: dict[int, torch.Tensor] = field(default_factory=dict)
-    _rotary: tuple[torch.Tensor, ...] = ()
-    _mask: torch.Tensor | None = None
+    _attention: dict[int | None, torch.Tensor] = field(default_factory=dict)
+    _laid_out: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
     def enter(
         self, layer: int, states: torch.Tensor, kwargs: Mapping[str, Any]
@@ -99,20 +101,20 @@ class Prefill:
         if layer < first:
             self.stages.append(None)
             return None
-        drops = layer in self.drops and max(self.prompt.n_vision) > 0
         if start is not None and layer == first:
-            states = self._begin(start, kwargs, drops=drops)
+            states = self._begin(start)
         if layer and layer == self.passage.take:
-            attention = self._attention.get(layer - 1)
-            self.passage.taken = Snapshot(layer, states, self._stage, attention)
-        if drops:
-            states = self._drop(layer, states, kwargs)
-        self.stages.append(self._stage)
-        if self._stage is None:
+            attention = self._attention.get(self.ranking[layer])
+            self.passage.taken = Snapshot(layer, states, self.stage, attention)
+        if layer in self.drops and max(self.prompt.n_vision) > 0:
+            states = self._drop(layer, states)
+        self.stages.append(self.stage)
+        if self.stage is None:
             return (states, {}) if 0 < layer == first else None
+        mask, rotary = kwargs.get("attention_mask"), kwargs["position_embeddings"]
         return states, {
-            "attention_mask": self._mask,
-            "position_embeddings": self._rotary,
+            "attention_mask": self._lay_out(self._prefill_mask, mask),
+            "position_embeddings": self._lay_out(self._rotary, rotary),
             # The rotary embeddings carry the positions; flash attention would read the gaps in
             # explicit position ids as borders of packed sequences.
             "position_ids": None,
@@ -128,7 +130,7 @@ class Prefill:
             marked = self.ranker.query_rows(self.prompt)
             self._rows = stage_of(marked, tuple(marked.sum(1).tolist()))
         self._attention[layer] = row_attention(
-            self.prompt, self._stage, self._rows, queries, keys, scaling
+            self.prompt, self.stage, self._rows, queries, keys, scaling
         )
 
     def restore(self, states: torch.Tensor) -> torch.Tensor:
@@ -140,46 +142,49 @@ class Prefill:
         Returns:
             `(batch, sequence, hidden)`.
         """
-        if self._stage is None:
+        if self.stage is None:
             return states
         batch, width = self.prompt.shape
         full = states.new_zeros(batch, width + 1, states.shape[-1])
-        target = self._stage.positions.where(self._stage.alive, width)
+        target = self.stage.positions.where(self.stage.alive, width)
         full.scatter_(1, target[..., None].expand_as(states), states)
         return full[:, :width]
 
-    def _begin(self, start: Snapshot, kwargs: Mapping[str, Any], *, drops: bool) -> torch.Tensor:
-        self._stage = start.stage
+    def _begin(self, start: Snapshot) -> torch.Tensor:
+        self.stage = start.stage
         if start.attention is not None:
-            self._attention[start.layer - 1] = start.attention
-        if start.stage is not None and not drops:  # else the drop lays out its own
-            self._lay_out(start.stage, kwargs)
+            self._attention[self.ranking[start.layer]] = start.attention
         return start.states
 
-    def _drop(self, layer: int, states: torch.Tensor, kwargs: Mapping[str, Any]) -> torch.Tensor:
-        prompt, width, old = self.prompt, self.prompt.shape[1], self._stage
+    def _drop(self, layer: int, states: torch.Tensor) -> torch.Tensor:
+        prompt, width, old = self.prompt, self.prompt.shape[1], self.stage
         alive = prompt.valid if old is None else old.scatter(old.alive, width, False)
         counts = [kept_count(self.schedule.keep[layer], n) for n in prompt.n_vision]
         wanted = torch.tensor(counts, device=states.device)
         candidates = alive & prompt.vision
         if self.schedule.keep[layer] > 0:
-            attention = self._attention.pop(layer - 1, None)
+            attention = self._attention.get(self.ranking[layer])
             scores = self.ranker.scores(prompt, candidates, wanted, attention)
             stays = keep_top(scores, candidates, wanted)
         else:
             stays = torch.zeros_like(candidates)
         lengths = tuple(map(sum, zip(counts, prompt.n_other, strict=True)))
-        stage = stage_of((alive & ~prompt.vision) | stays, lengths)
-        columns = stage.columns
-        self._stage = stage
-        self._lay_out(stage, kwargs)
+        self.stage = stage_of((alive & ~prompt.vision) | stays, lengths)
+        self._laid_out.clear()
+        columns = self.stage.columns
         return gather_rows(states, columns if old is None else local_columns(old, columns, width))
 
-    def _lay_out(self, stage: Stage, kwargs: Mapping[str, Any]) -> None:
-        """Rotary embeddings and mask of a stage, from the model's of the whole sequence."""
-        columns = stage.columns
-        self._rotary = tuple(gather_rows(t, columns) for t in kwargs["position_embeddings"])
-        self._mask = self._prefill_mask(stage, kwargs.get("attention_mask"))
+    def _lay_out(self, reduced: Callable[[Stage, Any], Any], whole: Any) -> Any:
+        """What a stage makes of an argument for the whole sequence, once for all its layers."""
+        assert self.stage is not None
+        if id(whole) not in self._laid_out:
+            # Holding on to `whole` keeps its id from being given to another argument.
+            self._laid_out[id(whole)] = whole, reduced(self.stage, whole)
+        return self._laid_out[id(whole)][1]
+
+    @staticmethod
+    def _rotary(stage: Stage, whole: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(gather_rows(table, stage.columns) for table in whole)
 
     def _prefill_mask(self, stage: Stage, mask: torch.Tensor | None) -> torch.Tensor | None:
         """Mask of a stage from the model's mask of the whole sequence.

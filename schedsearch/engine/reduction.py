@@ -21,10 +21,18 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.engine.adapters import Adapter, adapter_for
 from schedsearch.engine.attention_tap import tap_attention
 from schedsearch.engine.continuation import Continuation, PrefillRecord, continue_prompt
-from schedsearch.engine.guards import check_fits, check_forward, check_prompt, guard_generate
+from schedsearch.engine.guards import (
+    check_fits,
+    check_forward,
+    check_layer_inputs,
+    check_prompt,
+    check_ranking,
+    guard_generate,
+)
 from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import make_prompt
 from schedsearch.engine.rankers import make_ranker
+from schedsearch.engine.selection import Stage
 from schedsearch.errors import UnsupportedError
 
 _active: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
@@ -95,6 +103,13 @@ class Reduction:
         self._drops = tuple(
             layer for layer, keep in enumerate(schedule.keep) if keep < before[layer]
         )
+        self._windows = adapter.windows(model)
+        self._ranking = tuple(adapter.ranking_layer(model, n) for n in range(schedule.layers))
+        ranked = [
+            drop for drop in self._drops if schedule.keep[drop] and self.ranker.reads_attention
+        ]
+        sources = check_ranking(adapter.architecture(model), ranked, self._ranking)
+        self._readings = tuple(zip(ranked, sources, strict=True))
         self._call = _Call()
         self._records: weakref.WeakKeyDictionary[Any, PrefillRecord] = weakref.WeakKeyDictionary()
 
@@ -118,19 +133,18 @@ class Reduction:
         self._call.passage = passage
 
     def needs_attention(self, layer: int) -> bool:
-        """Whether the drop before `layer`, if there is one, reads the attention before it."""
-        return (
-            layer in self._drops and self.schedule.keep[layer] > 0 and self.ranker.reads_attention
-        )
+        """Whether a drop before `layer` or behind it reads attention of the layers before it."""
+        return any(ranking < layer <= drop for drop, ranking in self._readings)
 
     def observing(self, layer: int) -> AbstractContextManager[None]:
         """Note the ranker's attention before `layer` even if this schedule drops nothing there.
 
         Another schedule that agrees up to `layer` may drop there, and go on from a snapshot.
         """
-        if layer < 1 or not self.ranker.reads_attention or self.needs_attention(layer):
+        ranking = self._ranking[layer]
+        if ranking is None or not self.ranker.reads_attention or self.needs_attention(layer):
             return nullcontext()
-        modules = {layer - 1: self._adapter.attention(self._model, layer - 1)}
+        modules = {ranking: self._adapter.attention(self._model, ranking)}
         return tap_attention(modules, self._on_attention)
 
     @property
@@ -160,10 +174,11 @@ class Reduction:
             keep(
                 layer.register_forward_pre_hook(partial(self._enter_layer, index), with_kwargs=True)
             )
-        if self.ranker.reads_attention:
-            tapped = [layer - 1 for layer in self._drops if self.needs_attention(layer)]
+        tapped = sorted({layer for _, layer in self._readings})
+        if tapped:
             modules = {layer: adapter.attention(model, layer) for layer in tapped}
             stack.enter_context(tap_attention(modules, self._on_attention))
+        stack.enter_context(adapter.between_layers(model, self._alive))
         stack.enter_context(guard_generate(model, self._set_width))
 
     def _set_width(self, width: int | None) -> None:
@@ -200,7 +215,12 @@ class Reduction:
                 new,
                 inputs.get("attention_mask"),
                 self._implementation(),
+                self._windows,
             )
+
+    def _alive(self) -> Stage | None:
+        running = self._call.running
+        return running.stage if isinstance(running, Prefill) else None
 
     def _start_prefill(self, inputs: Mapping[str, Any]) -> Prefill:
         call, input_ids = self._call, inputs["input_ids"]
@@ -219,7 +239,13 @@ class Reduction:
         if self._drops:
             check_prompt(passage.prompt)
         return Prefill(
-            passage.prompt, self.schedule, self._drops, self.ranker, self._implementation(), passage
+            passage.prompt,
+            self.schedule,
+            self._drops,
+            self._ranking,
+            self.ranker,
+            self._implementation(),
+            passage,
         )
 
     def _leave_decoder(self, _module: nn.Module, _args: Any, output: Any) -> None:
@@ -241,11 +267,17 @@ class Reduction:
         self, layer: int, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
         running = self._call.running
-        changed = running.enter(layer, args[0], kwargs) if running else None
+        if running is None:
+            return None
+        changed = running.enter(layer, args[0] if args else kwargs["hidden_states"], kwargs)
         if changed is None:
             return None
         states, replaced = changed
-        return (states, *args[1:]), {**kwargs, **replaced}
+        if isinstance(running, Prefill):
+            check_layer_inputs(args, kwargs, running.prompt.shape)
+        if args:
+            return (states, *args[1:]), {**kwargs, **replaced}
+        return (), {**kwargs, **replaced, "hidden_states": states}
 
     def _on_attention(
         self, layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float

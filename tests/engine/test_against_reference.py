@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from schedsearch import RankerSpec, Schedule, reduce
-from tests.engine.reference import masked_decode, masked_forward, ranking_rows
+from schedsearch.testing_reference import masked_decode, masked_forward, ranking_rows
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,
@@ -70,7 +70,7 @@ class Expected:
 @cache
 def expected(kv_heads: int, name: str, row: int, keep: tuple[float, ...], ranker: str) -> Expected:
     twin, sample = eager_twin(TinyLlava(kv_heads)), BATCHES[name][row]
-    rows = ranking_rows(sample, ranker, IMAGE_TOKEN)
+    rows = ranking_rows(sample, ranker, (IMAGE_TOKEN,))
     logits, kept = masked_forward(twin, sample, keep, rows)
     unpruned, _ = masked_forward(twin, sample, FULL, rows)
     steps, tokens = masked_decode(twin, sample, keep, rows, ANSWER)

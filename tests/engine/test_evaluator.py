@@ -17,6 +17,7 @@ from schedsearch.engine.calibration import JsonlSet, open_image
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
 from schedsearch.engine.reduction import Reduction, reduce
+from schedsearch.testing_reference import masked_forward
 from tests.engine.embedded import (
     IDS,
     QUESTIONS,
@@ -27,7 +28,6 @@ from tests.engine.embedded import (
     prompt_of,
     task,
 )
-from tests.engine.reference import masked_forward
 
 SCHEDULES = [full(), REDUCED]
 

@@ -15,11 +15,11 @@ from schedsearch.engine.metrics.answer_match import AnswerMatch
 from schedsearch.engine.metrics.kl_divergence import KlDivergence
 from schedsearch.engine.metrics.last_state_cosine import LastStateCosine
 from schedsearch.engine.reduction import reduce
+from schedsearch.testing_reference import appended, masked_forward, masking
 from tests.engine.embedded import IDS, QUESTIONS, REDUCED, Listed, embedded, full, prompt_of, task
 from tests.engine.prefixes import evaluator as tiny_evaluator
 from tests.engine.prefixes import model_of
 from tests.engine.prefixes import task as tiny_task
-from tests.engine.reference import appended, masked_forward, masking
 from tests.engine.tiny import CONFIGURATIONS, KEEP, N_VISION, TinyLlava
 
 NAMES = ["answer_match", "kl_divergence", "last_state_cosine"]

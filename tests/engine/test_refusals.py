@@ -103,7 +103,8 @@ def test_an_unsupported_architecture_is_refused() -> None:
     error = refusal(CLIPModel(config), SCHEDULE)
 
     assert isinstance(error, UnsupportedError)
-    assert "CLIPModel has no adapter yet; supported architectures: Llava" in str(error)
+    assert "CLIPModel has no adapter, and the generic one cannot serve it" in str(error)
+    assert "`get_decoder()` that returns a text model with `layers`" in str(error)
 
 
 def test_a_module_without_any_config_is_refused() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
-from tests.engine.reference import appended, masked_forward, ranking_rows
+from schedsearch.testing_reference import appended, masked_forward, ranking_rows
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,
@@ -60,7 +60,7 @@ def test_turns_on_a_reduced_cache_equal_the_masked_model(
     assert torch.isfinite(second).all()
     for row, sample in enumerate(SAMPLES):
         conversation = appended(sample, ANSWERS[row] + SECOND[row] + THIRD)
-        rows = ranking_rows(sample, ranker, IMAGE_TOKEN)
+        rows = ranking_rows(sample, ranker, (IMAGE_TOKEN,))
         masked, _ = masked_forward(twin, conversation, KEEP, rows)
         found = torch.cat([second[row][valid[row].bool()], third[row]])
         assert (found - masked[-len(found) :]).abs().max() < TOLERANCE
@@ -84,7 +84,7 @@ def test_generate_continues_a_conversation(tiny: TinyLlava) -> None:
 
     conversation = {**sample, "input_ids": second.sequences[:, :-1]}
     conversation["attention_mask"] = torch.ones_like(conversation["input_ids"])
-    rows = ranking_rows(sample, "last", IMAGE_TOKEN)
+    rows = ranking_rows(sample, "last", (IMAGE_TOKEN,))
     masked, _ = masked_forward(eager_twin(tiny), conversation, KEEP, rows)
     assert (torch.cat(second.logits) - masked[-3:]).abs().max() < TOLERANCE
 
@@ -116,7 +116,7 @@ def test_text_cropped_off_a_reduced_cache_is_forgotten() -> None:
 
     shortened = {**sample, "input_ids": sample["input_ids"][:, :-3]}
     conversation = appended(shortened, [63, 64, 65, 66, 67])
-    rows = ranking_rows(sample, "last", IMAGE_TOKEN)
+    rows = ranking_rows(sample, "last", (IMAGE_TOKEN,))
     _, kept = masked_forward(eager_twin(tiny), sample, KEEP, rows)
     masked, _ = masked_forward(eager_twin(tiny), conversation, KEEP, [], given=kept)
     assert (torch.cat(found, dim=1)[0] - masked[-5:]).abs().max() < TOLERANCE
@@ -137,7 +137,7 @@ def test_padding_in_place_of_cropped_text_stays_hidden() -> None:
     for row, sample in enumerate(samples):
         shortened = {**sample, "input_ids": sample["input_ids"][:, :-3]}
         conversation = appended(shortened, [*tokens[row][valid[row].bool()].tolist(), 65, 66])
-        _, kept = masked_forward(twin, sample, KEEP, ranking_rows(sample, "last", IMAGE_TOKEN))
+        _, kept = masked_forward(twin, sample, KEEP, ranking_rows(sample, "last", (IMAGE_TOKEN,)))
         masked, _ = masked_forward(twin, conversation, KEEP, [], given=kept)
         assert (found[row] - masked[-2:]).abs().max() < TOLERANCE
 

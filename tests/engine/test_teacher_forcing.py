@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schedsearch import InputError, RankerSpec, Schedule, UnsupportedError, reduce
-from tests.engine.reference import appended, masked_forward, ranking_rows
+from schedsearch.testing_reference import appended, masked_forward, ranking_rows
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,
@@ -55,7 +55,7 @@ def test_teacher_forced_logits_equal_decoding_and_the_masked_model(
     for row, (prompt, answer) in enumerate(zip(PROMPTS, ANSWERS, strict=True)):
         start = int(lengths[row]) - 1
         found = forced[row, start : start + len(answer) + 1]
-        rows = ranking_rows(prompt, ranker, IMAGE_TOKEN)
+        rows = ranking_rows(prompt, ranker, (IMAGE_TOKEN,))
         masked, _ = masked_forward(eager_twin(tiny), appended(prompt, answer), KEEP, rows)
         assert (found - decoded[row]).abs().max() < TOLERANCE
         assert (found - masked[-len(answer) - 1 :]).abs().max() < TOLERANCE
@@ -107,7 +107,7 @@ def test_loss_over_answers_equals_the_masked_model() -> None:
         reduction.prompt([prompt["input_ids"].shape[1]])
         loss = shared(tiny)(**whole, labels=labels).loss
 
-    rows = ranking_rows(prompt, "last", IMAGE_TOKEN)
+    rows = ranking_rows(prompt, "last", (IMAGE_TOKEN,))
     masked, _ = masked_forward(eager_twin(tiny), whole, KEEP, rows)
     expected = torch.nn.functional.cross_entropy(masked[-5:-1], torch.tensor(answer))
     assert (loss - expected).abs() < TOLERANCE

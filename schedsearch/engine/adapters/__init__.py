@@ -5,30 +5,56 @@ from typing import Any
 from torch import nn
 
 from schedsearch.engine.adapters.base import Adapter
-from schedsearch.engine.adapters.llava import LlavaAdapter
+from schedsearch.engine.adapters.gemma3 import Gemma3Adapter
+from schedsearch.engine.adapters.generic import GenericAdapter
+from schedsearch.engine.adapters.idefics3 import Idefics3Adapter
+from schedsearch.engine.adapters.internvl import REMEDY, REMOTE_CODE, InternVLAdapter
+from schedsearch.engine.adapters.llava import (
+    LlavaAdapter,
+    LlavaNextAdapter,
+    LlavaOnevisionAdapter,
+)
+from schedsearch.engine.adapters.mistral3 import Mistral3Adapter
+from schedsearch.engine.adapters.qwen_vl import Qwen3VLAdapter, QwenVLAdapter
 from schedsearch.errors import UnsupportedError
 
-ADAPTERS: dict[str, type[Adapter]] = {"LlavaForConditionalGeneration": LlavaAdapter}
+ADAPTERS: dict[str, type[Adapter]] = {
+    "Gemma3ForConditionalGeneration": Gemma3Adapter,
+    "Idefics3ForConditionalGeneration": Idefics3Adapter,
+    "InternVLForConditionalGeneration": InternVLAdapter,
+    "LlavaForConditionalGeneration": LlavaAdapter,
+    "LlavaNextForConditionalGeneration": LlavaNextAdapter,
+    "LlavaOnevisionForConditionalGeneration": LlavaOnevisionAdapter,
+    "Mistral3ForConditionalGeneration": Mistral3Adapter,
+    "Qwen2VLForConditionalGeneration": QwenVLAdapter,
+    "Qwen2_5_VLForConditionalGeneration": QwenVLAdapter,
+    "Qwen3VLForConditionalGeneration": Qwen3VLAdapter,
+    "SmolVLMForConditionalGeneration": Idefics3Adapter,
+}
 
-__all__ = ["ADAPTERS", "Adapter", "adapter_for"]
+__all__ = ["ADAPTERS", "REMEDY", "REMOTE_CODE", "Adapter", "adapter_for"]
 
 
 def adapter_for(model: nn.Module) -> Adapter:
-    """Adapter that serves `model`.
+    """Adapter that serves `model`; a generic one, with a warning, where none was written for it.
 
     Raises:
-        UnsupportedError: The model is not multimodal, or no adapter knows its architecture.
+        UnsupportedError: The model is not multimodal, or lacks what adapters need; the message says
+            what, and the remedy.
     """
     name = type(model).__name__
+    config: Any = getattr(model, "config", None)
     if name in ADAPTERS:
         adapter = ADAPTERS[name]()
-        adapter.check(model)
-        return adapter
-    known = ", ".join(sorted(ADAPTERS))
-    config: Any = getattr(model, "config", None)
-    if getattr(config, "vision_config", None) is None:
+    elif getattr(config, "model_type", None) == REMOTE_CODE:
+        raise UnsupportedError(f"{name} cannot be reduced: {REMEDY}")
+    elif getattr(config, "vision_config", None) is None:
+        known = ", ".join(sorted(ADAPTERS))
         raise UnsupportedError(
             f"{name} is not a multimodal model: its config has no `vision_config`, so there are "
             f"no vision tokens to reduce; supported architectures: {known}"
         )
-    raise UnsupportedError(f"{name} has no adapter yet; supported architectures: {known}")
+    else:
+        adapter = GenericAdapter()
+    adapter.check(model)
+    return adapter

@@ -1,12 +1,18 @@
 """What the runtime has to know of a model: where its parts are and which tokens are vision."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import nn
 
 from schedsearch.core.flops import DecoderShape
+from schedsearch.engine.selection import Stage
 from schedsearch.errors import UnsupportedError
+
+AliveTokens = Callable[[], Stage | None]
+"""Tokens in the layer that runs right now in this thread; `None` while none were dropped."""
 
 
 class Adapter:
@@ -16,7 +22,12 @@ class Adapter:
     family overrides what differs.
     """
 
-    vision_inputs: tuple[str, ...] = ("pixel_values", "pixel_values_videos", "mm_encoder_outputs")
+    vision_inputs: tuple[str, ...] = (
+        "pixel_values",
+        "pixel_values_videos",
+        "mm_encoder_outputs",
+        "image_hidden_states",
+    )
     """Forward arguments that bring new vision tokens into a prompt."""
 
     def trunk(self, model: nn.Module) -> nn.Module:
@@ -75,26 +86,56 @@ class Adapter:
             vocab_size=config.vocab_size,
         )
 
+    def windows(self, model: nn.Module) -> tuple[int | None, ...]:
+        """For each decoder layer how many columns a token sees, itself included; `None` for all."""
+        config: Any = self.decoder(model).config
+        layers, window = config.num_hidden_layers, getattr(config, "sliding_window", None)
+        if getattr(config, "use_sliding_window", True) is False:
+            window = None
+        types = getattr(config, "layer_types", None) or ["sliding_attention"] * layers
+        return tuple(window if kind == "sliding_attention" else None for kind in types)
+
+    def ranking_layer(self, model: nn.Module, layer: int) -> int | None:
+        """Layer whose attention ranks the tokens that enter `layer`; `None` if there is none.
+
+        The nearest layer before it that attends to everything: a sliding window cannot order the
+        tokens outside it.
+        """
+        full = (n for n, window in enumerate(self.windows(model)[:layer]) if window is None)
+        return max(full, default=None)
+
+    def between_layers(
+        self,
+        model: nn.Module,  # noqa: ARG002
+        alive: AliveTokens,  # noqa: ARG002
+    ) -> AbstractContextManager[None]:
+        """Context in which what the decoder does between its layers fits the tokens alive there."""
+        return nullcontext()
+
     def check(self, model: nn.Module) -> None:
         """Refuse a variant of the family that the runtime would serve wrongly.
 
         Raises:
-            UnsupportedError: The decoder has sliding-window layers: a ranking layer would not
-                see the tokens outside its window.
+            UnsupportedError: No decoder layer attends to everything, or one attends in a way that
+                the runtime does not know.
         """
         config: Any = self.decoder(model).config
-        types = getattr(config, "layer_types", None)
-        sliding = "sliding_attention" in types if types else bool(_window(config))
-        if sliding:
+        name = self.architecture(model)
+        types = set(getattr(config, "layer_types", None) or ())
+        unknown = sorted(types - {"full_attention", "sliding_attention"})
+        if unknown:
             raise UnsupportedError(
-                f"{self.architecture(model)} has sliding-window attention layers, which cannot "
-                "rank tokens outside their window; use a checkpoint with full attention in "
-                "every decoder layer"
+                f"{name} has decoder layers of the kind {unknown[0]}, whose masks the runtime "
+                "cannot reduce; use a checkpoint with full or sliding-window attention"
             )
-
-
-def _window(config: Any) -> int | None:
-    if getattr(config, "use_sliding_window", True) is False:
-        return None
-    window: int | None = getattr(config, "sliding_window", None)
-    return window
+        if None not in self.windows(model):
+            raise UnsupportedError(
+                f"{name} has sliding-window attention in every decoder layer, which cannot rank "
+                "tokens outside their window; use a checkpoint with full attention in some or all "
+                "decoder layers"
+            )
+        if getattr(config, "attn_logit_softcapping", None):
+            raise UnsupportedError(
+                f"{name} caps its attention logits, which the ranking would not see; use a "
+                "checkpoint whose `attn_logit_softcapping` is not set"
+            )

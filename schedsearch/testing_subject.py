@@ -1,0 +1,265 @@
+"""What the contract suite for adapters works with: a model, its twin, and ways to run them."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import LogitsProcessor
+
+from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.engine.adapters import Adapter
+from schedsearch.engine.reduction import reduce
+from schedsearch.testing_reference import (
+    Inputs,
+    Kept,
+    appended,
+    masked_forward,
+    padded,
+    ranking_rows,
+)
+
+TOLERANCE = 1e-4
+"""On float32 logits of size 1: other shapes sum in another order, 2e-5 measured, times five."""
+
+EFFECT = 0.1
+"""Least change of a logit by the dropped tokens; what is wrong changes logits as much."""
+
+STEPS = 8
+"""Decode steps behind the prefill."""
+
+_HOOKS = ("hooks", "hooks_with_kwargs", "hooks_always_called")
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What the masked model says of one sample with the answer behind it.
+
+    Attributes:
+        logits: `(sequence + STEPS, vocab)`.
+        kept: Vision columns by drop layer.
+        effect: How much the dropped tokens change the logits behind the prompt.
+    """
+
+    logits: torch.Tensor
+    kept: Kept
+    effect: float
+
+
+@dataclass
+class Subject:
+    """A model under test with its eager twin, which the reference masks.
+
+    Attributes:
+        model: With the attention implementation under test.
+        twin: The same weights behind eager attention.
+        adapter: Of the model.
+        samples: Prompts of one row by name.
+        vision_tokens: Placeholder ids.
+        answer: `STEPS + 1` text tokens, the last of which is never fed.
+    """
+
+    model: Any
+    twin: Any
+    adapter: Adapter
+    samples: dict[str, Inputs]
+    vision_tokens: tuple[int, ...]
+    answer: list[int]
+    _expected: dict[Any, Expected] = field(default_factory=dict)
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers."""
+        return self.adapter.shape(self.model).layers
+
+    @property
+    def first(self) -> int:
+        """The first layer before which tokens can be ranked."""
+        ranked = (self.adapter.ranking_layer(self.model, n) for n in range(self.layers))
+        return next(layer for layer, source in enumerate(ranked) if source is not None)
+
+    def keep(self, *ratios: float) -> tuple[float, ...]:
+        """Keep ratios from the first possible drop on; the last one holds to the end."""
+        open_layers = self.layers - self.first
+        wanted = (*ratios, *[ratios[-1]] * open_layers)
+        return (1.0,) * self.first + wanted[:open_layers]
+
+    @property
+    def falling(self) -> tuple[float, ...]:
+        """Drops in neighbouring layers and after a pause."""
+        return self.keep(0.6, 0.4, 0.4, 0.15)
+
+    def n_vision(self, name: str) -> int:
+        """Vision tokens of a sample."""
+        ids = self.samples[name]["input_ids"]
+        return int(sum((ids == token).sum() for token in self.vision_tokens))
+
+    def expected(self, name: str, keep: tuple[float, ...], ranker: str = "last") -> Expected:
+        """The masked model on one sample."""
+        key = name, keep, ranker
+        if key not in self._expected:
+            sample = self.samples[name]
+            rows = ranking_rows(sample, ranker, self.vision_tokens)
+            whole = appended(sample, self.answer[:STEPS])
+            tokens = self.vision_tokens
+            logits, kept = masked_forward(self.twin, whole, keep, rows, vision_tokens=tokens)
+            kept = dict(kept)
+            full, _ = masked_forward(self.twin, whole, (1.0,) * self.layers, rows)
+            effect = (full - logits)[-STEPS - 1 :].abs().max().item()
+            self._expected[key] = Expected(logits, kept, effect)
+        return self._expected[key]
+
+    def batch(self, side: str = "left") -> Inputs:
+        """All samples in one batch."""
+        return padded(list(self.samples.values()), side)
+
+
+class _Forced(LogitsProcessor):  # type: ignore[misc]
+    """Makes `generate` answer with given tokens."""
+
+    def __init__(self, width: int, answer: Sequence[int]) -> None:
+        self._width, self._answer = width, answer
+
+    def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+        forced_scores = torch.full_like(scores, float("-inf"))
+        forced_scores[:, self._answer[input_ids.shape[1] - self._width]] = 0.0
+        return forced_scores
+
+
+def forced(subject: Subject, batch: Inputs) -> torch.Tensor:
+    """Logits `(batch, STEPS + 1, vocab)` of `generate` that is made to answer with `answer`."""
+    width = batch["input_ids"].shape[1]
+    generated = subject.model.generate(
+        **batch,
+        logits_processor=[_Forced(width, subject.answer)],
+        max_new_tokens=STEPS + 1,
+        do_sample=False,
+        output_logits=True,
+        return_dict_in_generate=True,
+    )
+    assert generated.sequences[0, width:].tolist() == subject.answer
+    return torch.stack(generated.logits, dim=1)
+
+
+def by_hand(subject: Subject, batch: Inputs, chunks: Sequence[int] = (1,) * STEPS) -> torch.Tensor:
+    """The same by forwards on one cache, `chunks` tokens each; padding may stand on the right."""
+    model, mask = subject.model, batch["attention_mask"]
+    deltas = hasattr(subject.adapter.trunk(model), "rope_deltas")
+
+    def positions(mask: torch.Tensor, new: int) -> torch.Tensor:
+        counted = (mask.cumsum(1) - 1).clamp(min=0)[:, -new:]
+        if not deltas:
+            return counted
+        trunk: Any = subject.adapter.trunk(model)
+        shifted: torch.Tensor = counted + trunk.rope_deltas
+        return shifted[None].expand(3, -1, -1)
+
+    given = {} if deltas else {"position_ids": positions(mask, mask.shape[1])}
+    output = model(**batch, **given, use_cache=True)
+    last = (mask * torch.arange(mask.shape[1])).argmax(1)
+    logits, done = [output.logits[torch.arange(len(last)), last][:, None]], 0
+    for size in chunks:
+        tokens = torch.tensor([subject.answer[done : done + size]]).expand(len(last), -1)
+        mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
+        output = model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=positions(mask, size),
+            past_key_values=output.past_key_values,
+        )
+        logits.append(output.logits)
+        done += size
+    return torch.cat(logits, dim=1)
+
+
+def check_against_masked(
+    subject: Subject,
+    batch: Inputs,
+    names: Sequence[str],
+    keep: tuple[float, ...],
+    ranker: str = "last",
+    side: str = "left",
+) -> None:
+    """Kept sets, prompt logits and decode steps of each row are those of the masked model."""
+    slides = any(subject.adapter.windows(subject.model))
+    with reduce(subject.model, Schedule(keep, RankerSpec(ranker))) as reduction:
+        prompt_logits = subject.model(**batch).logits
+        kept = reduction.kept
+        if side == "left":
+            steps = forced(subject, batch)
+        elif slides:  # windows are counted in columns, padding included, reduced or not
+            steps = None
+        else:
+            steps = by_hand(subject, batch)
+    for row, name in enumerate(names):
+        masked = subject.expected(name, keep, ranker)
+        assert masked.effect > EFFECT, (
+            f"{name}: dropping tokens changes logits by {masked.effect:.3f} only, so nothing could "
+            "fail; scale the weights, as `randomise` does"
+        )
+        assert kept_vision(subject, kept, batch, row, masked.kept) == masked.kept, name
+        offset = int(batch["attention_mask"][row].argmax())
+        survivors = [column for column in kept[subject.layers - 1][row].tolist() if column >= 0]
+        own = masked.logits[[column - offset for column in survivors]]
+        assert_close(prompt_logits[row, survivors], own, f"{name}: prompt")
+        if steps is not None:
+            assert_close(steps[row], masked.logits[-STEPS - 1 :], f"{name}: decoding")
+
+
+def kept_vision(
+    subject: Subject, kept: Any, batch: Inputs, row: int, layers: Mapping[int, Any]
+) -> Kept:
+    """Kept vision columns of one row, counted without its padding on the left."""
+    offset = int(batch["attention_mask"][row].argmax())
+    ids = batch["input_ids"][row].tolist()
+    return {
+        layer: [
+            column - offset
+            for column in kept[layer][row].tolist()
+            if column >= 0 and ids[column] in subject.vision_tokens
+        ]
+        for layer in layers
+    }
+
+
+def assert_close(found: torch.Tensor, expected: torch.Tensor, what: str) -> None:
+    """Equal up to the order of summation, and finite."""
+    difference = (found - expected).abs().max().item()
+    assert difference < TOLERANCE, f"{what}: logits differ by {difference:.2e}"
+
+
+class Breakdown(Exception):
+    """Raised by the suite inside a model."""
+
+
+@contextmanager
+def breaking(module: Any, call: int) -> Iterator[None]:
+    """Make a module raise when it is called for the `call`-th time."""
+    calls = 0
+
+    def hook(_module: Any, _args: Any, _output: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise Breakdown
+
+    handle = module.register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def state(model: Any) -> dict[str, Any]:
+    """Everything that hooking a model could change."""
+    found: dict[str, Any] = {"generation": model.generation_config.to_dict()}
+    for name, module in model.named_modules():
+        own = vars(module)
+        hooks = {key: list(own[key]) for key in own if key.endswith(_HOOKS)}
+        config = own.get("config")
+        settings = sorted(vars(config)) if config is not None else None
+        attention = getattr(config, "_attn_implementation", None)
+        overrides = [own.get(key) for key in ("forward", "generate")]
+        found[name] = (sorted(own), hooks, id(config), settings, attention, overrides)
+    return found
