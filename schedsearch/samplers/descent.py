@@ -46,19 +46,24 @@ class Descent:
     def rounds_left(self, here: Round, spent: int) -> int:
         """Return how many rounds, `here` included, may end the pass.
 
-        Of plain bisection and scan without slack: the most, if no further count falls. Else an
-        estimate from the `spent` rounds before `here` in this pass.
+        Of bisection and scan without screens and slack: the most, if no further count falls. Else
+        an estimate from the `spent` rounds before `here` in this pass.
         """
         order = self._order(max(here.number, 1))
         done = order.index(here.layer) if here.number else 0
         rest = order[done + 1 :]
-        within = here.high - here.low if here.number else self.n_max - self.floor + 1
+        within = (
+            max(here.high, here.wide) - here.low if here.number else self.n_max - self.floor + 1
+        )
         line = self._rounds_among(within) + len(self.screens)
         keep_all = here.number == 0
         if self.method == "gallop" or self.screens or self.slack:
             return keep_all + line + math.ceil(len(rest) * (spent + line) / (done + 2))
+        whole = self.method == "bisection" and here.number <= 1
         brackets = [
-            here.settled[layer] - self._below(here.number, layer, here.settled) for layer in rest
+            (self.n_max if whole else here.settled[layer])
+            - self._below(here.number, layer, here.settled)
+            for layer in rest
         ]
         return keep_all + line + sum(map(self._rounds_among, brackets))
 
@@ -71,7 +76,9 @@ class Descent:
             ask = partial(self._ask, 1, layer, settled)
             expected = self._expected(layer, above, found)
             low = self._below(1, layer, settled)
-            found = yield from narrowing.least(ask, low, settled[layer], found, expected)
+            found = yield from narrowing.least(
+                ask, low, settled[layer], found, expected, widest=self.n_max
+            )
             settled = self._put(1, layer, settled, found[-1])
             above, layer = layer, layer + 1
             if self.slack and layer < self.layers:

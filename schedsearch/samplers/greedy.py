@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from schedsearch.core.schedule import RankerSpec, reducible_layers
 from schedsearch.core.space import Parameter
@@ -14,9 +14,7 @@ from schedsearch.samplers.answers import Answers, Grid
 from schedsearch.samplers.descent import Descent
 from schedsearch.samplers.narrowing import Counts, Method, Round
 from schedsearch.samplers.nesting import Nesting, count_violations
-from schedsearch.samplers.sampler import Question, Status
-
-OnFailure = Literal["stop", "continue"]
+from schedsearch.samplers.sampler import OnFailure, Question, Status
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,9 @@ class GSearch:
         acceptance: The rule of `Acceptance`.
         tolerance: The tolerance of `Acceptance`.
         method: `gallop` starts where the layer before, or `guess`, lets one expect the count.
-            `bisection` cuts evenly what is left. `scan` goes from the least count upwards, which
+            `bisection` halves the whole grid for every layer; without screens its result is the
+            one of a search that measures everything, even where a greater count is rejected and a
+            smaller one accepted. `scan` goes from the least count upwards, which
             finds the least accepted count even where a greater one is rejected.
         questions: How many are asked at once.
         max_passes: The most passes over the layers.

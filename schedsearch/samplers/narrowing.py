@@ -1,7 +1,7 @@
 """The search along one line of schedules: the least position accepted, on few samples first."""
 
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 Method = Literal["gallop", "bisection", "scan"]
@@ -24,6 +24,7 @@ class Round:
         samples: How many samples are asked; None for all of them.
         by_count: Whether the positions are counts at `layer`; else they are layers, from which on
             one count is tried.
+        wide: Where the stretch ends that bisection halves, where that is above `high`.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Round:
     candidates: tuple[Counts, ...]
     samples: int | None = None
     by_count: bool = True
+    wide: int = 0
 
 
 Ask = Callable[[int, int, Counts, int | None], Round]
@@ -53,7 +55,7 @@ class Narrowing:
 
     Attributes:
         method: `gallop` starts at the position expected, moves away from it in steps that double,
-            and halves what is left. `bisection` halves. `scan` goes upwards.
+            and halves what is left. `bisection` halves, from `widest` on. `scan` goes upwards.
         questions: How many positions are tried at once.
         screens: Numbers of leading samples, ascending.
     """
@@ -63,7 +65,13 @@ class Narrowing:
     screens: Counts = ()
 
     def least(
-        self, ask: Ask, low: int, high: int, before: Counts = (), expected: int | None = None
+        self,
+        ask: Ask,
+        low: int,
+        high: int,
+        before: Counts = (),
+        expected: int | None = None,
+        widest: int = 0,
     ) -> Generator[Round, Sequence[bool], Counts]:
         """Yield rounds and receive, for each, which of its candidates are not rejected.
 
@@ -74,18 +82,23 @@ class Narrowing:
             before: What this returned for a line that keeps less than this one at each position;
                 empty where there is none.
             expected: The position that is probably the result; None where nothing is expected.
+            widest: A position from which on all stand for `high`, as where no layer may keep more
+                than the one above: bisection halves from here, so that it asks the same whatever
+                that one keeps. 0 for `high` itself.
 
         Returns:
             The least position not rejected, for each screen and then for all samples.
         """
         stages = (*self.screens, None)
         bounds = list(before) or [high] * len(stages)
+        cuts: Counts
         for stage, samples in enumerate(stages):
             if samples is None and self.screens and self.method == "gallop":
                 bounds[stage] = yield from self._climb(ask, low, high, bounds[stage - 1])
                 break
             # Of a screen this is inferred from the line before, not asked: all samples decide.
             top = bounds[stage]
+            wide, cuts = max(widest, top), ()
             start = self._start(stage, bounds, before, expected)
             # Where nothing but the last step up is known, a part of it may be a guess as well.
             step = max(1, (start - bounds[stage - 1]) // 8) if start and stage and not before else 1
@@ -94,14 +107,19 @@ class Narrowing:
             while top - low > 1:
                 if self.method == "scan":
                     tries = tuple(range(low + 1, min(top, low + 1 + self.questions)))
+                elif self.method == "bisection":
+                    wide, cuts = _cuts(low, top, wide, self.questions)
+                    tries = tuple(cut for cut in cuts if cut < top)
                 elif start is None or (passed and rejected):
                     tries = _evenly(low, top, self.questions)
                 else:
                     tries = _steps(start, step if rejected else -step, low, top, self.questions)
-                answers = list(zip(tries, (yield ask(low, high, tries, samples)), strict=True))
+                asked = replace(ask(low, high, tries, samples), wide=wide)
+                answers = list(zip(tries, (yield asked), strict=True))
                 top = min((position for position, yes in answers if yes), default=top)
                 low = max((p for p, yes in answers if not yes and p < top), default=low)
                 high = high if samples else top
+                wide = min((cut for cut in cuts if cut >= top), default=wide)
                 step *= 2 ** (len(tries) - 1 + (passed or rejected))
                 passed = passed or any(yes for _, yes in answers)
                 rejected = rejected or not all(yes for _, yes in answers)
@@ -144,6 +162,17 @@ class Narrowing:
         if stage < 2:
             return bounds[0] if stage else None
         return 2 * bounds[stage - 1] - bounds[stage - 2]
+
+
+def _cuts(low: int, top: int, wide: int, n: int) -> tuple[int, Counts]:
+    """Cut what lies between `low` and `wide`, and what is left of it, until one falls below `top`.
+
+    Returns:
+        What was cut at last, and where; from `top` on all are known to be accepted.
+    """
+    while (cuts := _evenly(low, wide, n))[0] >= top:
+        wide = cuts[0]
+    return wide, cuts
 
 
 def _evenly(low: int, high: int, n: int) -> Counts:

@@ -6,11 +6,13 @@ tests/contract/test_samplers.py.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial
+
+OnFailure = Literal["stop", "continue"]
 
 
 @dataclass(frozen=True)

@@ -73,5 +73,6 @@ def test_slack_is_what_flattens_the_growth_of_plain_bisection():
             run(engine, method="bisection", **settings)
         return slope(DEPTHS, [engine.layer_forwards for engine in engines])
 
-    assert growth() > 1.8
-    assert growth(slack=0.4) < 1.5
+    plain = [naive(Engine(layers, 0))[2] for layers in DEPTHS]
+    assert slope(DEPTHS, plain) > 1.8
+    assert growth(slack=0.4) < min(1.5, growth() - 0.2)

@@ -174,7 +174,7 @@ def test_count_rejected_above_an_accepted_one_does_not_end_the_layer():
 
 
 @given(st.data(), st.integers(1, 40), st.integers(1, 8), st.integers(1, 4), st.booleans())
-def test_rounds_are_bounded_by_the_logarithm_of_the_bracket(data, n_max, depth, questions, nested):
+def test_rounds_are_bounded_by_the_logarithm_of_the_grid(data, n_max, depth, questions, nested):
     settings = {"layers": depth, "n_max": n_max, "first": 0, "questions": questions}
     settings["method"] = "bisection"
     if nested:
@@ -185,12 +185,31 @@ def test_rounds_are_bounded_by_the_logarithm_of_the_bracket(data, n_max, depth, 
 
     history, rounds = search(sampler, n_max, differences)
 
-    found = sampler.best(history).schedule.counts(n_max)
-    brackets = [above + 1 for above in (n_max, *found[:-1])]  # 0 to what the layer before keeps
-    bound = 1 + sum(math.ceil(math.log(b, questions + 1) - 1e-9) for b in brackets)
-    assert len(rounds) <= bound
+    assert len(rounds) <= 1 + depth * math.ceil(math.log(n_max + 1, questions + 1) - 1e-9)
     assert max(rounds) <= questions
     assert rounds[0] == 1, "keep-all is asked alone"
+
+
+def plain_bisection(sampler: GSearch, accepted) -> tuple[int, ...]:
+    """Every layer by bisection over all counts, whatever the layers before it keep."""
+    settled = [sampler.n_max] * sampler.layers
+    for layer in range(sampler.first, sampler.layers):
+        low, high = -1, sampler.n_max
+        while high - low > 1:
+            middle = (low + high) // 2
+            kept = min(middle, settled[layer - 1]) if layer else middle
+            yes = accepted((*settled[:layer], *[kept] * (sampler.layers - layer)))
+            low, high = (low, middle) if yes else (middle, high)
+        above = settled[layer - 1] if layer else sampler.n_max
+        settled[layer:] = [min(high, above)] * (sampler.layers - layer)
+    return tuple(settled)
+
+
+@given(st.integers(0, 10**6), st.integers(1, 30), st.integers(1, 6), st.integers(0, 2))
+def test_bisection_is_plain_bisection_over_the_grid_even_without_nesting(seed, n_max, depth, first):
+    accepted = arbitrary(seed, 0.5, n_max)
+    sampler = GSearch(layers=depth + first, n_max=n_max, first=first, method="bisection")
+    assert result(sampler, all_or_nothing(accepted))[0] == plain_bisection(sampler, accepted)
 
 
 def test_published_curve_is_found_at_the_size_of_a_7b_model():

@@ -177,7 +177,7 @@ def test_bisection_settles_a_layer_on_the_screen_and_moves_up_on_all_samples():
         (2, 6, None, True),
         (3, 1, 2, False),
         (3, 2, 2, False),
-        (3, 4, None, True),
+        (3, 5, None, True),
         (3, 3, None, True),
     ]
 
