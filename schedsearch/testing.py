@@ -24,7 +24,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.prefix import Prefixes
 from schedsearch.engine.reduction import Reduction, reduce
-from schedsearch.testing_reference import Inputs, appended, padded
+from schedsearch.testing_reference import Inputs, appended, masked_forward, padded
 from schedsearch.testing_subject import (
     STEPS,
     Breakdown,
@@ -51,6 +51,8 @@ def randomise(model: Any, seed: int = 1) -> Any:
             gain = 2.0 if "q_proj" in name or "k_proj" in name else 0.7
             inputs = parameter[0].numel()
             parameter.data.normal_(0, gain / inputs**0.5, generator=generator)
+        elif parameter.unique().numel() > 1:  # norms and biases begin as ones and zeros
+            parameter.data.normal_(0, parameter.numel() ** -0.5, generator=generator)
     model.generation_config.pad_token_id = 0
     model.generation_config.eos_token_id = None
     return model.eval().requires_grad_(False)
@@ -142,6 +144,19 @@ class AdapterContract:
         """Each row keeps its share of its own vision tokens, wherever its padding stands."""
         batch = subject.batch(side)
         check_against_masked(subject, batch, list(subject.samples), subject.falling, side=side)
+
+    def test_rows_of_one_length_keep_their_own_counts(self, subject: Subject) -> None:
+        """Without padding in the prompts, drops alone make rows of different lengths."""
+        rows, keep = subject.one_length(), subject.falling
+        with reduce(subject.model, Schedule(keep)) as reduction:
+            logits = subject.model(**padded(rows, "left")).logits
+            kept = reduction.kept
+        for row, sample in enumerate(rows):
+            last = [logits.shape[1] - 1]
+            tokens = self.vision_tokens
+            masked, own = masked_forward(subject.twin, sample, keep, last, vision_tokens=tokens)
+            assert kept_vision(subject, kept, padded(rows, "left"), row, own) == own, row
+            assert_close(logits[row, -1], masked[-1], f"row {row}")
 
     @pytest.mark.parametrize("ratios", [(0.5, 0.0), (0.0,), (1e-4,), (0.7, 1e-4, 0.0)], ids=str)
     def test_down_to_one_token_and_none(self, subject: Subject, ratios: tuple[float, ...]) -> None:

@@ -110,6 +110,15 @@ class Subject:
             self._expected[key] = Expected(logits, kept, effect)
         return self._expected[key]
 
+    def one_length(self) -> list[Inputs]:
+        """All samples with more text behind the shorter ones."""
+        width = max(one["input_ids"].shape[1] for one in self.samples.values())
+        gaps = [width - one["input_ids"].shape[1] for one in self.samples.values()]
+        return [
+            appended(one, (self.answer * width)[:gap])
+            for one, gap in zip(self.samples.values(), gaps, strict=True)
+        ]
+
     def batch(self, side: str = "left") -> Inputs:
         """All samples in one batch."""
         return padded(list(self.samples.values()), side)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.functional import pad
 
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import Sample
@@ -166,6 +167,9 @@ class Encoder:
         ]
         vision = [self._vision.get(row.sample_id) or self._process(row.sample)[1] for row in rows]
         inputs = {name: torch.cat([one[name] for one in vision]) for name in vision[0]}
+        for name in self._adapter.token_inputs:
+            if name in inputs:  # answers are text
+                inputs[name] = pad(inputs[name], (0, len(rows[0].answer)))
         inputs["input_ids"] = torch.stack(ids)
         return {name: value.to(self.device) for name, value in inputs.items()}
 

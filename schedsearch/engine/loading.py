@@ -7,10 +7,15 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    PreTrainedConfig,
+)
 
 from schedsearch.core.schedule import Target
-from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.adapters import REMEDY, REMOTE_CODE, adapter_for
 from schedsearch.errors import InputError, UnsupportedError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
@@ -52,8 +57,14 @@ def load_model(
     precision = _dtype(dtype, target)
     common = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(place, **common)
+        kind = PreTrainedConfig.get_config_dict(place, revision=revision)[0].get("model_type")
     except Exception as error:  # transformers raises many kinds; all mean the checkpoint
+        raise _unreadable(place, "config", error) from error
+    if kind == REMOTE_CODE:
+        raise UnsupportedError(f"{place} cannot be loaded: {REMEDY}")
+    try:
+        config = AutoConfig.from_pretrained(place, **common)
+    except Exception as error:
         raise _unreadable(place, "config", error) from error
     _check_servable(place, config, trust_remote_code)
     try:

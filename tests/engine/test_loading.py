@@ -72,8 +72,12 @@ def _lose(*names: str) -> Callable[[Path], None]:
 
 
 TEXT_ONLY = json.dumps({"model_type": "llama", "architectures": ["LlamaForCausalLM"]})
-OTHER_FAMILY = json.dumps(
-    {"model_type": "idefics3", "text_config": {"model_type": "llama", "num_hidden_layers": 1}}
+REMOTE_CODE = json.dumps(
+    {
+        "model_type": "internvl_chat",
+        "architectures": ["InternVLChatModel"],
+        "auto_map": {"AutoConfig": "configuration_internvl_chat.InternVLChatConfig"},
+    }
 )
 
 
@@ -81,7 +85,7 @@ OTHER_FAMILY = json.dumps(
     ("spoil", "error", "message"),
     [
         (config(TEXT_ONLY), UnsupportedError, "is not a multimodal model: .* for a LlamaConfig"),
-        (config(OTHER_FAMILY), UnsupportedError, "Idefics3ForConditionalGeneration has no adapter"),
+        (config(REMOTE_CODE), UnsupportedError, "InternVL .*original form.*take the native form"),
         (config("{"), InputError, "the config of .* cannot be loaded: .*not a valid JSON"),
         (config('{"model_type": "nonsense"}'), InputError, "the config of .*`nonsense`"),
         (_lose("config.json"), InputError, "the config of .* cannot be loaded"),

@@ -30,6 +30,9 @@ class Adapter:
     )
     """Forward arguments that bring new vision tokens into a prompt."""
 
+    token_inputs: tuple[str, ...] = ("mm_token_type_ids", "token_type_ids")
+    """Forward arguments with one value per prompt token, 0 at text."""
+
     def trunk(self, model: nn.Module) -> nn.Module:
         """Module whose forward takes `input_ids` and calls the decoder."""
         return model.get_submodule("model")
