@@ -11,6 +11,7 @@ from itertools import chain, product
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import Family
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
+from schedsearch.core.pareto import costs, full
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -132,7 +133,7 @@ class Budgeted(ABC):
         if self._point(trial) is None:
             return False
         best = self.best(self._before(history, trial.number))
-        return best is not None and least_drop > _drop(best)
+        return best is not None and least_drop > costs(best)[1]
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the trial on all samples, within the budget, that has lost least.
@@ -141,13 +142,8 @@ class Budgeted(ABC):
         """
         cost = self.budget.cost(self.shape, self.tokens)
         limit = self.budget.limit(self.shape, self.tokens, self.family.first)
-        found = [(trial, it) for trial in history if (it := full(trial)) is not None]
-        for trial, _ in sorted(found, key=lambda pair: _rank(*pair)):
-            schedule = trial.schedule
-            ours = schedule.ranker == self.ranker and schedule.layers == self.shape.layers
-            if ours and cost(schedule) <= limit:
-                return trial
-        return None
+        ranked = sorted(self._comparable(history), key=_rank)
+        return next((trial for trial in ranked if cost(trial.schedule) <= limit), None)
 
     def status(self, history: Sequence[Trial]) -> Status:
         """Return where the search stands."""
@@ -175,10 +171,17 @@ class Budgeted(ABC):
         Raises:
             InputError: There is none within the budget.
         """
+        return self._within(self.budget, point)
+
+    def _within(self, budget: Budget, point: Mapping[str, float]) -> Schedule:
+        """Return the family's schedule that uses the budget up.
+
+        Raises:
+            InputError: There is none within the budget.
+        """
         # The solution costs up to 0.1 s where samples differ in length, and questions repeat.
-        own = self.budget.own_cost
-        spec = (self.family, self.budget, self.shape, self.tokens, self.ranker)
-        return _solved(*spec, own, tuple(point.items()))
+        spec = (self.family, budget, self.shape, self.tokens, self.ranker)
+        return _solved(*spec, budget.own_cost, tuple(point.items()))
 
     def _question(self, known: Known, taken: set[object]) -> Question | None:
         """Return the first candidate that reaches the budget and is no known evaluation."""
@@ -226,6 +229,12 @@ class Budgeted(ABC):
         """Return the trials whose outcome the one with this number may know."""
         return [trial for trial in trials if trial.number <= number - self.questions]
 
+    def _comparable(self, history: Iterable[Trial]) -> list[Trial]:
+        """Return the trials on all samples, with this ranker and as many layers."""
+        own = (self.ranker, self.shape.layers)
+        measured = [trial for trial in history if full(trial) is not None]
+        return [one for one in measured if (one.schedule.ranker, one.schedule.layers) == own]
+
     def _point(self, trial: Trial) -> Point | None:
         """Return the point that the trial was asked for; None if a person chose its schedule."""
         try:
@@ -264,22 +273,9 @@ def _solved(
     return family.schedule(dict(point), budget, shape, tokens, ranker)
 
 
-def full(trial: Trial) -> tuple[Measurement, float] | None:
-    """Return what was measured on all samples, and the drop; None where it was not."""
-    found = trial.measurement
-    if found is None or found.drop is None or trial.samples is not None:
-        return None
-    return found, found.drop
-
-
-def _drop(trial: Trial) -> float:
-    assert trial.measurement is not None and trial.measurement.drop is not None, "not measured"
-    return trial.measurement.drop
-
-
-def _rank(trial: Trial, full: tuple[Measurement, float]) -> tuple[float, float, int]:
-    measurement, drop = full
-    return drop, measurement.flops_ratio, trial.number
+def _rank(trial: Trial) -> tuple[float, float, int]:
+    flops, drop = costs(trial)
+    return drop, flops, trial.number
 
 
 def _decided(trial: Trial) -> bool:

@@ -13,10 +13,11 @@ from optuna.distributions import BaseDistribution, FloatDistribution, IntDistrib
 from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, TPESampler
 from optuna.trial import TrialState as State
 
+from schedsearch.core.pareto import full
 from schedsearch.core.space import Parameter
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
-from schedsearch.samplers.budgeted import Budgeted, Known, Point, full
+from schedsearch.samplers.budgeted import Budgeted, Known, Point
 
 _TRIES = 8
 

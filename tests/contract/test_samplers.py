@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import Budget
-from schedsearch.core.families import Family, Layerwise, Linear, Sigmoid, Staircase
+from schedsearch.core.families import Family, Layerwise, Linear, Sigmoid, Staircase, Uniform
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.bayes import Bayes
 from schedsearch.samplers.budgeted import Budgeted
+from schedsearch.samplers.frontier import Frontier
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.optuna_sampler import OptunaSampler
 from schedsearch.samplers.random_search import RandomMonotone, RandomSearch
@@ -25,6 +26,7 @@ from tests.unit.samplers.synthetic import answered, enqueued, failed, per_sample
 
 LAYERS, N_MAX = 5, 8
 RANKER = RankerSpec("text")
+MEAN_KEEP, FLOPS = Budget("mean_keep", 0.7), Budget("flops", 1.0)
 
 # Each makes a sampler for LAYERS x N_MAX with this many questions at once, to which a failed trial
 # is an answer.
@@ -36,6 +38,7 @@ SAMPLERS: dict[str, Callable[[int], Sampler]] = {
     "random monotone": lambda q: budgeted(RandomMonotone, Layerwise(), 6, q),
     "optuna": lambda q: budgeted(OptunaSampler, Staircase(), 5, q),
     "bayes": lambda q: budgeted(Bayes, Linear(), 5, q),
+    "frontier": lambda q: budgeted(Frontier, Uniform(), 5, q, FLOPS),
 }
 
 
@@ -53,10 +56,16 @@ def g_search(questions: int, **settings: Any) -> GSearch:
     )
 
 
-def budgeted(sampler: type[Budgeted], family: Family, trials: int, questions: int) -> Sampler:
+def budgeted(
+    sampler: type[Budgeted],
+    family: Family,
+    trials: int,
+    questions: int,
+    budget: Budget = MEAN_KEEP,
+) -> Sampler:
     return sampler(
         family=family,
-        budget=Budget("mean_keep", 0.7),
+        budget=budget,
         shape=DecoderShape(LAYERS, 8, 2, 2, 4, 16, 32),
         tokens=(SampleTokens(N_MAX, 4),),
         ranker=RANKER,

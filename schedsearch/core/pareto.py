@@ -1,0 +1,121 @@
+"""The trials that no other beats in FLOPs and drop at once, and which of them to take."""
+
+from collections.abc import Iterable, Sequence
+from typing import NoReturn
+
+from schedsearch.core.trial import Measurement, Trial
+from schedsearch.errors import InputError
+
+Costs = tuple[float, float]
+
+
+def full(trial: Trial) -> tuple[Measurement, float] | None:
+    """Return what was measured on all samples, and the drop; None where it was not."""
+    found = trial.measurement
+    if found is None or found.drop is None or trial.samples is not None:
+        return None
+    return found, found.drop
+
+
+def costs(trial: Trial) -> Costs:
+    """Return FLOPs ratio and drop of a trial that was measured on all samples."""
+    found = full(trial)
+    assert found is not None, "not measured"
+    measurement, drop = found
+    return measurement.flops_ratio, drop
+
+
+def pareto(trials: Iterable[Trial]) -> list[Trial]:
+    """Return the undominated trials, FLOPs rising and drop falling.
+
+    Trials on all samples count, whoever asked for them and with whichever ranker. Of trials equal
+    in both the earliest is taken.
+    """
+    measured = sorted((one for one in trials if full(one)), key=lambda trial: trial.number)
+    return [measured[i] for i in undominated(list(map(costs, measured)))]
+
+
+def undominated(pairs: Sequence[Costs]) -> list[int]:
+    """Return where the pairs stand than which none is less in one value and not more in the other.
+
+    The first value rises. Of equal pairs the first one is taken.
+    """
+    found: list[int] = []
+    for i in sorted(range(len(pairs)), key=lambda i: (pairs[i], i)):
+        if not found or pairs[i][1] < pairs[found[-1]][1]:
+            found.append(i)
+    return found
+
+
+def within_budget(trials: Iterable[Trial], flops: float) -> Trial:
+    """Return the trial that loses least among those of at most this FLOPs ratio.
+
+    Raises:
+        InputError: There is none; the message names the least FLOPs ratio measured.
+    """
+    front = _front(trials)
+    fitting = [trial for trial in front if costs(trial)[0] <= flops]
+    return fitting[-1] if fitting else _refuse("budget", flops, costs(front[0])[0])
+
+
+def within_drop(trials: Iterable[Trial], max_drop: float) -> Trial:
+    """Return the trial of least FLOPs among those that lose at most this much, in the metric.
+
+    Raises:
+        InputError: There is none; the message names the least drop measured.
+    """
+    front = _front(trials)
+    fitting = [trial for trial in front if costs(trial)[1] <= max_drop]
+    return fitting[0] if fitting else _refuse("max_drop", max_drop, costs(front[-1])[1])
+
+
+def hypervolume(trials: Iterable[Trial], reference: Costs) -> list[float]:
+    """Return the area that the trials so far dominate, after each trial by number.
+
+    Args:
+        trials: Those not measured on all samples add nothing.
+        reference: FLOPs ratio and drop at which a trial is worth nothing; the area lies below
+            both. In the unit of the metric, as FLOPs are a ratio.
+    """
+    front: list[Costs] = []
+    areas: list[float] = []
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if full(trial):
+            pairs = [*front, costs(trial)]
+            front = [pairs[i] for i in undominated(pairs)]
+        areas.append(_area(front, reference))
+    return areas
+
+
+def reference(drops: Sequence[float]) -> Costs:
+    """Return FLOPs ratio and drop of a trial that is worth nothing, from drops all over a space.
+
+    At FLOPs ratio 1 keep-all, which every search knows, loses nothing. A schedule that loses half
+    as much as the worst one is no candidate; where none loses anything, any drop below 1 counts.
+    """
+    worst = max(drops, default=0.0)
+    return 1.0, worst / 2 if worst > 0 else 1.0
+
+
+def _area(front: Iterable[Costs], reference: Costs) -> float:
+    area, ceiling = 0.0, reference[1]
+    for flops, drop in front:
+        if flops < reference[0] and drop < ceiling:
+            area += (reference[0] - flops) * (ceiling - drop)
+            ceiling = drop
+    return area
+
+
+def _front(trials: Iterable[Trial]) -> list[Trial]:
+    front = pareto(trials)
+    if not front:
+        raise InputError("no trial has been measured on all samples yet; search first")
+    return front
+
+
+def _refuse(name: str, value: float, least: float) -> NoReturn:
+    what = "FLOPs ratio" if name == "budget" else "drop"
+    raise InputError(
+        f"`{name}` must be at least {least!r}, the least {what} of the trials, but got {value!r}; "
+        f"allow that much, or search on"
+    )

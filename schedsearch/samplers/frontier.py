@@ -1,0 +1,211 @@
+"""Bayesian optimisation of two objectives at once: little lost, at few FLOPs."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+from statistics import median_low
+from typing import ClassVar
+
+import torch
+from botorch.acquisition.multi_objective import logei
+from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputObjective
+from botorch.sampling.normal import SobolQMCNormalSampler
+from torch import Tensor
+
+from schedsearch.core.budget import Budget, feasible_range
+from schedsearch.core.canonical import is_number
+from schedsearch.core.pareto import Costs, costs, full, pareto, reference, undominated
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.space import Parameter, Space
+from schedsearch.core.trial import Trial, TrialState
+from schedsearch.errors import InputError
+from schedsearch.samplers.bayes import Bayes
+from schedsearch.samplers.budgeted import Known, Point
+from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, reproducible
+
+_MOST_START = 12
+_MC_SAMPLES = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frontier(Bayes):
+    """Asks where the frontier of drop and FLOPs may advance furthest; `budget` is searched too.
+
+    The criterion is qLogNoisyExpectedHypervolumeImprovement (arXiv 2105.08195, 2310.20708) with
+    the open trials pending. The drop is modelled as in `Bayes`; to lose less than nothing is worth
+    no more than to lose nothing, else the unknown corners of a space where nothing is lost anyway
+    would promise most. FLOPs need no model: they are the budget. A pruned trial, of which a bound
+    alone is known, is taken to have lost the median of the drops measured with no more FLOPs.
+
+    BoTorch's C++ kernel for the criterion is not used, see `_interpreted`: no compiler is needed.
+
+    Attributes:
+        budget: The greatest budget to ask for; `flops` or `feasible`.
+        max_drop: What the best trial may lose, in the unit of the metric.
+        reference_drop: A trial that loses this much or more adds nothing to the frontier. Default:
+            half of the greatest drop in the start, see `schedsearch.core.pareto.reference`.
+
+    Raises:
+        InputError: A setting is out of its range, or a start is no point of the space.
+    """
+
+    budget: Budget = Budget("flops", 1.0)
+    max_drop: float = 0.0
+    reference_drop: float | None = None
+
+    name: ClassVar[str] = "frontier"
+
+    def __post_init__(self) -> None:
+        if self.budget.measure not in ("flops", "feasible"):
+            raise InputError(
+                f"`budget` must be in flops or feasible, of which a frontier is made, but got "
+                f"{self.budget.measure}; leave it out to search all budgets"
+            )
+        if not (is_number(self.max_drop) and self.max_drop >= 0):
+            raise InputError(
+                f"`max_drop` must be a number from 0 up, but got {self.max_drop!r}; write what "
+                f"the result may lose, in the unit of the metric"
+            )
+        worst = self.reference_drop
+        if worst is not None and not (is_number(worst) and worst > 0):
+            raise InputError(
+                f"`reference_drop` must be a number above 0, but got {worst!r}; "
+                f"leave it out, or write which drop is worth nothing"
+            )
+        if self._budgets.high < self._budgets.low:
+            raise InputError(
+                f"`budget` must be a FLOPs ratio of at least {self._budgets.low:.4f}, the least "
+                f"that any schedule reaches, but got {self._budgets.high}; leave it out to search "
+                f"all budgets"
+            )
+        super().__post_init__()
+
+    @property
+    def space(self) -> Space:
+        """What is searched: the family's parameters and `budget`, a FLOPs ratio."""
+        return Space((*super().space.parameters, self._budgets))
+
+    def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:
+        """Say whether a trial known to this one is better and no dearer, so that it is dominated.
+
+        Not before there is a model; and what a person has asked for is measured to its end.
+        """
+        if self._point(trial) is None or not self._modelled(self._known(history, trial.number)):
+            return False
+        flops = self.budget.cost(self.shape, self.tokens)(trial.schedule)
+        known = map(costs, self._comparable(self._before(history, trial.number)))
+        return any(other <= flops and drop < least_drop for other, drop in known)
+
+    def best(self, history: Sequence[Trial]) -> Trial | None:
+        """Return the trial of least FLOPs among those that have lost at most `max_drop`.
+
+        Where none has, the one that has lost least. Only trials within the budget count.
+        """
+        most = self._budgets.high
+        front = [one for one in pareto(self._comparable(history)) if costs(one)[0] <= most]
+        cheap = (trial for trial in front if costs(trial)[1] <= self.max_drop)
+        return next(cheap, front[-1] if front else None)
+
+    def reference(self, history: Sequence[Trial]) -> Costs:
+        """Return FLOPs ratio and drop from which on a trial is worth nothing.
+
+        Once there is a model it changes no more.
+        """
+        trials = sorted(history, key=lambda trial: trial.number)
+        return self._reference([one for one in trials if self._point(one) is not None])
+
+    @property
+    def _enough(self) -> int:
+        """Measurements before there is a model."""
+        return min(2 * (len(self.space.parameters) + 1), _MOST_START)
+
+    def _modelled(self, known: Known) -> bool:
+        return _count(known) >= self._enough
+
+    @cached_property
+    def _budgets(self) -> Parameter:
+        least, _ = feasible_range(self.shape, self.tokens, self.family.first)
+        most = self.budget.limit(self.shape, self.tokens, self.family.first)
+        return Parameter("budget", least, most)
+
+    def _schedule(self, point: Mapping[str, float]) -> Schedule:
+        values = dict(point)
+        return self._within(Budget("flops", values.pop("budget")), values)
+
+    def _promising(self, known: Known) -> list[Point]:
+        """Return points in the order of the criterion."""
+        rows = self._learnt(known)
+        measured = [(at["budget"], drop) for at, drop, _ in rows[: _count(known)]]
+        _, worst = self._reference([trial for _, trial in known.answered])
+        low, high = self._budgets.low, self._budgets.high
+
+        def saved(samples: Tensor, X: Tensor | None = None) -> Tensor:
+            """Return what is not lost, relative to the worst, and not spent: (..., n, 2)."""
+            assert X is not None, "the budget is one of the inputs"
+            kept = samples[..., 0].clamp(max=1)
+            spent = low + (high - low) * X[..., -1]
+            return torch.stack([kept, (1 - spent).expand_as(kept)], dim=-1)
+
+        seed = Random(f"{self.seed} {known.number}").getrandbits(31)
+        with reproducible(seed), _interpreted():
+            inputs = in_cube(self.space, (point for point, _, _ in rows))
+            errors = [None if error is None else error / worst for _, _, error in rows]
+            acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
+                fitted(inputs, [1 - drop / worst for _, drop, _ in rows], errors),
+                [0.0, 0.0],
+                inputs[: len(measured)],
+                SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
+                objective=GenericMCMultiOutputObjective(saved),
+                X_pending=in_cube(self.space, known.pending) if known.pending else None,
+            )
+            return most_promising(self.space, acquisition, inputs[undominated(measured)], seed)
+
+    def _learnt(self, known: Known) -> list[tuple[Point, float, float | None]]:
+        """Return points, their drops and the standard errors of these; the measured ones first.
+
+        A measured point stands at the budget that its schedule really uses, which gives the same
+        schedule.
+        """
+        low, high = self._budgets.low, self._budgets.high
+        rows: list[tuple[Point, float, float | None]] = []
+        for point, one, drop in known.measured():
+            used = min(high, max(low, one.flops_ratio))
+            rows.append(({**point, "budget": used}, drop, one.drop_standard_error))
+        guesses: list[tuple[Point, float, float | None]] = []
+        for point, trial in known.answered:
+            if trial.state is TrialState.PRUNED:
+                cheaper = [drop for at, drop, _ in rows if at["budget"] <= point["budget"]]
+                lost = median_low(cheaper or [drop for _, drop, _ in rows])
+                guesses.append((point, lost, None))
+        return rows + guesses
+
+    def _reference(self, trials: Iterable[Trial]) -> Costs:
+        """Return the reference that follows from the first trials that were measured."""
+        if self.reference_drop is not None:
+            return 1.0, self.reference_drop
+        drops = [costs(trial)[1] for trial in trials if full(trial)]
+        return reference(drops[: self._enough])
+
+
+def _count(known: Known) -> int:
+    return sum(1 for _ in known.measured())
+
+
+@contextmanager
+def _interpreted() -> Iterator[None]:
+    """Keep BoTorch from compiling a C++ kernel of the criterion, and from using it.
+
+    The first criterion of a process would call the compiler, for half a minute; questions would
+    then differ in the last digits from those of a machine without one. At 50 trials the kernel
+    saves a tenth of a second. BoTorch has no switch for it, so what it remembers of its attempt to
+    load the kernel is set for a while.
+    """
+    names = {"_C": None, "_load_attempted": True}
+    before = {name: getattr(logei, name) for name in names if hasattr(logei, name)}
+    try:
+        vars(logei).update({name: names[name] for name in before})
+        yield
+    finally:
+        vars(logei).update(before)
