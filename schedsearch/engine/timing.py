@@ -51,23 +51,34 @@ def time_prefill(
         repeats: Measured pairs.
         on_progress: Called with (pairs done, all pairs).
     """
-
-    def once() -> float:
-        _synchronize(model)
-        start = time.perf_counter()
-        model(**inputs, logits_to_keep=1, use_cache=True)
-        _synchronize(model)
-        return time.perf_counter() - start
-
     full, reduced = [], []
     with torch.inference_mode():
         for pair in range(repeats + 1):
-            full.append(once())
+            full.append(prefill_seconds(model, inputs))
             with reduce(model, schedule):
-                reduced.append(once())
+                reduced.append(prefill_seconds(model, inputs))
             if on_progress is not None and pair:
                 on_progress(pair, repeats)
     return PrefillTiming(tuple(full[1:]), tuple(reduced[1:]), len(inputs["input_ids"]))
+
+
+def prefill(model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """Run one prefill, vision tower included, up to the first token's logits."""
+    model(**inputs, logits_to_keep=1, use_cache=True)
+
+
+def prefill_seconds(model: nn.Module, inputs: Mapping[str, Any]) -> float:
+    """Seconds of one `prefill`."""
+    return seconds_of(model, lambda: prefill(model, inputs))
+
+
+def seconds_of(model: nn.Module, run: Callable[[], object]) -> float:
+    """Seconds until the model's device has done what `run` asks for."""
+    _synchronize(model)
+    start = time.perf_counter()
+    run()
+    _synchronize(model)
+    return time.perf_counter() - start
 
 
 def _synchronize(model: nn.Module) -> None:
