@@ -8,6 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+_UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
+"""What pydantic calls a field that does not exist, in a model and in a dataclass."""
+
 
 def complaint(error: ValidationError, unknown: str, fields: Iterable[str]) -> str:
     """First complaint; a misspelled field comes before the one that is missing for it.
@@ -18,12 +21,12 @@ def complaint(error: ValidationError, unknown: str, fields: Iterable[str]) -> st
         fields: Names that exist anywhere in the model.
     """
     complaints = error.errors(include_url=False)
-    first = min(complaints, key=lambda found: found["type"] != "extra_forbidden")
+    first = min(complaints, key=lambda found: found["type"] not in _UNKNOWN)
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
     path = path.removeprefix(".")
     if first["type"] == "missing":
         return f"`{path}` is missing; add it"
-    if first["type"] == "extra_forbidden":
+    if first["type"] in _UNKNOWN:
         near = difflib.get_close_matches(str(first["loc"][-1]), list(fields), n=1)
         hint = f"did you mean `{near[0]}`? " if near else ""
         return f"`{path}` {unknown.format(hint=hint)}"
