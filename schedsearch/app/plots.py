@@ -44,7 +44,7 @@ _NO_MATPLOTLIB = InputError(
 
 
 @contextmanager
-def _figure(path: Path, width: float, panels: int) -> Iterator[Any]:
+def picture(path: Path, width: float, panels: int) -> Iterator[Any]:
     """Row of panels, written to `path` when the block ends without an error."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -64,7 +64,7 @@ def _figure(path: Path, width: float, panels: int) -> Iterator[Any]:
 
 def save_application(result: "Application", path: Path) -> None:
     """Keep ratios over depth, and accuracy by kind of question with and without."""
-    with _figure(path, 10, 2) as (figure, (left, right)):
+    with picture(path, 10, 2) as (figure, (left, right)):
         left.step(range(len(result.keep)), result.keep, where="mid", color="tab:blue")
         left.fill_between(range(len(result.keep)), result.keep, step="mid", alpha=0.2)
         left.set(xlabel="decoder layer", ylabel="keep ratio", ylim=(0, 1.05))
@@ -82,7 +82,7 @@ def save_application(result: "Application", path: Path) -> None:
 
 def save_analysis(result: "Analysis", path: Path) -> None:
     """Kendall's tau between layers, attention on vision, and accuracy after withdrawal."""
-    with _figure(path, 14, 3) as (figure, (tau, mass, gone)):
+    with picture(path, 14, 3) as (figure, (tau, mass, gone)):
         found = result.attention
         values = [[cell.value for cell in row] for row in found.tau]
         image = tau.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
@@ -107,7 +107,7 @@ def save_report(
     layers: Sequence["Layers"], n_max: int, comparison: "Comparison | None", path: Path
 ) -> None:
     """Kept tokens over depth, and beside it what they are worth on held-out samples."""
-    with _figure(path, 6 if comparison is None else 12, 1 if comparison is None else 2) as drawn:
+    with picture(path, 6 if comparison is None else 12, 1 if comparison is None else 2) as drawn:
         _, panels = drawn
         _counts(panels[0], layers, n_max)
         if comparison is not None:

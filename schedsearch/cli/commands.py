@@ -11,6 +11,7 @@ from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.options import AsJson, Data, Images, Limit, MetricName, TrustRemoteCode
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
+from schedsearch.cli.profile import profile
 from schedsearch.version import VERSION
 
 app = typer.Typer(
@@ -21,6 +22,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(studies.search)
+app.command()(profile)
 app.command("list")(studies.list_studies)
 app.command()(studies.show)
 app.command()(studies.export)

@@ -1,0 +1,85 @@
+"""The command that measures a latency model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+
+from schedsearch.cli.options import AsJson, Data, Images, Limit, TrustRemoteCode
+from schedsearch.cli.output import output, print_json, progress, table
+
+if TYPE_CHECKING:
+    from schedsearch.app.profile import Profile
+
+
+def profile(
+    model: Annotated[str, typer.Argument(help="`demo`, a hub id or a folder.")],
+    data: Data = "demo:calibration",
+    images: Images = None,
+    limit: Limit = 64,
+    batch: Annotated[int, typer.Option(min=1, help="Prompts in each prefill.")] = 1,
+    repeats: Annotated[int, typer.Option(min=1, help="Measured runs of every part.")] = 7,
+    ranker: Annotated[str, typer.Option(help="Orders the tokens that are dropped.")] = "last",
+    out: Annotated[
+        Path, typer.Option(help="schedsearch.latency/1 file to write; a PNG joins it.")
+    ] = Path("latency.json"),
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Measure what a prefill takes on this device, as a function of the schedule."""
+    from schedsearch.app.bootstrap import DataRef
+    from schedsearch.app.latency_plot import save_latency
+    from schedsearch.app.plots import check_picture
+    from schedsearch.app.profile import check_file, profile_model, save_profile
+
+    picture = out.with_suffix(".png")
+    check_file(out)
+    check_picture(picture)
+    with progress() as start:
+        result = profile_model(
+            model,
+            DataRef(data, limit, images),
+            batch=batch,
+            repeats=repeats,
+            ranker=ranker,
+            progress=start,
+            trust_remote_code=trust_remote_code,
+        )
+    save_profile(result, out)
+    save_latency(result, picture)
+    if as_json:
+        print_json(result)
+    else:
+        _show(result)
+        output.print(f"Latency model: {out}, picture: {picture}")
+
+
+def _show(result: "Profile") -> None:
+    latency = result.latency
+    where = latency.conditions
+    parts = table(
+        "part of a prefill",
+        "ms",
+        title=f"{escape(where.model)} on {escape(where.device)}, {where.dtype}, batch of "
+        f"{where.batch}: {where.n_vision} vision and {where.n_text} text tokens",
+    )
+    parts.add_row("all but the decoder layers", f"{latency.outside_ms:.2f}")
+    for tokens, ms in zip(latency.tokens, latency.layer_ms, strict=True):
+        parts.add_row(f"one of {latency.layers} layers, {tokens} tokens", f"{ms:.3f}")
+    parts.add_row("once, where tokens leave", f"{latency.reduce_ms:.3f}")
+    parts.add_row("before each layer where they do", f"{latency.drop_ms:.3f}")
+    output.print(parts)
+    checks = table("whole prefill", "FLOPs ratio", "predicted ms", "measured ms", "error")
+    for check in result.checks:
+        checks.add_row(
+            check.name,
+            f"{check.flops_ratio:.2f}",
+            f"{check.predicted_ms:.2f}",
+            f"{check.measured_ms:.2f}",
+            f"{check.error:+.1%}",
+        )
+    output.print(checks)
+    output.print(
+        f"mean absolute error {latency.error_ms or 0:.2f} ms, {result.error_percent:.1f} %"
+    )
