@@ -51,10 +51,9 @@ def moe() -> Any:
     text = TEXT | {"num_experts": 4, "moe_intermediate_size": 16, "num_experts_per_tok": 2}
     text |= {"rope_parameters": {"rope_type": "default", "mrope_section": [2, 1, 1]}}
     vision = {"depth": 1, "hidden_size": 16, "num_heads": 2, "out_hidden_size": 32}
+    vision["deepstack_visual_indexes"] = [0]
     return tiny(
-        Qwen3VLMoeConfig(
-            text_config=text, vision_config=vision | {"deepstack_visual_indexes": [0]}
-        ),
+        Qwen3VLMoeConfig(text_config=text, vision_config=vision),
         Qwen3VLMoeForConditionalGeneration,
     )
 

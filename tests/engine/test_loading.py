@@ -85,7 +85,7 @@ REMOTE_CODE = json.dumps(
     ("spoil", "error", "message"),
     [
         (config(TEXT_ONLY), UnsupportedError, "is not a multimodal model: .* for a LlamaConfig"),
-        (config(REMOTE_CODE), UnsupportedError, "InternVL .*original form.*take the native form"),
+        (config(REMOTE_CODE), UnsupportedError, "InternVL .*original form.*take a native one"),
         (config("{"), InputError, "the config of .* cannot be loaded: .*not a valid JSON"),
         (config('{"model_type": "nonsense"}'), InputError, "the config of .*`nonsense`"),
         (_lose("config.json"), InputError, "the config of .* cannot be loaded"),

@@ -6,10 +6,9 @@ REMOTE_CODE = "internvl_chat"
 """`model_type` of checkpoints that bring code of their own."""
 
 REMEDY = (
-    "this is an InternVL checkpoint in its original form, which runs on code of its own; take the "
-    "native form of transformers: OpenGVLab has InternVL3-*-hf and InternVL2_5-*-MPO-hf, and "
-    "convert_internvl_weights_to_hf.py in the sources of transformers converts others (see "
-    "docs/models.md)"
+    "this is an InternVL checkpoint in its original form, which runs on code of its own; take a "
+    "native one (OpenGVLab/InternVL3-*-hf, InternVL2_5-*-MPO-hf), or convert this one: "
+    "python -m schedsearch.engine.internvl_conversion SOURCE TARGET (docs/models.md)"
 )
 
 
