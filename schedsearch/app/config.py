@@ -2,23 +2,24 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 
+from schedsearch.app.search_config import (
+    SECTIONS,
+    Count,
+    GSearchConfig,
+    SearchConfig,
+    Section,
+    Text,
+)
 from schedsearch.core.complaints import complaint, field_names
 from schedsearch.errors import InputError
 
-Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
-
-
-class DataConfig(_Section):
+class DataConfig(Section):
     """Calibration data, which the search sees, and held-out data, which only reports see.
 
     Attributes:
@@ -36,28 +37,7 @@ class DataConfig(_Section):
     images: Text | None = None
 
 
-class GSearchConfig(_Section):
-    """Settings of G-Search; `schedsearch.samplers.greedy.GSearch` says what they mean.
-
-    Without `screens` they follow from the number of samples. `guess: attention` takes the counts
-    that attention of the full model suggests on a few samples.
-    """
-
-    sampler: Literal["g-search"] = "g-search"
-    acceptance: Literal["drop", "confident"] = "drop"
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
-    method: Literal["gallop", "bisection", "scan"] = "gallop"
-    first: Count = 2
-    max_passes: Count = 1
-    floor: Annotated[int, Field(ge=0)] = 0
-    questions: Count = 1
-    screens: list[Count] | None = None
-    guess: list[Annotated[int, Field(ge=0)]] | Literal["attention"] = []
-    slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    on_failure: Literal["stop", "continue"] = "stop"
-
-
-class StudyConfig(_Section):
+class StudyConfig(Section):
     """A study file.
 
     Attributes:
@@ -87,8 +67,8 @@ class StudyConfig(_Section):
     ] = "exact_match"
     ranker: Literal["last", "text", "local", "random", "uniform"] = "last"
     ranker_params: dict[str, float | int | str] = {}
-    search: GSearchConfig = GSearchConfig()
-    seed: Annotated[int, Field(ge=0)] = 0
+    search: SearchConfig = GSearchConfig()
+    seed: int = Field(default=0, ge=0)
 
 
 def read_study_file(path: Path) -> StudyConfig:
@@ -107,7 +87,7 @@ def read_study_file(path: Path) -> StudyConfig:
     except ValidationError as error:
         names = field_names(StudyConfig)
         unknown = f"is not a key of a study file; {{hint}}allowed here: {_allowed(error)}"
-        raise InputError(f"{path}: {complaint(error, unknown, names)}") from None
+        raise InputError(f"{path}: {complaint(error, unknown, names, SECTIONS)}") from None
 
 
 def _allowed(error: ValidationError) -> str:
@@ -115,7 +95,7 @@ def _allowed(error: ValidationError) -> str:
     model: Any = StudyConfig
     unknown = [found for found in error.errors() if found["type"] == "extra_forbidden"]
     for part in unknown[0]["loc"][:-1] if unknown else ():
-        model = model.model_fields[str(part)].annotation
+        model = SECTIONS.get(str(part)) or model.model_fields[str(part)].annotation
     return ", ".join(model.model_fields)
 
 

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
-from schedsearch.app.config import GSearchConfig, StudyConfig
-from schedsearch.app.study import Study, sampler_settings
+from schedsearch.app.config import StudyConfig
+from schedsearch.app.samplers import AnySearch, family_plug_ins, g_search_plug_in
+from schedsearch.app.search_config import SECTIONS, GSearchConfig, SearchConfig
+from schedsearch.app.study import Study
 from schedsearch.core.canonical import digest
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.sample import FirstSamples, Sample, SampleSet, Split
@@ -75,7 +77,7 @@ def open_study(
     *,
     processor: Any = None,
     name: str = "study",
-    sampler: GSearchConfig | Mapping[str, Any] | None = None,
+    sampler: AnySearch | Mapping[str, Any] | None = None,
     metric: str | Metric | Scorer = "exact_match",
     ranker: str | RankerSpec = "last",
     store: str | os.PathLike[str] = DEFAULT_STORE,
@@ -83,6 +85,7 @@ def open_study(
     revision: str | None = None,
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
+    folder: Path = Path(),
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
 
@@ -91,7 +94,8 @@ def open_study(
         calibration: As for `search`.
         processor: Of a model that is handed in as an object.
         name: Of the study, unique in its store.
-        sampler: Settings of G-Search, such as `{"tolerance": 0.01}`.
+        sampler: Settings of the search as in a study file: of G-Search, such as
+            `{"tolerance": 0.01}`, or `{"sampler": "bayes", "budget": {"flops": 0.4}}`.
         metric: Name of a metric, a metric, or a function (answer, references) -> score.
         ranker: Name of the ranker, or the ranker with parameters.
         store: SQLite file, or the URL of a database.
@@ -100,6 +104,7 @@ def open_study(
         trust_remote_code: Let transformers run code that comes with the model.
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
+        folder: What files that `sampler` names are relative to.
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
@@ -120,9 +125,14 @@ def open_study(
         model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
     evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
     subject = make_subject(model, processor, samples, scored, evaluator, model_name)
-    chosen = config.model_dump(exclude={"sampler", "questions"})
-    if config.guess == "attention":
-        chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
+    family = PlugIn("layerwise")
+    if isinstance(config, GSearchConfig):
+        chosen = config.model_dump(exclude={"sampler", "questions"})
+        if config.guess == "attention":
+            chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
+        searching = g_search_plug_in(chosen, subject)
+    else:
+        searching, family = family_plug_ins(config, subject, name, store, folder)
     spec = StudySpec(
         name=name,
         model=model_name,
@@ -131,7 +141,8 @@ def open_study(
         calibration=samples.name,
         calibration_digest=samples.digest(),
         metric=_metric_name(scored),
-        sampler=PlugIn.from_mapping(config.sampler, sampler_settings(chosen, subject)),
+        sampler=searching,
+        family=family,
         ranker=ordering,
         questions=config.questions,
         seed=seed,
@@ -171,6 +182,7 @@ def open_configured(
         revision=config.revision,
         trust_remote_code=trust_remote_code,
         prefix_bytes=prefix_bytes,
+        folder=folder,
     )
 
 
@@ -227,24 +239,26 @@ def make_subject(
     )
 
 
-def _sampler_config(given: GSearchConfig | Mapping[str, Any] | None) -> GSearchConfig:
-    from pydantic import ValidationError
+def _sampler_config(given: AnySearch | Mapping[str, Any] | None) -> AnySearch:
+    from pydantic import TypeAdapter, ValidationError
 
     from schedsearch.core.complaints import complaint, field_names
 
-    if isinstance(given, GSearchConfig):
-        return given
+    if isinstance(given, tuple(SECTIONS.values())):
+        return cast(AnySearch, given)
     if given is not None and not isinstance(given, Mapping):
         raise InputError(
-            f"`sampler` must be settings of G-Search such as {{'tolerance': 0.01}}, but got "
+            f"`sampler` must be settings of a search such as {{'tolerance': 0.01}}, but got "
             f"{type(given).__name__}"
         )
+    settings = dict(given or {})
     try:
-        return GSearchConfig.model_validate(dict(given or {}))
+        return cast(AnySearch, TypeAdapter(SearchConfig).validate_python(settings))
     except ValidationError as error:
-        names = field_names(GSearchConfig)
-        unknown = f"is no setting of G-Search; {{hint}}allowed: {', '.join(sorted(names))}"
-        raise InputError(f"`sampler`: {complaint(error, unknown, names)}") from None
+        section = SECTIONS.get(str(settings.get("sampler")), GSearchConfig)
+        names = field_names(section)
+        unknown = f"is no setting of this search; {{hint}}allowed: {', '.join(sorted(names))}"
+        raise InputError(f"`sampler`: {complaint(error, unknown, names, SECTIONS)}") from None
 
 
 def _metric(given: str | Metric | Scorer) -> Metric:

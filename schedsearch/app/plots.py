@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from schedsearch.app.analyze import Analysis
     from schedsearch.app.apply import Application
     from schedsearch.app.compare import Comparison
-    from schedsearch.app.study import Layers
+    from schedsearch.app.contest import Contest
+    from schedsearch.app.study import FrontierView, Layers
 
 _UPRIGHT = 16
 """More numbers than this would run into each other if they were not turned."""
@@ -81,17 +82,19 @@ def save_application(result: "Application", path: Path) -> None:
 
 
 def save_analysis(result: "Analysis", path: Path) -> None:
-    """Kendall's tau between layers, attention on vision, and accuracy after withdrawal."""
-    with picture(path, 14, 3) as (figure, (tau, mass, gone)):
-        found = result.attention
-        values = [[cell.value for cell in row] for row in found.tau]
+    """Kendall's tau between layers, attention on vision, accuracy after withdrawal, objectives."""
+    found = result.objectives
+    with picture(path, 14 if found is None else 19, 3 if found is None else 4) as drawn:
+        figure, (tau, mass, gone, *ranked) = drawn
+        attention = result.attention
+        values = [[cell.value for cell in row] for row in attention.tau]
         image = tau.imshow(values, vmin=-1, vmax=1, cmap="RdBu_r")
         tau.set(xlabel="layer", ylabel="layer", title="Kendall's tau of rankings")
         figure.colorbar(image, ax=tau, shrink=0.8)
-        _curve(mass, range(result.layers), found.mass, "vision tokens")
-        chance = [found.uniform_mass] * result.layers
+        _curve(mass, range(result.layers), attention.mass, "vision tokens")
+        chance = [attention.uniform_mass] * result.layers
         _curve(mass, range(result.layers), chance, "random tokens")
-        mass.set(xlabel="layer", ylabel="share of attention", title=f"Rows: {found.ranker}")
+        mass.set(xlabel="layer", ylabel="share of attention", title=f"Rows: {attention.ranker}")
         mass.legend()
         layers = [row.layer for row in result.withdrawals]
         _curve(gone, layers, [row.score for row in result.withdrawals], "vision withdrawn")
@@ -100,6 +103,11 @@ def save_analysis(result: "Analysis", path: Path) -> None:
         )
         gone.set(xlabel="withdrawn from layer", ylabel=result.metric, title="Where vision counts")
         gone.legend()
+        if found is not None:
+            shown = {name: value for name, value in found.spearman.items() if value is not None}
+            _bars(ranked[0], list(shown), list(shown.values()))
+            ranked[0].set(xlabel=f"Spearman with {_text(found.metric)}", xlim=(-1, 1))
+            ranked[0].set_title(f"Ranks of {len(found.schedules)} random schedules")
         figure.suptitle(f"{result.model} on {result.data}, {result.samples} samples")
 
 
@@ -112,6 +120,57 @@ def save_report(
         _counts(panels[0], layers, n_max)
         if comparison is not None:
             _held_out(panels[1], comparison)
+
+
+def save_frontier(found: "FrontierView", metric: str, path: Path) -> None:
+    """Drop over FLOPs for the undominated trials, and the hypervolume as it grew."""
+    with picture(path, 10, 2) as (_, (front, grown)):
+        measured = [trial.measurement for trial in found.trials]
+        flops = [one.flops_ratio for one in measured if one is not None]
+        drops = [one.drop for one in measured if one is not None]
+        front.step(flops, drops, where="post", marker=".")
+        front.set(xlabel="FLOPs ratio", ylabel=_text(f"drop of {metric}"))
+        front.set_title("Undominated trials, calibration set")
+        grown.step(range(len(found.hypervolume)), found.hypervolume, where="post")
+        flops_reference, drop_reference = found.reference
+        grown.set(xlabel="trial", ylabel="hypervolume")
+        grown.set_title(f"Against FLOPs {flops_reference:g}, drop {drop_reference:.3g}")
+
+
+def save_contest(found: "Contest", path: Path) -> None:
+    """Held-out score over FLOPs for every family, and the schedules of the tightest budget."""
+    with picture(path, 12, 2) as (figure, (scores, curves)):
+        rounds = sorted(found.rounds, key=lambda one: one.flops)
+        names = dict.fromkeys(entry.row.name for one in rounds for entry in one.entries)
+        for name in names:
+            rows = [e.row for one in rounds for e in one.entries if e.row.name == name]
+            shown = [(row.flops_ratio, row.score) for row in rows if row.score is not None]
+            if shown:
+                low = [score.value - score.low for _, score in shown]
+                high = [score.high - score.value for _, score in shown]
+                scores.errorbar(
+                    [flops for flops, _ in shown],
+                    [score.value for _, score in shown],
+                    yerr=[low, high],
+                    marker=".",
+                    capsize=2,
+                    label=_text(name),
+                )
+        scores.axhline(found.full.value, color="tab:gray", linestyle=":", label="full model")
+        scores.set(xlabel="FLOPs ratio", ylabel=_text(found.metric))
+        scores.legend(fontsize="x-small")
+        for entry in rounds[0].entries:
+            if entry.schedule is not None:
+                curves.step(
+                    range(entry.schedule.layers),
+                    entry.schedule.keep,
+                    where="mid",
+                    label=_text(entry.row.name),
+                )
+        curves.set(xlabel="decoder layer", ylabel="keep ratio", ylim=(0, 1.05))
+        curves.set_title(f"Schedules for {rounds[0].budget}")
+        curves.legend(fontsize="x-small")
+        figure.suptitle(_text(f"{found.samples} samples of {found.data}"))
 
 
 def _counts(axes: Any, layers: Sequence["Layers"], n_max: int) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedsearch.app.files import write_file
-from schedsearch.app.plots import save_report
+from schedsearch.app.plots import save_frontier, save_report
 from schedsearch.app.report_text import model_name, render, without_folders
 from schedsearch.app.study import StudyView, trial_row
 from schedsearch.core import intervals
@@ -16,8 +16,9 @@ from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.schedule_format import Calibration, Estimate, Provenance, Results, Score
-from schedsearch.core.trial import Measurement
+from schedsearch.core.trial import Measurement, Trial
 from schedsearch.errors import InputError
+from schedsearch.samplers.greedy import GSearch
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 def write_report(study: "Study", comparison: "Comparison | None", folder: Path) -> Path:
     """Write schedule.json, schedule.png, trials.csv and report.md, and return their folder.
+
+    Searches over many costs or candidates get frontier.png too.
 
     No file names a place on this machine. Each is replaced in one step; report.md, which speaks
     of the others, comes last.
@@ -46,6 +49,8 @@ def write_report(study: "Study", comparison: "Comparison | None", folder: Path) 
             f"compare `study.best`, after the search"
         )
     text = render(study, comparison)
+    if not isinstance(study.sampler, GSearch):
+        save_frontier(study.frontier, study.spec.metric, folder / "frontier.png")
     save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png")
     write_schedule(study, folder / "schedule.json", comparison)
     write_file(folder / "trials.csv", _trials(study).encode())
@@ -53,18 +58,24 @@ def write_report(study: "Study", comparison: "Comparison | None", folder: Path) 
     return folder
 
 
-def write_schedule(view: StudyView, path: Path, comparison: "Comparison | None" = None) -> None:
-    """Write the schedule found so far, with results and provenance, as a schedule file.
+def write_schedule(
+    view: StudyView,
+    path: Path,
+    comparison: "Comparison | None" = None,
+    trial: Trial | None = None,
+) -> None:
+    """Write a schedule with results and provenance, as a schedule file.
 
     Args:
         view: The study.
         path: The file.
         comparison: Of this schedule on held-out samples, if there is one.
+        trial: Measured on all samples; default: the result so far.
 
     Raises:
         InputError: The study has no result yet, or the file cannot be written.
     """
-    trial, spec = view.best_trial, view.spec
+    trial, spec = trial or view.best_trial, view.spec
     assert trial.measurement is not None
     seen = _calibration_scores(spec.metric, trial.measurement)
     results = Results(

@@ -3,19 +3,19 @@
 import platform
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING
 
+from schedsearch.app.markdown import escape, estimate, table
+from schedsearch.app.report_search import goal, kept_more, rule, settings
 from schedsearch.core.intervals import Interval
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
-    from schedsearch.app.compare import Comparison, Row
+    from schedsearch.app.compare import Comparison
+    from schedsearch.app.held_out import Row
     from schedsearch.app.study import Study
-
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~&$!])")
 
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)+(?=[^\s/])")
 """The folders of an absolute path; not those of a URL."""
@@ -47,19 +47,14 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         "Beside this file lie schedule.json, the schedule with its results; schedule.png; and "
         "trials.csv, every schedule that was tried.",
         _searched(study),
-        _accepted(study),
+        rule(study),
         _found(study),
-        _nesting(study),
+        *kept_more(study),
         _held_out(comparison),
         _environment(study),
         _APPLY,
     )
     return "\n\n".join(parts) + "\n"
-
-
-def escape(name: str) -> str:
-    """A name as Markdown shows it unchanged, also in a cell of a table."""
-    return _SPECIAL.sub(r"\\\1", " ".join(name.split()))
 
 
 def model_name(name: str) -> str:
@@ -88,7 +83,7 @@ def _summary(study: "Study", comparison: "Comparison | None") -> str:
         time = _percent(1 / comparison.prefill_speedup)
         words.append(
             f"On {comparison.samples} held-out samples its {escape(comparison.metric)} is "
-            f"{_estimate(comparison.drop)} below that of the full model (paired, with 95 % "
+            f"{estimate(comparison.drop)} below that of the full model (paired, with 95 % "
             f"interval), and a prefill takes {time} of the time."
         )
     if not study.finished:
@@ -98,8 +93,6 @@ def _summary(study: "Study", comparison: "Comparison | None") -> str:
 
 def _searched(study: "Study") -> str:
     spec, target = study.spec, study.subject.target
-    derived = ("layers", "n_max", "n_visions")
-    settings = [f"{name} = {value}" for name, value in spec.sampler.params if name not in derived]
     ranker = [spec.ranker.name, *(f"{name} = {value}" for name, value in spec.ranker.params)]
     states = Counter(str(trial.state).lower() for trial in study.trials)
     rows = [
@@ -111,7 +104,7 @@ def _searched(study: "Study") -> str:
         ("digest of the set", spec.calibration_digest),
         ("metric, larger is better", spec.metric),
         ("ranker", ", ".join(ranker)),
-        ("search", ", ".join([spec.sampler.name, *settings])),
+        ("search", ", ".join([spec.sampler.name, *settings(spec)])),
         ("questions per round", str(spec.questions)),
         ("seed", str(spec.seed)),
         ("digest of this specification", spec.digest()),
@@ -121,35 +114,8 @@ def _searched(study: "Study") -> str:
     return "\n\n".join(
         (
             "## What was searched",
-            "The least number of vision tokens that each decoder layer needs, from shallow to deep "
-            "(G-Search, arXiv 2412.00556).",
-            _table(("", ""), shown),
-        )
-    )
-
-
-def _accepted(study: "Study") -> str:
-    sampler, metric = study.sampler, escape(study.spec.metric)
-    if sampler.acceptance == "drop":
-        rule = (
-            f"the mean of the paired differences, full model minus schedule, was at most "
-            f"{sampler.tolerance:g} {metric}."
-        )
-    else:
-        rule = (
-            f"the one-sided 95 % upper bound of the mean of the paired differences, full model "
-            f"minus schedule, was at most {sampler.tolerance:g} {metric}. This is a bound by "
-            f"Student's t, mean plus t times standard error: where all differences are equal their "
-            f"spread is 0 and the bound adds nothing to the mean, however few samples there are."
-        )
-    return "\n\n".join(
-        (
-            "### When a schedule was accepted",
-            f"On the identical calibration samples, {rule}",
-            "Schedules whose rejection was certain were stopped before they had seen all samples; "
-            "the result has seen all. So many were judged on the same samples that the rule does "
-            "not speak of the choice among them: the result's calibration score flatters it. "
-            "Held-out samples had no part in the choice.",
+            goal(study),
+            table(("", ""), shown),
         )
     )
 
@@ -158,39 +124,21 @@ def _found(study: "Study") -> str:
     best = study.best_trial
     measured = best.measurement
     assert measured is not None
-    rows = [
-        (str(one.layer), str(one.count), f"{one.keep:.4f}", str(one.questions))
-        for one in study.layers()
-    ]
-    headers = ("layer", f"vision tokens of {study.sampler.n_max}", "keep ratio", "questions")
+    layers = study.layers()
+    headers = ["layer", f"vision tokens of {study.sampler.n_max}", "keep ratio"]
+    rows = [[str(one.layer), str(one.count), f"{one.keep:.4f}"] for one in layers]
+    asked = ""
+    if layers[0].questions is not None:
+        headers.append("questions")
+        rows = [[*row, str(one.questions)] for row, one in zip(rows, layers, strict=True)]
+        asked = " A question is a trial that asked about the layer."
     drop = "" if measured.drop is None else f", {measured.drop:.4f} below the full model"
     return "\n\n".join(
         (
             "## What was found",
-            _table(headers, rows),
+            table(headers, rows),
             f"Trial {best.number}: {escape(study.spec.metric)} {measured.score:.4f} on the "
-            f"{measured.n} calibration samples{drop}. A question is a trial that asked about the "
-            f"layer.",
-        )
-    )
-
-
-def _nesting(study: "Study") -> str:
-    violations, comparable = study.nesting
-    meaning = (
-        "The scan does not rely on it."
-        if study.sampler.method == "scan"
-        else "The search relies on it: where it does not hold, the result is accepted all the "
-        "same, but a smaller schedule may have been passed over."
-    )
-    return "\n\n".join(
-        (
-            "### Whether keeping more was never worse",
-            f"Of {comparable} pairs of tried schedules in which one keeps at least as much as the "
-            f"other in every layer, {violations} had the smaller schedule accepted and the greater "
-            f"one rejected. {meaning}",
-            f"The search has cost {study.effort.spent:.1f} full passes over the calibration set "
-            f"(decoder FLOPs); all samples by full forwards: {study.effort.naive:.1f}.",
+            f"{measured.n} calibration samples{drop}.{asked}",
         )
     )
 
@@ -207,8 +155,8 @@ def _held_out(comparison: "Comparison | None") -> str:
             title,
             f"{escape(comparison.data)}, {comparison.samples} samples, none of which is in the "
             f"calibration set; digest {comparison.data_digest}.",
-            _table(headers, [_cells(row) for row in comparison.rows]),
-            f"**Drop, full model minus found schedule: {_estimate(comparison.drop)} {metric}.**",
+            table(headers, [_cells(row) for row in comparison.rows]),
+            f"**Drop, full model minus found schedule: {estimate(comparison.drop)} {metric}.**",
             "Brackets are 95 % intervals, each for itself; differences are paired by sample. "
             "Ratios are to the full model, decoder layers only, on these samples. All rows but the "
             "first were given the FLOPs ratio of the found schedule; what whole tokens do not use "
@@ -227,11 +175,11 @@ def _cells(row: "Row") -> tuple[str, ...]:
         return name, f"not available: {escape(without_folders(row.reason))}", "", "", "", "", ""
     ratios = (f"{ratio:.4f}" for ratio in (row.flops_ratio, row.kv_ratio, row.mean_keep))
     if row.difference is None:
-        return name, _estimate(row.score), "", "", *ratios
+        return name, estimate(row.score), "", "", *ratios
     return (
         name,
-        _estimate(row.score),
-        _estimate(row.difference, "+"),
+        estimate(row.score),
+        estimate(row.difference, "+"),
         _verdict(row.difference),
         *ratios,
     )
@@ -251,20 +199,8 @@ def _environment(study: "Study") -> str:
         ("python", platform.python_version()),
         *((name, escape(str(context.get(name, "unknown")))) for name in names),
     ]
-    return "\n\n".join(("## Environment", _table(("", ""), rows)))
+    return "\n\n".join(("## Environment", table(("", ""), rows)))
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.1f} %"
-
-
-def _estimate(interval: Interval, sign: str = "") -> str:
-    value, low, high = (
-        format(number, f"{sign}.4f") for number in (interval.value, interval.low, interval.high)
-    )
-    return f"{value} [{low}, {high}]"
-
-
-def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [headers, ["---"] * len(headers), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -1,12 +1,19 @@
 """A study as users hold it: search, ask for more, look at trials, take the result."""
 
-import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
-from schedsearch.core.plugin import ParamValue
+from schedsearch.app.samplers import make_sampler
+from schedsearch.core.pareto import (
+    costs,
+    hypervolume,
+    pareto,
+    reference,
+    within_budget,
+    within_drop,
+)
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Effort, Task, Trial
@@ -23,51 +30,8 @@ if TYPE_CHECKING:
     from schedsearch.engine.evaluator import Evaluator
 
 
-def make_sampler(spec: StudySpec) -> GSearch:
-    """The sampler of a study, from its specification alone.
-
-    Raises:
-        InputError: Its settings are out of range.
-    """
-    settings: dict[str, Any] = dict(spec.sampler.params)
-    for name in _LISTS:
-        settings[name] = tuple(map(int, str(settings.get(name, "")).split()))
-    return GSearch(**settings, ranker=spec.ranker, questions=spec.questions)
-
-
-def sampler_settings(chosen: Mapping[str, Any], subject: Subject) -> dict[str, ParamValue]:
-    """Settings that the user chose, with those that follow from model and calibration set."""
-    settings = {
-        **chosen,
-        "layers": subject.shape.layers,
-        "n_max": max(subject.n_visions),
-        "n_visions": subject.n_visions,
-    }
-    if settings["screens"] is None:
-        gallops = settings["method"] == "gallop" and math.isfinite(subject.greatest)
-        settings["screens"] = default_screens(len(subject.ids)) if gallops else ()
-    for screen in settings["screens"]:
-        if screen >= len(subject.ids):
-            raise InputError(
-                f"`screens` must be fewer than the {len(subject.ids)} calibration samples, but got "
-                f"{screen}; leave it out for a twelfth of them"
-            )
-    return settings | {name: " ".join(map(str, settings[name])) for name in _LISTS}
-
-
-def default_screens(samples: int) -> tuple[int, ...]:
-    """How many samples are asked before all of them, where the user does not say.
-
-    A screen saves work because it can reject, which needs a bounded metric.
-    """
-    return (samples // 12,) if samples // 12 >= _FEWEST else ()
-
-
-# Settings that are several numbers; a specification holds them as text.
-_LISTS = ("n_visions", "screens", "guess")
-
-# A smaller screen saves nothing: its batches would hardly fill a processor.
-_FEWEST = 8
+# Enough tasks that a trial can be stopped early, each large enough to fill a processor.
+_TASKS, _LEAST_CHUNK, _MOST_CHUNK = 8, 8, 64
 
 
 @dataclass(frozen=True)
@@ -78,13 +42,28 @@ class Layers:
         layer: The layer.
         count: Vision tokens of the result, on the largest prompt.
         keep: The same as a ratio.
-        questions: Trials that asked about this layer.
+        questions: Trials that asked about this layer; None of searches that do not ask so.
     """
 
     layer: int
     count: int
     keep: float
-    questions: int
+    questions: int | None
+
+
+@dataclass(frozen=True)
+class FrontierView:
+    """What a study knows of quality at every cost.
+
+    Attributes:
+        trials: Those that no other beats in both FLOPs ratio and drop; FLOPs rising.
+        reference: FLOPs ratio and drop from which on a trial is worth nothing.
+        hypervolume: The area that the trials so far dominate, after each trial by number.
+    """
+
+    trials: tuple[Trial, ...]
+    reference: tuple[float, float]
+    hypervolume: tuple[float, ...]
 
 
 class StudyView:
@@ -143,16 +122,51 @@ class StudyView:
         return self.store.effort(self.name)
 
     @property
-    def nesting(self) -> Nesting:
-        """How often keeping more was rejected where keeping less was accepted."""
-        return self.sampler.nesting(self.trials)
+    def nesting(self) -> Nesting | None:
+        """How often keeping more was rejected where keeping less was accepted.
+
+        None of searches that neither accept nor reject.
+        """
+        return self.sampler.nesting(self.trials) if isinstance(self.sampler, GSearch) else None
+
+    @property
+    def frontier(self) -> FrontierView:
+        """Quality at every cost that was tried, whatever the search was for."""
+        trials = self.trials
+        known = getattr(self.sampler, "reference", None)
+        worth_nothing = known(trials) if known else reference([costs(t)[1] for t in pareto(trials)])
+        return FrontierView(
+            tuple(pareto(trials)), worth_nothing, tuple(hypervolume(trials, worth_nothing))
+        )
+
+    def pick(self, budget: float | None = None, max_drop: float | None = None) -> Trial:
+        """The best trial of at most this FLOPs ratio, or the cheapest with at most this drop.
+
+        Args:
+            budget: Greatest FLOPs ratio.
+            max_drop: Greatest drop, in the unit of the metric; with `budget` both must hold.
+
+        Returns:
+            A trial measured on all samples; `best_trial` where neither is given.
+
+        Raises:
+            InputError: There is none.
+        """
+        if max_drop is not None:
+            trials = self.trials
+            if budget is not None:
+                trials = [t for t in pareto(trials) if costs(t)[0] <= budget]
+            return within_drop(trials, max_drop)
+        return self.best_trial if budget is None else within_budget(self.trials, budget)
 
     def layers(self) -> list[Layers]:
         """Result and number of questions, layer by layer."""
-        counts = self.best.counts(self.sampler.n_max)
+        best = self.best
+        counts = best.counts(self.sampler.n_max)
         asked = [trial.params.get("layer") for trial in self.trials if trial.params.get("pass")]
+        by_layer = isinstance(self.sampler, GSearch)
         return [
-            Layers(layer, count, self.best.keep[layer], asked.count(layer))
+            Layers(layer, count, best.keep[layer], asked.count(layer) if by_layer else None)
             for layer, count in enumerate(counts)
         ]
 
@@ -230,7 +244,8 @@ class Study(StudyView):
         self.subject = subject
         self.evaluator = evaluator
         executor = LocalExecutor(self._evaluate, lambda: evaluator.work)
-        self.scoring = Scoring(spec.name, subject, opened, executor, cuts=self.sampler.screens)
+        chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
+        self.scoring = Scoring(spec.name, subject, opened, executor, chunk, self.sampler.screens)
 
     def __enter__(self) -> Self:
         return self

@@ -27,6 +27,7 @@ app.command("list")(studies.list_studies)
 app.command()(studies.show)
 app.command()(studies.export)
 app.command()(studies.report)
+app.command()(studies.compare)
 app.add_typer(db)
 app.add_typer(demo)
 
@@ -90,11 +91,14 @@ def analyze(
     limit: Limit = 200,
     metric: MetricName = "exact_match",
     ranker: Annotated[str, typer.Option(help="Whose attention ranks: last or text.")] = "last",
+    schedules: Annotated[
+        int, typer.Option(min=0, help="Random schedules that objectives rank; 0: leave that out.")
+    ] = 20,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("analysis.png"),
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how layers rank vision tokens, and until which layer the model needs them."""
+    """Measure how layers rank vision tokens, where they are needed, and which objective tells."""
     from schedsearch.app.analyze import analyze_model
     from schedsearch.app.bootstrap import DataRef
     from schedsearch.app.plots import check_picture, save_analysis
@@ -106,6 +110,7 @@ def analyze(
             DataRef(data, limit, images),
             metric=metric,
             ranker=ranker,
+            schedules=schedules,
             progress=start,
             trust_remote_code=trust_remote_code,
         )

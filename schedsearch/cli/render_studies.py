@@ -11,6 +11,7 @@ from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
     from schedsearch.app.compare import Comparison
+    from schedsearch.app.contest import Contest
     from schedsearch.app.study import StudyView
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
@@ -43,21 +44,41 @@ def effort(cost: "Effort") -> None:
 
 def curve(view: "StudyView") -> None:
     """The result layer by layer, as bars."""
-    best = view.best_trial
     rows = table("layer", "tokens", "keep", "asked", f"of {view.sampler.n_max} vision tokens")
     rows.columns[-1].justify = "left"
     for layer in view.layers():
         bar = "█" * round(layer.keep * _BAR)
-        rows.add_row(
-            str(layer.layer), str(layer.count), f"{layer.keep:.3f}", str(layer.questions), bar
-        )
+        asked = "" if layer.questions is None else str(layer.questions)
+        rows.add_row(str(layer.layer), str(layer.count), f"{layer.keep:.3f}", asked, bar)
     output.print(rows)
-    measured = best.measurement
+    picked(view.best_trial)
+
+
+def picked(trial: "Trial") -> None:
+    """What a trial costs and loses, in a line."""
+    measured = trial.measurement
     assert measured is not None and measured.drop is not None
     output.print(
-        f"trial {best.number}: FLOPs ratio {measured.flops_ratio:.3f}, KV cache ratio "
-        f"{measured.kv_ratio:.3f}, {view.spec.metric} {measured.score:.4f}, "
-        f"drop {measured.drop:.4f} on {measured.n} calibration samples"
+        f"trial {trial.number}: FLOPs ratio {measured.flops_ratio:.3f}, KV cache ratio "
+        f"{measured.kv_ratio:.3f}, score {measured.score:.4f}, drop {measured.drop:.4f} on "
+        f"{measured.n} calibration samples"
+    )
+
+
+def frontier(view: "StudyView") -> None:
+    """The trials that no other beats in both cost and quality."""
+    found = view.frontier
+    rows = table("trial", "FLOPs ratio", "score", "drop", title="undominated trials")
+    for trial in found.trials:
+        measured = trial.measurement
+        assert measured is not None
+        cells = (measured.flops_ratio, measured.score, measured.drop)
+        rows.add_row(str(trial.number), *(f"{cell:.4f}" for cell in cells))
+    output.print(rows)
+    flops, drop = found.reference
+    output.print(
+        f"hypervolume {found.hypervolume[-1]:.4f}, against FLOPs ratio {flops:g} and drop "
+        f"{drop:.4f}"
     )
 
 
@@ -88,12 +109,14 @@ def study(view: "StudyView") -> None:
         output.print(escape(str(error)))
         return
     effort(view.effort)
-    nesting = view.nesting
-    output.print(
-        f"{'finished' if view.finished else 'not finished'}; keeping more was rejected where "
-        f"keeping less was accepted in {nesting.violations} of {nesting.comparable} comparable "
-        f"pairs of trials"
-    )
+    frontier(view)
+    ended = "finished" if view.finished else "not finished"
+    if (nesting := view.nesting) is not None:
+        ended += (
+            f"; keeping more was rejected where keeping less was accepted in "
+            f"{nesting.violations} of {nesting.comparable} comparable pairs of trials"
+        )
+    output.print(ended)
 
 
 def _cells(trial: "Trial") -> tuple[str, ...]:
@@ -134,6 +157,29 @@ def comparison(found: "Comparison") -> None:
         f"drop of the found schedule, paired: {estimate(found.drop)}; measured prefill "
         f"{found.prefill_speedup:.2f}x faster"
     )
+
+
+def contest(found: "Contest") -> None:
+    """Every family's best under each budget, on held-out data."""
+    from schedsearch.app.contest_report import verdict
+
+    output.print(f"full model: {found.metric} {estimate(found.full)}")
+    for one in found.rounds:
+        rows = table(
+            "", found.metric, "minus P-Sigmoid", "FLOPs", "tried", title=f"budget {one.budget}"
+        )
+        for entry in one.entries:
+            row = entry.row
+            if row.score is None:
+                rows.add_row(escape(row.name), escape(f"not available: {row.reason}"), "", "", "")
+                continue
+            difference = "" if row.difference is None else estimate(row.difference)
+            tried = str(entry.evaluations)
+            rows.add_row(
+                escape(row.name), estimate(row.score), difference, f"{row.flops_ratio:.3f}", tried
+            )
+        output.print(rows)
+        output.print(verdict(one))
 
 
 def store_check(found: "CheckReport") -> None:

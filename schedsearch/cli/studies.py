@@ -100,18 +100,29 @@ def export(
     study: StudyName,
     out: Annotated[Path, typer.Argument(help="File to write.")] = Path("schedule.json"),
     store: StorePath = _DEFAULT_STORE,
+    budget: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="The best trial of at most this FLOPs ratio."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(min=0, help="The cheapest trial that loses at most this much of the metric."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Write the schedule found so far as a schedsearch.schedule/1 file."""
+    """Write the schedule found so far, or another trial's, as a schedsearch.schedule/1 file."""
     from schedsearch.app.report import write_schedule
     from schedsearch.app.study import StudyView
     from schedsearch.store.store import open_store
 
     with open_store(store, create=False) as opened:
-        write_schedule(StudyView(opened, study), out)
+        view = StudyView(opened, study)
+        trial = view.pick(budget, max_drop)
+        write_schedule(view, out, trial=trial)
     if as_json:
-        print_json({"schedule": str(out)})
+        print_json({"schedule": str(out), "trial": trial.number})
     else:
+        render.picked(trial)
         output.print(f"Schedule: {out}")
 
 
@@ -142,3 +153,34 @@ def report(
         if comparison is not None:
             render.comparison(comparison)
         output.print(f"Report: {folder}")
+
+
+def compare(
+    file: StudyFile,
+    budget: Annotated[
+        list[str],
+        typer.Option(help="Such as flops:0.4, feasible:0.25, kv:0.5 or mean_keep:0.3; repeatable."),
+    ],
+    trials: Annotated[int, typer.Option(min=1, help="Schedules that each family may try.")] = 24,
+    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
+    store: StorePath = _DEFAULT_STORE,
+    trust_remote_code: TrustRemoteCode = False,
+    as_json: AsJson = False,
+) -> None:
+    """Search every family under the same budgets and compare their best on held-out data."""
+    from schedsearch.app.config import read_study_file
+    from schedsearch.app.contest import contest
+    from schedsearch.app.contest_report import write_contest
+    from schedsearch.app.open import configured_samples, open_configured
+
+    config = read_study_file(file)
+    with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
+        held_out = configured_samples(config, file.parent, "held-out")
+        with progress() as start:
+            found = contest(study, held_out, budget, trials, start)
+        folder = write_contest(found, out)
+    if as_json:
+        print_json(found)
+    else:
+        render.contest(found)
+        output.print(f"Comparison: {folder}")

@@ -3,7 +3,7 @@
 import difflib
 import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -12,17 +12,21 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls a field that does not exist, in a model and in a dataclass."""
 
 
-def complaint(error: ValidationError, unknown: str, fields: Iterable[str]) -> str:
+def complaint(
+    error: ValidationError, unknown: str, fields: Iterable[str], variants: Container[str] = ()
+) -> str:
     """First complaint; a misspelled field comes before the one that is missing for it.
 
     Args:
         error: What validation raised.
         unknown: What is said of a field that does not exist; `{hint}` becomes the nearest name.
         fields: Names that exist anywhere in the model.
+        variants: Names of the models between which a field chooses; they are no part of its path.
     """
     complaints = error.errors(include_url=False)
     first = min(complaints, key=lambda found: found["type"] not in _UNKNOWN)
-    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"])
+    places = [part for part in first["loc"] if part not in variants]
+    path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in places)
     path = path.removeprefix(".")
     if first["type"] == "missing":
         return f"`{path}` is missing; add it"
@@ -33,7 +37,9 @@ def complaint(error: ValidationError, unknown: str, fields: Iterable[str]) -> st
     must = re.sub(r"^(Input|Value|String|List|Dictionary) should", "must", first["msg"])
     must = re.sub(r"a valid dictionary.*", "an object", must)
     must = re.sub(r"^Value error, ", "", must)
-    return f"`{path}` {must}, but got {reprlib.repr(first['input'])}; correct it"
+    return (
+        f"{f'`{path}` ' if path else ''}{must}, but got {reprlib.repr(first['input'])}; correct it"
+    )
 
 
 def field_names(model: type[BaseModel]) -> set[str]:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain, product
+from typing import ClassVar
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import Family
@@ -16,7 +17,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError
-from schedsearch.samplers.sampler import Question, Status
+from schedsearch.samplers.sampler import OnFailure, Question, Status
 
 Point = dict[str, float]
 
@@ -87,6 +88,9 @@ class Budgeted(ABC):
     questions: int = 1
     starts: tuple[Mapping[str, float], ...] = ()
 
+    screens: ClassVar[tuple[int, ...]] = ()
+    on_failure: ClassVar[OnFailure] = "continue"
+
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("questions", 1), ("seed", 0)):
             Parameter(name, least, 2**32 - 1, integer=True).check(getattr(self, name))
@@ -99,6 +103,21 @@ class Budgeted(ABC):
     def space(self) -> Space:
         """What is searched."""
         return self.family.space(self.shape.layers)
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers of the model."""
+        return self.shape.layers
+
+    @property
+    def n_max(self) -> int:
+        """The most vision tokens of a calibration sample."""
+        return max(sample.n_vision for sample in self.tokens)
+
+    @property
+    def first(self) -> int:
+        """First layer that may process fewer vision tokens than there are."""
+        return self.family.first
 
     def ask(self, history: Sequence[Trial]) -> list[Question]:
         """Return as many questions as may be open besides those that are.

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from schedsearch.core.budget import Budget
+from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.trial import Trial
+from schedsearch.samplers.bayes import Bayes
 from tests.unit.execution.children import (
     at_commits,
     child,
@@ -19,7 +22,15 @@ from tests.unit.execution.children import (
     unhurried,
     wait_for,
 )
-from tests.unit.execution.synthetic import CHUNK, SEARCH, STUDY, Evaluated, Place, new_place
+from tests.unit.execution.synthetic import (
+    CHUNK,
+    SEARCH,
+    STUDY,
+    SUBJECT,
+    Evaluated,
+    Place,
+    new_place,
+)
 
 KILLED = -signal.SIGKILL
 SHORT = replace(SEARCH, first=4)
@@ -156,3 +167,25 @@ def test_trial_that_was_running_gets_another_attempt(tmp_path):
     with place.store() as store:
         reasons = [attempt.reason for attempt in store.attempts(STUDY, 0)]
     assert reasons == ["superseded by attempt 2", ""]
+
+
+def test_bayesian_search_killed_twice_asks_the_same_questions(tmp_path):
+    sampler = Bayes(
+        family=Sigmoid(first=1),
+        budget=Budget("flops", 0.7),
+        shape=SUBJECT.shape,
+        tokens=SUBJECT.tokens,
+        trials=10,
+        seed=3,
+    )
+    options = {"sampler": sampler}
+    expected = uninterrupted(tmp_path / "whole", **options)
+    assert len(expected.trials) == 10
+    place = new_place(tmp_path / "killed")
+    for number in (expected.commits // 3, expected.commits // 2):
+        assert exit_code(die_at_commit, place, "after", number, options) == KILLED
+    assert 0 < sum(trial.state.finished for trial in place.trials()) < 10
+
+    place.search(**options)
+
+    assert_same_end(place, expected)

@@ -6,6 +6,9 @@ Layers are counted from 0 here, and 0 and 1 keep everything.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from schedsearch.core.families.base import depths
+from schedsearch.core.schedule import reducible_layers
+
 
 @dataclass(frozen=True)
 class PublishedCurve:
@@ -34,6 +37,18 @@ class PublishedCurve:
             curve.append(self.read[below] + share * (self.read[above] - self.read[below]))
         return tuple(curve)
 
+    def stretched(self, layers: int, first: int) -> tuple[float, ...]:
+        """Return the curve over another number of layers: the same ratio at the same depth.
+
+        Args:
+            layers: Of the other model.
+            first: Its first layer that may process fewer vision tokens than there are.
+        """
+        own, cuts = self.keep(), reducible_layers(first, layers)
+        begin = min(layer for layer, ratio in enumerate(own) if ratio < 1)
+        at = [begin + depth * (self.layers - 1 - begin) for depth in depths(cuts)]
+        return (1.0,) * first + tuple(own[round(place)] for place in at)
+
 
 # fmt: off
 LLAVA_1_5_7B = PublishedCurve("LLaVA-1.5-7B", 32, dict(enumerate((
@@ -48,3 +63,5 @@ INTERNVL2_8B = PublishedCurve("InternVL2-8B", 32, {
     17: 0.305, 20: 0.19, 23: 0.11, 26: 0.09, 29: 0.085,
 })
 # fmt: on
+
+CURVES = (LLAVA_1_5_7B, INTERNVL2_8B)

@@ -201,11 +201,11 @@ def test_of_two_scores_of_a_sample_the_first_counts_as_in_the_store(tmp_path):
 
 
 def test_screen_of_all_samples_or_more_is_refused():
-    from schedsearch.app.study import sampler_settings
+    from schedsearch.app.samplers import g_search_plug_in
     from schedsearch.errors import InputError
 
     chosen = {"screens": [10], "guess": [], "method": "gallop"}
     with pytest.raises(InputError, match="fewer than the 10 calibration samples, but got 10"):
-        sampler_settings(chosen, BOUNDED)
-    assert sampler_settings({**chosen, "screens": [9]}, BOUNDED)["screens"] == "9"
-    assert sampler_settings({**chosen, "screens": None}, BOUNDED)["screens"] == ""
+        g_search_plug_in(chosen, BOUNDED)
+    assert g_search_plug_in({**chosen, "screens": [9]}, BOUNDED).param("screens", "-") == "9"
+    assert g_search_plug_in({**chosen, "screens": None}, BOUNDED).param("screens", "-") == ""

@@ -1,0 +1,262 @@
+"""Every family's best schedule under the same budgets, on samples that no search has seen."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from schedsearch.app.apply import Progress
+from schedsearch.app.held_out import HeldOut, Row
+from schedsearch.app.samplers import family_plug_ins
+from schedsearch.app.search_config import SECTIONS, FamilyConfig
+from schedsearch.app.study import Study
+from schedsearch.core.budget import Budget
+from schedsearch.core.families.layerwise import Layerwise
+from schedsearch.core.intervals import Interval
+from schedsearch.core.sample import SampleSet
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Measurement
+from schedsearch.errors import InputError
+from schedsearch.execution.loop import Moment
+from schedsearch.execution.scoring import EvaluationError
+from schedsearch.samplers.greedy import GSearch
+
+OURS = "P-Sigmoid"
+FASTV = "FastV"
+VTW = "VTW"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A family and how its best member is looked for.
+
+    Attributes:
+        name: What tables call it.
+        what: What it is, in words.
+        family: Name of the family.
+        sampler: Name of the sampler.
+    """
+
+    name: str
+    what: str
+    family: str
+    sampler: str = "bayes"
+
+    def search(self, budget: Mapping[str, float], trials: int, first: int) -> FamilyConfig:
+        """The search section of the contender's study."""
+        settings: dict[str, Any] = {
+            "sampler": self.sampler,
+            "family": self.family,
+            "budget": dict(budget),
+            "trials": trials,
+            "first": first,
+        }
+        return cast(FamilyConfig, SECTIONS[self.sampler].model_validate(settings))
+
+
+CONTENDERS = (
+    Contender(OURS, "a falling sigmoid with a floor", "sigmoid"),
+    Contender("logistic", "the sigmoid without a floor", "logistic"),
+    Contender("linear", "a straight line, cut off at 0 and 1", "linear"),
+    Contender(FASTV, "everything before a layer, one share behind it", "step"),
+    Contender("PyramidDrop", "the same factor at even stairs", "staircase"),
+    Contender(VTW, "everything before a layer, nothing behind it", "withdraw"),
+    Contender("uniform", "one share from the first layer on", "uniform"),
+    Contender("random monotone", "falling schedules at random", "layerwise", "random-monotone"),
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A contender's best schedule under a budget.
+
+    Attributes:
+        row: What it is worth on held-out samples, minus P-Sigmoid's, paired.
+        evaluations: Schedules tried on the calibration set.
+        schedule: The best of them there; None where the budget is out of reach.
+        calibration: What it was worth on the calibration set.
+    """
+
+    row: Row
+    evaluations: int = 0
+    schedule: Schedule | None = None
+    calibration: Measurement | None = None
+
+
+@dataclass(frozen=True)
+class Round:
+    """All contenders under one budget.
+
+    Attributes:
+        budget: As it was given.
+        flops: The FLOPs ratio of P-Sigmoid's schedule on the calibration set.
+        entries: P-Sigmoid first.
+    """
+
+    budget: str
+    flops: float
+    entries: tuple[Entry, ...]
+
+    @property
+    def ahead(self) -> tuple[str, ...]:
+        """Searched contenders whose held-out mean is above P-Sigmoid's."""
+        return tuple(
+            one.row.name
+            for one in self.entries
+            if one.evaluations and one.row.difference and one.row.difference.value > 0
+        )
+
+    def beaten(self, name: str) -> bool | None:
+        """Whether P-Sigmoid is better for sure; None where the contender has no schedule."""
+        found = next(one.row.difference for one in self.entries if one.row.name == name)
+        return None if found is None else found.high < 0
+
+
+@dataclass(frozen=True)
+class Contest:
+    """What `schedsearch compare` measured.
+
+    Attributes:
+        study: Name of the study that gave model, data, metric and ranker.
+        data: Name of the held-out set.
+        data_digest: Hash of its content.
+        samples: How many there are.
+        calibration_samples: How many each evaluation of a search had.
+        metric: Name of the metric; larger is better.
+        trials: The most schedules that each contender could try, under each budget.
+        full: Score of the full model.
+        rounds: One for each budget.
+        found: The study's own result at its own cost, beside; None where it has none.
+    """
+
+    study: str
+    data: str
+    data_digest: str
+    samples: int
+    calibration_samples: int
+    metric: str
+    trials: int
+    full: Interval
+    rounds: tuple[Round, ...]
+    found: Entry | None
+
+
+def contest(
+    study: Study,
+    held_out: SampleSet,
+    budgets: Sequence[str],
+    trials: int,
+    progress: Progress,
+) -> Contest:
+    """Search the best schedule of every family under every budget, then compare on held-out data.
+
+    Each search is a study of its own in the store of `study`, named after it, so what was
+    interrupted goes on where it was. All use the ranker of `study` and its calibration set, and
+    each may try as many schedules; families with fewer members are tried out.
+
+    Args:
+        study: Gives model, ranker, metric, store and calibration samples.
+        held_out: Samples that no search has seen.
+        budgets: Each as `Budget.parse` reads it.
+        trials: The most schedules that each family may try under each budget.
+        progress: Starts a progress bar by name.
+
+    Raises:
+        InputError: A budget cannot be read, or P-Sigmoid cannot reach it.
+        DataError: A held-out sample is a calibration sample too, or there are fewer than two.
+        KeyboardInterrupt: The user has had enough; what was found is stored.
+    """
+    parsed = [Budget.parse(budget) for budget in budgets]
+    bench = HeldOut(study, held_out, progress)
+    full = bench.row("full model", "all layers process all vision tokens", bench.subject.full, None)
+    rounds = tuple(_round(study, bench, budget, trials, progress) for budget in parsed)
+    assert full.score is not None
+    return Contest(
+        study=study.name,
+        data=held_out.name,
+        data_digest=held_out.digest(),
+        samples=len(bench.subject.ids),
+        calibration_samples=len(study.subject.ids),
+        metric=study.spec.metric,
+        trials=trials,
+        full=full.score,
+        rounds=rounds,
+        found=_found(study, bench),
+    )
+
+
+def _round(study: Study, bench: HeldOut, budget: Budget, trials: int, progress: Progress) -> Round:
+    written = f"{budget.measure}: {budget.amount:g}"
+    ours = _entry(study, bench, CONTENDERS[0], budget, trials, progress, None)
+    if ours.schedule is None or ours.calibration is None:
+        raise InputError(f"`--budget {written}`: {ours.row.reason}")
+    against = bench.values(f"{OURS}, {written}", ours.schedule)
+    others = [
+        _entry(study, bench, one, budget, trials, progress, against) for one in CONTENDERS[1:]
+    ]
+    scaled = _scaled(study, bench, budget, against)
+    entries = (ours, *others, *([scaled] if scaled else []))
+    return Round(written, ours.calibration.flops_ratio, entries)
+
+
+def _entry(
+    study: Study,
+    bench: HeldOut,
+    contender: Contender,
+    budget: Budget,
+    trials: int,
+    progress: Progress,
+    against: Sequence[float] | None,
+) -> Entry:
+    name, what = contender.name, contender.what
+    written = f"{budget.measure}: {budget.amount:g}"
+    config = contender.search({budget.measure: budget.amount}, trials, study.sampler.first)
+    named = f"{study.name}, {written}, {name}, {trials} trials"
+    tell = progress(f"{name}, {written}")
+
+    def show(moment: Moment) -> None:
+        tell(moment.status.asked, trials)
+
+    try:
+        plug_ins = family_plug_ins(config, study.subject, named, study.store.name)
+        sampler, family = plug_ins
+        spec = replace(study.spec, name=named, sampler=sampler, family=family, questions=1)
+        with Study(spec, study.subject, study.evaluator, study.store.name) as own:
+            if own.run(on_moment=show).ending == "interrupted":
+                raise KeyboardInterrupt
+            best = own.best_trial
+            tried = sum(trial.state.finished for trial in own.trials)
+        row = bench.row(name, what, best.schedule, against)
+    except (InputError, EvaluationError) as error:
+        return Entry(Row(name, what, reason=str(error)))
+    return Entry(row, tried, best.schedule, best.measurement)
+
+
+def _found(study: Study, bench: HeldOut) -> Entry | None:
+    """The study's own result, where it has one."""
+    best = study.sampler.best(study.trials)
+    if best is None:
+        return None
+    what = f"the result of study {study.name}, at its own cost"
+    return Entry(
+        bench.row(study.spec.sampler.name, what, best.schedule, None),
+        len(study.trials),
+        best.schedule,
+        best.measurement,
+    )
+
+
+def _scaled(study: Study, bench: HeldOut, budget: Budget, against: Sequence[float]) -> Entry | None:
+    """The curve of a G-Search, scaled to the budget; nothing is searched for it."""
+    best = study.sampler.best(study.trials)
+    if best is None or not isinstance(study.sampler, GSearch):
+        return None
+    subject, family = study.subject, Layerwise(study.sampler.first)
+    name, what = "G-Search, scaled", "the curve that G-Search found, scaled to the budget"
+    try:
+        point = family.read(best.schedule.keep)
+        schedule = family.schedule(
+            point, budget, subject.shape, subject.tokens, best.schedule.ranker
+        )
+        return Entry(bench.row(name, what, schedule, against), schedule=schedule)
+    except (InputError, EvaluationError) as error:
+        return Entry(Row(name, what, reason=str(error)))

@@ -1,0 +1,83 @@
+"""The folder of a comparison under equal budgets: compare.md, compare.png, compare.json."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
+
+from schedsearch.app.files import write_file
+from schedsearch.app.markdown import escape, estimate, table
+from schedsearch.app.plots import save_contest
+from schedsearch.app.report_text import without_folders
+
+if TYPE_CHECKING:
+    from schedsearch.app.contest import Contest, Entry, Round
+
+
+def write_contest(found: "Contest", folder: Path) -> Path:
+    """Write compare.md, compare.png and compare.json, and return their folder.
+
+    Raises:
+        InputError: The folder cannot be written, or matplotlib is missing.
+    """
+    save_contest(found, folder / "compare.png")
+    write_file(folder / "compare.json", to_json(found, indent=2, inf_nan_mode="null") + b"\n")
+    write_file(folder / "compare.md", render(found).encode())
+    return folder
+
+
+def render(found: "Contest") -> str:
+    """The comparison in Markdown."""
+    parts = [
+        f"# Families under equal budgets: {escape(found.study)}",
+        f"{escape(found.data)}, {found.samples} samples that no search has seen; digest "
+        f"{found.data_digest}. Full model: {escape(found.metric)} {estimate(found.full)}.",
+        "![Score over FLOPs, and the schedules](compare.png)",
+        f"Each family could try {found.trials} schedules on {found.calibration_samples} "
+        f"calibration samples, found by the same Bayesian optimisation; one with fewer members was "
+        f"tried out. The best of each on the calibration set is compared here. All rank tokens "
+        f"alike. Brackets are 95 % intervals, each for itself; differences are paired by sample.",
+    ]
+    for one in found.rounds:
+        parts += [f"## Budget {one.budget}", _table(one, found), verdict(one)]
+    if found.found is not None:
+        row = found.found.row
+        assert row.score is not None
+        parts.append(
+            f"Beside, not at equal cost: {escape(row.what)}: {estimate(row.score)} at a FLOPs "
+            f"ratio of {row.flops_ratio:.4f}."
+        )
+    whats = {one.row.name: one.row.what for each in found.rounds for one in each.entries}
+    parts.append(
+        "\n".join(f"* **{escape(name)}**: {escape(what)}." for name, what in whats.items())
+    )
+    return "\n\n".join(parts) + "\n"
+
+
+def verdict(one: "Round") -> str:
+    """What the data say of P-Sigmoid under one budget, flattering or not."""
+    from schedsearch.app.contest import FASTV, OURS, VTW
+
+    if one.ahead:
+        words = f"Ahead of {OURS} on held-out samples: {', '.join(one.ahead)}."
+    else:
+        words = f"{OURS} is at or above every other searched family on held-out samples."
+    for name in (FASTV, VTW):
+        beaten = one.beaten(name)
+        if beaten is not None:
+            words += f" Better than {name} for sure: {'yes' if beaten else 'no'}."
+    return words
+
+
+def _table(one: "Round", found: "Contest") -> str:
+    headers = ("", escape(found.metric), "minus P-Sigmoid", "FLOPs ratio", "KV ratio", "tried")
+    return table(headers, [_cells(entry) for entry in one.entries])
+
+
+def _cells(entry: "Entry") -> tuple[str, ...]:
+    row = entry.row
+    if row.score is None:
+        return escape(row.name), f"not available: {escape(without_folders(row.reason))}", *[""] * 4
+    difference = "" if row.difference is None else estimate(row.difference, "+")
+    ratios = (f"{row.flops_ratio:.4f}", f"{row.kv_ratio:.4f}")
+    return escape(row.name), estimate(row.score), difference, *ratios, str(entry.evaluations)

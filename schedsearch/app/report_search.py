@@ -1,0 +1,95 @@
+"""What a report says of the search itself, sampler by sampler."""
+
+from typing import TYPE_CHECKING
+
+from schedsearch.app.markdown import escape
+from schedsearch.core.study import StudySpec
+from schedsearch.samplers.greedy import GSearch
+
+if TYPE_CHECKING:
+    from schedsearch.app.study import Study
+
+_DERIVED = ("layers", "n_max", "n_visions", "shape", "tokens", "starts", "latency")
+
+
+def settings(spec: StudySpec) -> list[str]:
+    """Settings of the sampler that a user may have chosen."""
+    own = [f"family = {spec.family.name}"] if spec.sampler.name != GSearch.name else []
+    return own + [
+        f"{name} = {value}"
+        for name, value in spec.sampler.params
+        if name not in _DERIVED and value != ""
+    ]
+
+
+def goal(study: "Study") -> str:
+    """What the search was for."""
+    spec = study.spec
+    if isinstance(study.sampler, GSearch):
+        return (
+            "The least number of vision tokens that each decoder layer needs, from shallow to deep "
+            "(G-Search, arXiv 2412.00556)."
+        )
+    family = f"Schedules of the family {spec.family.name}"
+    if "budget" not in dict(spec.sampler.params):
+        return f"{family}: the best at every cost."
+    return f"{family} that use up the budget {escape(str(spec.sampler.param('budget', '')))}."
+
+
+def rule(study: "Study") -> str:
+    """When a schedule counted as good."""
+    sampler, metric = study.sampler, escape(study.spec.metric)
+    if not isinstance(sampler, GSearch):
+        return (
+            f"### Which schedule is the result\n\nThe one whose mean drop of {metric}, full model "
+            f"minus schedule on the identical calibration samples, was least. Schedules that could "
+            f"no longer win were stopped before they had seen all samples. It is the best of many "
+            f"on the same samples, so its calibration score flatters it. Held-out samples had no "
+            f"part in the choice."
+        )
+    if sampler.acceptance == "drop":
+        words = (
+            f"the mean of the paired differences, full model minus schedule, was at most "
+            f"{sampler.tolerance:g} {metric}."
+        )
+    else:
+        words = (
+            f"the one-sided 95 % upper bound of the mean of the paired differences, full model "
+            f"minus schedule, was at most {sampler.tolerance:g} {metric}. This is a bound by "
+            f"Student's t, mean plus t times standard error: where all differences are equal their "
+            f"spread is 0 and the bound adds nothing to the mean, however few samples there are."
+        )
+    return "\n\n".join(
+        (
+            "### When a schedule was accepted",
+            f"On the identical calibration samples, {words}",
+            "Schedules whose rejection was certain were stopped before they had seen all samples; "
+            "the result has seen all. So many were judged on the same samples that the rule does "
+            "not speak of the choice among them: the result's calibration score flatters it. "
+            "Held-out samples had no part in the choice.",
+        )
+    )
+
+
+def kept_more(study: "Study") -> tuple[str, ...]:
+    """Whether keeping more was never worse, where the search relies on it; and its cost."""
+    cost = (
+        f"The search has cost {study.effort.spent:.1f} full passes over the calibration set "
+        f"(decoder FLOPs); all samples by full forwards: {study.effort.naive:.1f}."
+    )
+    if study.nesting is None or not isinstance(study.sampler, GSearch):
+        return (cost,)
+    violations, comparable = study.nesting
+    meaning = (
+        "The scan does not rely on it."
+        if study.sampler.method == "scan"
+        else "The search relies on it: where it does not hold, the result is accepted all the "
+        "same, but a smaller schedule may have been passed over."
+    )
+    return (
+        "### Whether keeping more was never worse",
+        f"Of {comparable} pairs of tried schedules in which one keeps at least as much as the "
+        f"other in every layer, {violations} had the smaller schedule accepted and the greater "
+        f"one rejected. {meaning}",
+        cost,
+    )

@@ -1,0 +1,287 @@
+"""Samplers of studies: from what users write to a specification, and from that to the sampler."""
+
+import json
+import math
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol, cast
+
+from schedsearch.app.search_config import FamilyConfig, FrontierConfig, GSearchConfig
+from schedsearch.core.budget import Budget
+from schedsearch.core.families import Family, make_family
+from schedsearch.core.families.nearest import nearest
+from schedsearch.core.families.published import CURVES
+from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
+from schedsearch.core.latency import LatencyModel
+from schedsearch.core.plugin import ParamValue, PlugIn
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.study import StudySpec
+from schedsearch.errors import InputError
+from schedsearch.execution.subject import Subject
+from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.sampler import OnFailure, Sampler
+from schedsearch.store.store import open_store
+
+AnySearch = GSearchConfig | FamilyConfig
+
+MILLISECONDS = "milliseconds"
+
+
+class StudySampler(Sampler, Protocol):
+    """What a study knows of its sampler, whichever it is."""
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers of the model."""
+
+    @property
+    def n_max(self) -> int:
+        """The most vision tokens of a calibration sample."""
+
+    @property
+    def first(self) -> int:
+        """First layer that may process fewer vision tokens than there are."""
+
+    @property
+    def screens(self) -> tuple[int, ...]:
+        """Numbers of samples on which schedules are tried first."""
+
+    @property
+    def on_failure(self) -> OnFailure:
+        """Whether a failed trial ends the run."""
+
+
+def make_sampler(spec: StudySpec) -> StudySampler:
+    """The sampler of a study, from its specification alone.
+
+    Raises:
+        InputError: Its settings are out of range.
+    """
+    settings: dict[str, Any] = dict(spec.sampler.params)
+    if spec.sampler.name == GSearch.name:
+        for name in _LISTS:
+            settings[name] = tuple(map(int, str(settings.get(name, "")).split()))
+        return GSearch(**settings, ranker=spec.ranker, questions=spec.questions)
+    shape = DecoderShape(**json.loads(settings.pop("shape")))
+    tokens = _read_tokens(settings.pop("tokens"))
+    settings.pop("warm_start")
+    latency = settings.pop("latency", "")
+    if "budget" in settings:
+        settings["budget"] = _budget(settings["budget"], latency, shape, tokens)
+    settings |= {
+        "family": make_family(spec.family),
+        "shape": shape,
+        "tokens": tokens,
+        "starts": tuple(json.loads(settings.pop("starts"))),
+        "ranker": spec.ranker,
+        "seed": spec.seed,
+        "questions": spec.questions,
+    }
+    return cast(StudySampler, _budgeted(spec.sampler.name)(**settings))
+
+
+def g_search_plug_in(
+    chosen: Mapping[str, Any],
+    subject: Subject,
+) -> PlugIn:
+    """G-Search with what the user chose, and what follows from model and calibration set.
+
+    Args:
+        chosen: Values of `GSearchConfig`; `guess` as counts.
+        subject: The model and the calibration set.
+
+    Raises:
+        InputError: A screen is not fewer than the samples.
+    """
+    settings = {
+        **chosen,
+        "layers": subject.shape.layers,
+        "n_max": max(subject.n_visions),
+        "n_visions": subject.n_visions,
+    }
+    if settings["screens"] is None:
+        gallops = settings["method"] == "gallop" and math.isfinite(subject.greatest)
+        settings["screens"] = default_screens(len(subject.ids)) if gallops else ()
+    for screen in settings["screens"]:
+        if screen >= len(subject.ids):
+            raise InputError(
+                f"`screens` must be fewer than the {len(subject.ids)} calibration samples, but got "
+                f"{screen}; leave it out for a twelfth of them"
+            )
+    settings |= {name: " ".join(map(str, settings[name])) for name in _LISTS}
+    return PlugIn.from_mapping(GSearch.name, settings)
+
+
+def family_plug_ins(
+    config: FamilyConfig,
+    subject: Subject,
+    study: str,
+    store: str | os.PathLike[str],
+    folder: Path = Path(),
+) -> tuple[PlugIn, PlugIn]:
+    """Sampler and family of a search over a family's parameters.
+
+    A study that exists already keeps the curves that it began with.
+
+    Args:
+        config: What the user chose.
+        subject: The model and the calibration set.
+        study: Name of the study.
+        store: Where it is kept, and other studies that it may begin with.
+        folder: What names of files are relative to.
+
+    Raises:
+        InputError: A curve, the budget or the latency file cannot be used.
+    """
+    family = PlugIn.from_mapping(config.family, {"first": config.first})
+    settings: dict[str, ParamValue] = {
+        "trials": config.trials,
+        "shape": json.dumps(asdict(subject.shape)),
+        "tokens": _written_tokens(subject.tokens),
+        "warm_start": "; ".join(config.warm_start),
+    }
+    for name in ("method", "max_drop"):
+        if name in type(config).model_fields:
+            settings[name] = getattr(config, name)
+    if not isinstance(config, FrontierConfig):
+        settings |= _budget_settings(config, subject, folder)
+    sampler = cast(str, getattr(config, "sampler"))  # noqa: B009 - each section has its own
+    former = _former(study, store)
+    if former.get("warm_start") == settings["warm_start"]:
+        settings["starts"] = former["starts"]
+    else:
+        curves = [
+            curve
+            for name in config.warm_start
+            for curve in _curves(name, subject.shape.layers, config.first, store, folder)
+        ]
+        searched = isinstance(config, FrontierConfig)
+        starts = [_start(make_family(family), curve, subject, searched) for curve in curves]
+        settings["starts"] = json.dumps(starts)
+    return PlugIn.from_mapping(sampler, settings), family
+
+
+def default_screens(samples: int) -> tuple[int, ...]:
+    """How many samples are asked before all of them, where the user does not say.
+
+    A screen saves work because it can reject, which needs a bounded metric.
+    """
+    return (samples // 12,) if samples // 12 >= _FEWEST else ()
+
+
+# Settings that are several numbers; a specification holds them as text.
+_LISTS = ("n_visions", "screens", "guess")
+
+# A smaller screen saves nothing: its batches would hardly fill a processor.
+_FEWEST = 8
+
+
+def _budgeted(name: str) -> Any:
+    """Class of a sampler; only the one that is used is imported."""
+    if name == "bayes":
+        from schedsearch.samplers.bayes import Bayes
+
+        return Bayes
+    if name == "optuna":
+        from schedsearch.samplers.optuna_sampler import OptunaSampler
+
+        return OptunaSampler
+    if name == "frontier":
+        from schedsearch.samplers.frontier import Frontier
+
+        return Frontier
+    from schedsearch.samplers.random_search import RandomMonotone, RandomSearch
+
+    known = {one.name: one for one in (RandomSearch, RandomMonotone)}
+    if name not in known:
+        raise InputError(f"the sampler `{name}` is unknown here; use a newer schedsearch")
+    return known[name]
+
+
+def _budget_settings(config: Any, subject: Subject, folder: Path) -> dict[str, ParamValue]:
+    wanted, latency = dict(config.budget), ""
+    if MILLISECONDS in wanted:
+        if config.latency is None:
+            raise InputError(
+                "a budget in milliseconds needs `latency`, the file that `schedsearch profile` "
+                "writes for this model on this device; name it"
+            )
+        latency = LatencyModel.load(folder / config.latency).to_json()
+    elif config.latency is not None:
+        raise InputError("`latency` belongs to a budget in milliseconds; remove it")
+    if len(wanted) != 1:
+        Budget.parse(wanted)
+    ((measure, amount),) = wanted.items()
+    written = f"{measure}: {amount!r}"
+    _budget(written, latency, subject.shape, subject.tokens)
+    settings: dict[str, ParamValue] = {"budget": written}
+    return settings | ({"latency": latency} if latency else {})
+
+
+def _budget(
+    written: str, latency: str, shape: DecoderShape, tokens: Sequence[SampleTokens]
+) -> Budget:
+    if not latency:
+        return Budget.parse(written)
+    model = LatencyModel.from_json(latency)
+    amount = float(written.partition(":")[2])
+    return Budget(MILLISECONDS, amount, model.cost(shape, tokens))
+
+
+def _written_tokens(tokens: Sequence[SampleTokens]) -> str:
+    """Prompt lengths as text: vision+text, and how many samples have them."""
+    counted = Counter((one.n_vision, one.n_text) for one in tokens)
+    return " ".join(f"{vision}+{text}*{n}" for (vision, text), n in sorted(counted.items()))
+
+
+def _read_tokens(written: str) -> tuple[SampleTokens, ...]:
+    tokens: list[SampleTokens] = []
+    for group in written.split():
+        lengths, _, times = group.partition("*")
+        vision, _, text = lengths.partition("+")
+        tokens += [SampleTokens(int(vision), int(text))] * int(times)
+    return tuple(tokens)
+
+
+def _former(study: str, store: str | os.PathLike[str]) -> Mapping[str, ParamValue]:
+    """Settings with which a study of this name began; none if it is new."""
+    with open_store(store) as opened:
+        names = [summary.spec.name for summary in opened.studies()]
+        return dict(opened.spec(study).sampler.params) if study in names else {}
+
+
+def _curves(
+    name: str, layers: int, first: int, store: str | os.PathLike[str], folder: Path
+) -> list[tuple[float, ...]]:
+    """Keep ratios that a name of `warm_start` stands for."""
+    if name == "published":
+        return [curve.stretched(layers, first) for curve in CURVES]
+    kind, _, study = name.partition(":")
+    if kind == "study":
+        with open_store(store, create=False) as opened:
+            best = make_sampler(opened.spec(study)).best(opened.trials(study))
+        if best is None:
+            raise InputError(f"`warm_start`: study `{study}` has no result yet; search it first")
+        keep = best.schedule.keep
+    else:
+        keep = Schedule.load(folder / name).keep
+    if len(keep) != layers:
+        raise InputError(
+            f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "
+            f"schedule of this model"
+        )
+    return [keep]
+
+
+def _start(
+    family: Family, keep: tuple[float, ...], subject: Subject, searched: bool
+) -> dict[str, float]:
+    """The family's point that is nearest to a curve; with its FLOPs where these are searched."""
+    keep = (1.0,) * family.first + keep[family.first :]
+    point = nearest(family, keep, subject.shape, subject.tokens)
+    if not searched:
+        return point
+    return point | {"budget": flops_ratio(subject.shape, Schedule(keep), subject.tokens)}
