@@ -120,13 +120,10 @@ class LatencyModel:
         fall, each run of them that does is replaced by its mean (isotonic regression).
         """
         counts, times = self.tokens, self._rising
-        last = len(counts) - 1
-        left = min(max(bisect_right(counts, tokens) - 1, 0), last - 1)
+        left = min(max(bisect_right(counts, tokens) - 1, 0), len(counts) - 2)
         x, y = counts[left], times[left]
         rise = (times[left + 1] - y) * (tokens - x) / (counts[left + 1] - x)
-        if tokens <= x:
-            return max(0.0, y + rise)
-        return y + rise if tokens > counts[last] else min(times[left + 1], y + rise)
+        return max(0.0, y + rise)
 
     def prefill_time(self, schedule: Schedule, sample: SampleTokens) -> float:
         """Return the milliseconds of one prefill of a batch of such prompts.

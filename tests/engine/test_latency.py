@@ -1,5 +1,6 @@
 """The parts of a prefill on a clock that only the parts themselves move."""
 
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -115,6 +116,33 @@ def test_machine_that_changes_speed_favours_no_part(model, clock):
     assert latency.prefill_time(SCHEDULES[0], SAMPLE) == pytest.approx(whole[0])
 
 
+def test_machine_that_slows_down_steadily_favours_no_part(model, clock, monkeypatch):
+    readings = count()
+
+    def perf_counter() -> float:
+        clock.speed = 1 / (1 + 0.01 * next(readings))
+        return clock.seconds
+
+    monkeypatch.setattr(timing, "time", SimpleNamespace(perf_counter=perf_counter))
+    latency, whole = measured(model, repeats=2)
+    assert whole[0] > 1.3 * 1e3 * (OUTSIDE + LAYERS * layer_seconds(81))
+    assert latency.prefill_time(SCHEDULES[0], SAMPLE) == pytest.approx(whole[0])
+
+
+def test_every_timed_layer_finds_an_empty_cache(model):
+    lengths: list[int] = []
+    for index, layer in enumerate(model.model.language_model.layers):
+        layer.register_forward_pre_hook(
+            lambda _module, _args, kwargs, index=index: lengths.append(
+                kwargs["past_key_values"].get_seq_length(index)
+            ),
+            with_kwargs=True,
+        )
+    measured(model)
+    assert len(lengths) > 8 * 5 * 4
+    assert set(lengths) == {0}
+
+
 def test_unmeasured_turn_leaves_no_trace(model, clock):
     clock.speed = 0.001
 
@@ -163,7 +191,7 @@ def test_layers_are_back_after_an_error(model):
     [
         question(1, images=0),
         pad([question(1), question(2, behind=14)], "left"),
-        pad([question(1), question(2, before=5, behind=12, images=2)], "left"),
+        pad([question(1, behind=79), question(2, images=2)], "left"),  # as long
     ],
     ids=["no vision", "padded", "uneven"],
 )
