@@ -41,8 +41,8 @@ class OptunaSampler(Budgeted):
     running, 8 times at most; then random points follow.
 
     Attributes:
-        method: `gp` and `tpe` are given the history as it is, and a seed of each question. `cmaes`,
-            which needs the package of that name, and `qmc` are asked for the whole history again.
+        method: `gp` and `tpe` are given the history as it is, and a seed of each question. `cmaes`
+            and `qmc` are asked for the whole history again.
     """
 
     method: str = "tpe"

@@ -91,7 +91,6 @@ def test_sobol_points_of_optuna_come_one_after_the_other():
 
 
 def test_covariance_matrix_adapts_as_in_optuna():
-    pytest.importorskip("cmaes")
     sampler = make(OptunaSampler, method="cmaes", trials=24, tokens=FINE)
     study = optuna.create_study(sampler=optuna.samplers.CmaEsSampler(seed=sampler.study_seed))
 
