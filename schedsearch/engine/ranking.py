@@ -14,6 +14,7 @@ def row_attention(
     queries: torch.Tensor,
     keys: torch.Tensor,
     scaling: float,
+    window: int | None = None,
 ) -> torch.Tensor:
     """Attention that the chosen rows pay to each token, mean over heads, then over rows.
 
@@ -24,6 +25,7 @@ def row_attention(
         queries: `(batch, heads, n, head_dim)` after RoPE.
         keys: `(batch, kv_heads, n, head_dim)` after RoPE.
         scaling: Factor on the dot product.
+        window: Columns that a row sees in this layer, itself included; `None` for all.
 
     Returns:
         `(batch, sequence)` float32 in absolute columns, 0 at tokens that are gone.
@@ -37,6 +39,8 @@ def row_attention(
         chosen = local_columns(stage, rows.columns, width)
     index = chosen[:, None, :, None].expand(-1, queries.shape[1], -1, queries.shape[3])
     visible = alive[:, None, :] & (columns[:, None, :] <= rows.columns[:, :, None])
+    if window is not None:
+        visible &= columns[:, None, :] > rows.columns[:, :, None] - window
     attention = mean_attention(queries.gather(2, index), keys, scaling, visible)
     attention = attention.masked_fill(~rows.alive[..., None], 0.0).sum(1)
     attention = attention / rows.alive.sum(1, keepdim=True)

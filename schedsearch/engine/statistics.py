@@ -140,6 +140,7 @@ class _Probe:
         self._top = top
         self._adapter = adapter_for(model)
         self._layers = self._adapter.shape(model).layers
+        self._windows = self._adapter.windows(model)
         self._prompt: Prompt | None = None
         self._rows: Stage | None = None
         self._attention: dict[int, torch.Tensor] = {}
@@ -178,7 +179,7 @@ class _Probe:
     ) -> None:
         assert self._prompt is not None and self._rows is not None
         self._attention[layer] = row_attention(
-            self._prompt, None, self._rows, queries, keys, scaling
+            self._prompt, None, self._rows, queries, keys, scaling, self._windows[layer]
         )
 
 

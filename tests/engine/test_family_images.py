@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy
 import pytest
+import torch
 from PIL import Image
 
 from schedsearch.core.sample import Sample
@@ -16,6 +17,7 @@ from schedsearch.core.trial import Task
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
+from schedsearch.engine.statistics import attention_statistics
 from schedsearch.testing_reference import appended, masked_forward, ranking_rows
 from tests.engine.embedded import Listed
 from tests.engine.families import FAMILIES, IMAGE
@@ -64,16 +66,20 @@ def schedules(model: Any) -> list[Schedule]:
     return [Schedule(tuple(keep[:layers])) for keep in keeps]
 
 
+def prompt_of(processor: Any, one: Sample) -> dict[str, Any]:
+    """One prompt by the processor alone."""
+    content = [{"type": "image"}] * len(one.images) + [{"type": "text", "text": one.question}]
+    message = {"role": "user", "content": content}
+    text = processor.apply_chat_template([message], add_generation_prompt=True)
+    images = [source() for source in one.images]
+    return dict(processor(text=[text], images=images, return_tensors="pt"))
+
+
 def reference(name: str, sample_id: str, schedule: Schedule) -> float:
     """Log-likelihood by the masked model, on what the processor makes of the sample."""
     model, processor = parts(name, "eager")
     one = sample(sample_id)
-    parts_ = [{"type": "image"}] * len(one.images) + [{"type": "text", "text": one.question}]
-    text = processor.apply_chat_template(
-        [{"role": "user", "content": parts_}], add_generation_prompt=True
-    )
-    images = [source() for source in one.images]
-    prompt = dict(processor(text=[text], images=images, return_tensors="pt"))
+    prompt = prompt_of(processor, one)
     answer = [5 + WORDS.index(word) for word in one.answers[0].split()]
     length = prompt["input_ids"].shape[1]
     rows = ranking_rows(prompt, "last", (IMAGE,))
@@ -118,3 +124,20 @@ def test_a_batch_of_equal_rows_is_one_forward() -> None:
     finally:
         handle.remove()
     assert calls == [(2,)]
+
+
+def test_statistics_of_sliding_layers_are_those_of_eager_attention() -> None:
+    model, processor = parts("gemma3")
+    samples = [sample(name) for name in IDS]
+
+    found = attention_statistics(model, processor, Listed(*samples))
+
+    masses = []
+    for one in samples:
+        inputs = prompt_of(processor, one)
+        attentions = parts("gemma3", "eager")[0](**inputs, output_attentions=True).attentions
+        rows = torch.stack([layer[0].mean(0)[-1] for layer in attentions])
+        masses.append(rows[:, inputs["input_ids"][0] == IMAGE].sum(1))
+    expected = torch.stack(masses).mean(0).tolist()
+    assert [mass.value for mass in found.mass] == pytest.approx(expected, abs=1e-5)
+    assert min(expected[::2]) < 0.5 * max(expected[1::2])  # windows see less of the image
