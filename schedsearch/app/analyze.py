@@ -1,4 +1,4 @@
-"""How a model's layers rank vision tokens, and until which layer it needs them."""
+"""How layers rank vision tokens, until which layer they are needed, and which objective tells."""
 
 from dataclasses import dataclass
 from statistics import fmean
@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 
 from schedsearch.app.apply import Progress
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.objectives import Objectives, rank_schedules
 from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
+from schedsearch.core.schedule import RankerSpec
 
 if TYPE_CHECKING:
     from schedsearch.engine.statistics import AttentionStatistics
@@ -25,6 +27,8 @@ class Analysis:
         attention: Agreement between layers and attention on vision, with random baselines.
         withdrawals: Scores when vision leaves at each layer, 1 to `layers` (never), each beside
             random tokens at the same FLOPs.
+        objectives: How objectives that need no answers rank random schedules; None where that was
+            not asked, or the samples have no answers.
     """
 
     model: str
@@ -34,6 +38,7 @@ class Analysis:
     metric: str
     attention: "AttentionStatistics"
     withdrawals: tuple[Withdrawal, ...]
+    objectives: Objectives | None
 
     @property
     def tau_neighbours(self) -> float:
@@ -48,16 +53,18 @@ def analyze_model(
     *,
     metric: str = "exact_match",
     ranker: str = "last",
+    schedules: int = 20,
     progress: Progress,
     trust_remote_code: bool = False,
 ) -> Analysis:
-    """Measure attention and withdrawals on a sample set.
+    """Measure attention, withdrawals and objectives on a sample set.
 
     Args:
         model_name: `demo`, a hub id or a folder.
         data: What to measure on.
         metric: Name of the metric.
         ranker: Whose attention ranks: `last` or `text`.
+        schedules: How many random schedules the objectives rank; 0 leaves that out.
         progress: Starts a progress bar by name.
         trust_remote_code: Let transformers run code that comes with the model.
 
@@ -78,9 +85,23 @@ def analyze_model(
     evaluator = Evaluator(model, processor, samples, scored)
     shape = adapter_for(model).shape(model)
     ids = tuple(sample.id for sample in samples)
+    tokens = evaluator.sample_tokens(ids)
     withdrawals = withdraw_vision(
-        evaluator, samples.split, ids, shape, evaluator.sample_tokens(ids), progress("withdrawal")
+        evaluator, samples.split, ids, shape, tokens, progress("withdrawal")
     )
+    objectives = None
+    if schedules:
+        objectives = rank_schedules(
+            model,
+            processor,
+            samples,
+            scored,
+            shape=shape,
+            tokens=tokens,
+            ranker=RankerSpec(ranker),
+            schedules=schedules,
+            progress=progress,
+        )
     return Analysis(
         model=model_name,
         layers=shape.layers,
@@ -89,4 +110,5 @@ def analyze_model(
         metric=metric,
         attention=attention,
         withdrawals=withdrawals,
+        objectives=objectives,
     )

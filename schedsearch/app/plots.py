@@ -104,7 +104,9 @@ def save_analysis(result: "Analysis", path: Path) -> None:
         gone.set(xlabel="withdrawn from layer", ylabel=result.metric, title="Where vision counts")
         gone.legend()
         if found is not None:
-            shown = {name: value for name, value in found.spearman.items() if value is not None}
+            equal = {f"{name},\nequal FLOPs": one for name, one in found.beyond_cost.items()}
+            told = {**found.spearman, **equal}
+            shown = {name: one for name, one in told.items() if one is not None}
             _bars(ranked[0], list(shown), list(shown.values()))
             ranked[0].set(xlabel=f"Spearman with {_text(found.metric)}", xlim=(-1, 1))
             ranked[0].set_title(f"Ranks of {len(found.schedules)} random schedules")

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from schedsearch.app.apply import Application
     from schedsearch.app.demo import DemoAccuracy
     from schedsearch.app.doctor import Check
+    from schedsearch.app.objectives import Objectives
 
 _SHOWN_CHANGES = 5
 
@@ -83,6 +84,22 @@ def analysis(result: "Analysis") -> None:
         name = str(row.layer) if row.layer < result.layers else "never"
         gone.add_row(name, estimate(row.score), estimate(row.random), f"{row.flops_ratio:.3f}")
     output.print(gone)
+    if result.objectives is not None:
+        objectives(result.objectives)
+
+
+def objectives(result: "Objectives") -> None:
+    """Which objective ranks schedules as the metric does."""
+    rows = table(
+        "objective",
+        f"Spearman with {result.metric}",
+        "the same at equal FLOPs",
+        title=f"How {len(result.schedules)} random schedules are ranked",
+    )
+    for name, found in result.spearman.items():
+        told = (found, result.beyond_cost.get(name))
+        rows.add_row(name, *(estimate(one) if one else "-" for one in told))
+    output.print(rows)
 
 
 def demo_accuracy(result: "DemoAccuracy") -> None:

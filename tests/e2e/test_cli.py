@@ -90,13 +90,29 @@ def test_apply_takes_questions_and_images_from_disk(run, schedule, questions):
 
 def test_analyze_writes_a_picture_and_its_figures(run, tmp_path):
     picture = tmp_path / "deep" / "analysis.png"
-    ran = run("analyze", "demo", "-n", 12, "--out", picture, "--json")
+    ran = run("analyze", "demo", "-n", 12, "--schedules", 5, "--out", picture, "--json")
     assert ran.code == 0, ran.err
     result = json.loads(ran.out)
     assert len(result["attention"]["tau"]) == 8
     assert [row["layer"] for row in result["withdrawals"]] == list(range(1, 9))
+    objectives = result["objectives"]
+    assert len(objectives["schedules"]) == 5
+    told = {"answer_match", "kl_divergence", "last_state_cosine"}
+    assert set(objectives["beyond_cost"]) == told
+    assert set(objectives["spearman"]) == told | {"FLOPs ratio"}
     with Image.open(picture) as image:
         assert image.format == "PNG"
+
+
+def test_analyze_leaves_objectives_out_where_there_are_no_answers(run, tmp_path, questions):
+    lines = [
+        {"question": f"is there a {one} circle ?", "image": "red.png"} for one in ("red", "blue")
+    ]
+    questions.write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
+    words = ("analyze", "demo", "--metric", "answer_match", "--data", questions, "--json")
+    ran = run(*words, "--out", tmp_path / "silent.png")
+    assert ran.code == 0, ran.err
+    assert json.loads(ran.out)["objectives"] is None
 
 
 def test_demo_eval_counts_every_kind(run):
