@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from math import inf
 from random import Random
 from statistics import median_low
 from typing import ClassVar
@@ -69,7 +70,7 @@ class Frontier(Bayes):
                 f"the result may lose, in the unit of the metric"
             )
         worst = self.reference_drop
-        if worst is not None and not (is_number(worst) and worst > 0):
+        if worst is not None and not (is_number(worst) and 0 < worst < inf):
             raise InputError(
                 f"`reference_drop` must be a number above 0, but got {worst!r}; "
                 f"leave it out, or write which drop is worth nothing"

@@ -232,6 +232,7 @@ def test_where_nothing_can_be_gained_is_not_asked():
         ({"max_drop": -0.1}, "max_drop"),
         ({"max_drop": float("nan")}, "max_drop"),
         ({"reference_drop": 0.0}, "reference_drop"),
+        ({"reference_drop": float("inf")}, "reference_drop"),
         ({"starts": ({"steepness": 2.0, "midpoint": 0.5},)}, "budget"),
     ],
 )
