@@ -174,6 +174,10 @@ def test_hopeless_is_what_a_known_trial_beats():
     assert not sampler.hopeless(numbered[:7], replace(trial, number=7), 9.0)  # no model yet
     assert not replace(sampler, questions=2).hopeless(numbered, trial, 9.0)
     assert not sampler.hopeless(numbered, replace(trial, params={}), 9.0)
+    beside = [*numbered, complete(replace(trial, number=8), 0.0)]
+    late = replace(trial, number=9)
+    assert not replace(sampler, questions=2).hopeless(beside, late, 0.3)
+    assert sampler.hopeless(beside, late, 0.3)
     foreign = [
         replace(one, schedule=replace(one.schedule, ranker=RankerSpec("random")))
         for one in numbered
@@ -214,14 +218,22 @@ def test_reference_is_set_or_half_the_worst_of_the_start():
     assert sampler.reference([replace(person, number=0)]) == (1.0, 1.0)
 
 
-def test_where_nothing_can_be_gained_is_not_asked():
-    # Beyond a trial that loses nothing, more FLOPs are wasted.
+def test_more_flops_than_a_trial_that_loses_nothing_are_not_asked():
+    # Above it the model is unsure, and would hope to lose less than nothing.
+    sampler = make(family="uniform", trials=100, reference_drop=0.2)
+    order = sorted(search(make(Chance, "uniform", trials=14)), key=ratio)
+    known = [trial for trial in order if ratio(trial) < 0.75]
+    lossless = order[len(known)]
+    history = [*(complete(trial, 0.5) for trial in known), complete(lossless, 0.0)]
+    (point,) = asked(sampler, history)
+    assert ratio(known[-1]) < point["budget"] < ratio(lossless)
+
+
+def test_points_like_those_that_lose_nothing_are_asked():
     sampler, history = modelled(n=12)
-    done = [complete(trial, 0.0 if ratio(trial) > 0.6 else 0.3) for trial in history]
-    cheapest = min(ratio(trial) for trial in done if trial.measurement.drop == 0.0)
-    for seed in range(4):
-        (point,) = asked(replace(sampler, seed=seed), done)
-        assert point["budget"] < cheapest
+    split = [complete(one, 0.0 if one.params["midpoint"] > 0.5 else 0.5) for one in history]
+    (point,) = asked(sampler, split)
+    assert point["midpoint"] > 0.5
 
 
 @pytest.mark.parametrize(
