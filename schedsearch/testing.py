@@ -11,7 +11,7 @@ Nothing of a trained model matters to a wrong position or mask, so small random 
 where dropping tokens hardly moves the logits nothing would be found, and the suite says so.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, ClassVar
 
@@ -35,27 +35,14 @@ from schedsearch.testing_subject import (
     check_against_masked,
     forced,
     kept_vision,
+    prefix_tasks,
+    randomise,
     state,
 )
 
 __all__ = ["AdapterContract", "randomise"]
 
 Samples = Mapping[str, Mapping[str, torch.Tensor]]
-
-
-def randomise(model: Any, seed: int = 1) -> Any:
-    """Random weights under which attention is peaky, so that dropping tokens moves the logits."""
-    generator = torch.Generator().manual_seed(seed)
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1:
-            gain = 2.0 if "q_proj" in name or "k_proj" in name else 0.7
-            inputs = parameter[0].numel()
-            parameter.data.normal_(0, gain / inputs**0.5, generator=generator)
-        elif parameter.unique().numel() > 1:  # norms and biases begin as ones and zeros
-            parameter.data.normal_(0, parameter.numel() ** -0.5, generator=generator)
-    model.generation_config.pad_token_id = 0
-    model.generation_config.eos_token_id = None
-    return model.eval().requires_grad_(False)
 
 
 class AdapterContract:
@@ -122,8 +109,10 @@ class AdapterContract:
             assert mask[0].tolist() == [token in self.vision_tokens for token in ids], name
             assert 0 < subject.n_vision(name) == int(mask.sum()), name
 
-    def test_keep_all_changes_no_bit(self, subject: Subject) -> None:
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
+    def test_keep_all_changes_no_bit(self, subject: Subject, dtype: torch.dtype) -> None:
         """Nothing dropped, and everything ranked and gathered but nothing dropped."""
+        subject = subject.cast(dtype)
         model, batch = subject.model, subject.batch()
         valid = batch["attention_mask"].bool()
         expected, steps = model(**batch).logits, forced(subject, batch)
@@ -138,6 +127,17 @@ class AdapterContract:
         """Kept sets, prompt logits and decode steps."""
         for name, sample in subject.samples.items():
             check_against_masked(subject, sample, [name], subject.falling, ranker)
+
+    def test_a_ranker_without_attention_may_drop_from_layer_1(self, subject: Subject) -> None:
+        """Whatever kind of attention the first layers have."""
+        keep = (1.0, *[0.5] * (subject.layers - 1))
+        name, sample = next(iter(subject.samples.items()))
+        with reduce(subject.model, Schedule(keep, RankerSpec("random"))) as reduction:
+            steps = forced(subject, sample)
+            kept = kept_vision(subject, reduction.kept, sample, 0, [1])
+        whole, tokens = appended(sample, subject.answer[:STEPS]), self.vision_tokens
+        masked, _ = masked_forward(subject.twin, whole, keep, [], kept, tokens)
+        assert_close(steps[0], masked[-STEPS - 1 :], name)
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_padded_batch_equals_its_samples_alone(self, subject: Subject, side: str) -> None:
@@ -304,15 +304,3 @@ class AdapterContract:
     def _logits(subject: Subject, given: Mapping[str, torch.Tensor]) -> torch.Tensor:
         logits: torch.Tensor = subject.model(**given, use_cache=False).logits
         return logits
-
-
-def prefix_tasks(subject: Subject) -> Iterator[tuple[tuple[float, ...], int]]:
-    """Schedules and how many leading layers the next ones share, as a search asks them."""
-    first, layers = subject.first, subject.layers
-    yield (1.0,) * layers, first
-    for layer in range(first, layers):
-        settled = (1.0,) * first + tuple(0.7 * 0.8**n for n in range(layer - first))
-        for ratio in (0.2, 0.4, 0.7 * 0.8 ** (layer - first)):
-            yield settled + (ratio,) * (layers - layer), layer
-    yield subject.keep(0.7), first
-    yield subject.keep(1.0, 0.5), first

@@ -1,8 +1,9 @@
 """What the contract suite for adapters works with: a model, its twin, and ways to run them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import copy
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -30,6 +31,21 @@ STEPS = 8
 """Decode steps behind the prefill."""
 
 _HOOKS = ("hooks", "hooks_with_kwargs", "hooks_always_called")
+
+
+def randomise(model: Any, seed: int = 1) -> Any:
+    """Random weights under which attention is peaky, so that dropping tokens moves the logits."""
+    generator = torch.Generator().manual_seed(seed)
+    for name, parameter in model.named_parameters():
+        if parameter.dim() > 1:
+            gain = 2.0 if "q_proj" in name or "k_proj" in name else 0.7
+            inputs = parameter[0].numel()
+            parameter.data.normal_(0, gain / inputs**0.5, generator=generator)
+        elif parameter.unique().numel() > 1:  # norms and biases begin as ones and zeros
+            parameter.data.normal_(0, parameter.numel() ** -0.5, generator=generator)
+    model.generation_config.pad_token_id = 0
+    model.generation_config.eos_token_id = None
+    return model.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
@@ -110,6 +126,17 @@ class Subject:
             self._expected[key] = Expected(logits, kept, effect)
         return self._expected[key]
 
+    def cast(self, dtype: torch.dtype) -> "Subject":
+        """Model and samples in another precision; without reference."""
+        if dtype == self.model.dtype:
+            return self
+        samples = {
+            name: {n: v.to(dtype) if v.is_floating_point() else v for n, v in sample.items()}
+            for name, sample in self.samples.items()
+        }
+        model = copy.deepcopy(self.model).to(dtype)
+        return replace(self, model=model, samples=samples, _expected={})
+
     def one_length(self) -> list[Inputs]:
         """All samples with more text behind the shorter ones."""
         width = max(one["input_ids"].shape[1] for one in self.samples.values())
@@ -122,6 +149,18 @@ class Subject:
     def batch(self, side: str = "left") -> Inputs:
         """All samples in one batch."""
         return padded(list(self.samples.values()), side)
+
+
+def prefix_tasks(subject: Subject) -> Iterator[tuple[tuple[float, ...], int]]:
+    """Schedules and how many leading layers the next ones share, as a search asks them."""
+    first, layers = subject.first, subject.layers
+    yield (1.0,) * layers, first
+    for layer in range(first, layers):
+        settled = (1.0,) * first + tuple(0.7 * 0.8**n for n in range(layer - first))
+        for ratio in (0.2, 0.4, 0.7 * 0.8 ** (layer - first)):
+            yield settled + (ratio,) * (layers - layer), layer
+    yield subject.keep(0.7), first
+    yield subject.keep(1.0, 0.5), first
 
 
 class _Forced(LogitsProcessor):  # type: ignore[misc]
@@ -217,7 +256,7 @@ def check_against_masked(
 
 
 def kept_vision(
-    subject: Subject, kept: Any, batch: Inputs, row: int, layers: Mapping[int, Any]
+    subject: Subject, kept: Any, batch: Inputs, row: int, layers: Iterable[int]
 ) -> Kept:
     """Kept vision columns of one row, counted without its padding on the left."""
     offset = int(batch["attention_mask"][row].argmax())

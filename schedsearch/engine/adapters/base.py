@@ -11,6 +11,8 @@ from schedsearch.core.flops import DecoderShape
 from schedsearch.engine.selection import Stage
 from schedsearch.errors import UnsupportedError
 
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+
 AliveTokens = Callable[[], Stage | None]
 """Tokens in the layer that runs right now in this thread; `None` while none were dropped."""
 
@@ -119,8 +121,8 @@ class Adapter:
         """Refuse a variant of the family that the runtime would serve wrongly.
 
         Raises:
-            UnsupportedError: No decoder layer attends to everything, or one attends in a way that
-                the runtime does not know.
+            UnsupportedError: No decoder layer attends to everything, one attends in a way that the
+                runtime does not know, or layers have experts.
         """
         config: Any = self.decoder(model).config
         name = self.architecture(model)
@@ -136,6 +138,11 @@ class Adapter:
                 f"{name} has sliding-window attention in every decoder layer, which cannot rank "
                 "tokens outside their window; use a checkpoint with full attention in some or all "
                 "decoder layers"
+            )
+        if any(getattr(config, experts, None) for experts in _EXPERTS):
+            raise UnsupportedError(
+                f"the decoder of {name} is a mixture of experts, and what those cost is not "
+                "counted; use a dense checkpoint"
             )
         if getattr(config, "attn_logit_softcapping", None):
             raise UnsupportedError(

@@ -65,8 +65,6 @@ class GenericAdapter(Adapter):
         sizes = [size for size in _SIZES if not isinstance(getattr(config, size, None), int)]
         if sizes:
             found.append(f"{', '.join(sizes)} in the config of its text model")
-        if any("expert" in part.lower() for layer in layers for part, _ in layer.named_modules()):
-            found.append("dense layers: what experts cost is not known")
         return found
 
 
