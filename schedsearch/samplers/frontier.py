@@ -137,7 +137,7 @@ class Frontier(Bayes):
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
-        rows = self._learnt(known)
+        rows = self._rows(known)
         measured = [(at["budget"], drop) for at, drop, _ in rows[: _count(known)]]
         _, worst = self._reference([trial for _, trial in known.answered])
         low, high = self._budgets.low, self._budgets.high
@@ -163,7 +163,7 @@ class Frontier(Bayes):
             )
             return most_promising(self.space, acquisition, inputs[undominated(measured)], seed)
 
-    def _learnt(self, known: Known) -> list[tuple[Point, float, float | None]]:
+    def _rows(self, known: Known) -> list[tuple[Point, float, float | None]]:
         """Return points, their drops and the standard errors of these; the measured ones first.
 
         A measured point stands at the budget that its schedule really uses, which gives the same

@@ -132,13 +132,13 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     cheapest, dearest = sorted(history, key=ratio)[::7]
     again = replace(opened(8, dearest), params={**dearest.params, "midpoint": 0.5})
     failing, pruning = (
-        sampler._learnt(sampler._known([*history, end(again)], 9)) for end in (failed, pruned)
+        sampler._rows(sampler._known([*history, end(again)], 9)) for end in (failed, pruned)
     )
-    assert failing == sampler._learnt(sampler._known(history, 8))
+    assert failing == sampler._rows(sampler._known(history, 8))
     drops = [trial.measurement.drop for trial in history]
     assert pruning[-1] == (again.params, sorted(drops)[3], None)
     again = replace(again, params={**again.params, "budget": ratio(cheapest)})
-    (*_, guess) = sampler._learnt(sampler._known([*history, pruned(again)], 9))
+    (*_, guess) = sampler._rows(sampler._known([*history, pruned(again)], 9))
     assert guess[1] == cheapest.measurement.drop
 
 
