@@ -35,10 +35,11 @@ class Frontier(Bayes):
     """Asks where the frontier of drop and FLOPs may advance furthest; `budget` is searched too.
 
     The criterion is qLogNoisyExpectedHypervolumeImprovement (arXiv 2105.08195, 2310.20708) with
-    the open trials pending. The drop is modelled as in `Bayes`; to lose less than nothing is worth
-    no more than to lose nothing, else the unknown corners of a space where nothing is lost anyway
-    would promise most. FLOPs need no model: they are the budget. A pruned trial, of which a bound
-    alone is known, is taken to have lost the median of the drops measured with no more FLOPs.
+    the open trials pending. The drop is a Gaussian process with the measured standard errors as
+    noise; to lose less than nothing is worth no more than to lose nothing, else the unknown corners
+    of a space where nothing is lost anyway would promise most. FLOPs need no model: they are the
+    budget. A pruned trial, of which a bound alone is known, is taken to have lost the median of the
+    drops measured with no more FLOPs. The start is that of `Bayes`.
 
     BoTorch's C++ kernel for the criterion is not used, see `_interpreted`: no compiler is needed.
 
