@@ -125,18 +125,16 @@ def save_report(
 
 
 def save_frontier(found: "FrontierView", metric: str, path: Path) -> None:
-    """Drop over FLOPs for the undominated trials, and the hypervolume as it grew."""
+    """Drop over cost for the undominated trials, and the hypervolume as it grew."""
     with picture(path, 10, 2) as (_, (front, grown)):
-        measured = [trial.measurement for trial in found.trials]
-        flops = [one.flops_ratio for one in measured if one is not None]
-        drops = [one.drop for one in measured if one is not None]
-        front.step(flops, drops, where="post", marker=".")
-        front.set(xlabel="FLOPs ratio", ylabel=_text(f"drop of {metric}"))
+        spent, drops = [cost for cost, _ in found.costs], [drop for _, drop in found.costs]
+        front.step(spent, drops, where="post", marker=".")
+        front.set(xlabel=found.cost, ylabel=_text(f"drop of {metric}"))
         front.set_title("Undominated trials, calibration set")
         grown.step(range(len(found.hypervolume)), found.hypervolume, where="post")
-        flops_reference, drop_reference = found.reference
+        cost, drop = found.reference
         grown.set(xlabel="trial", ylabel="hypervolume")
-        grown.set_title(f"Against FLOPs {flops_reference:g}, drop {drop_reference:.3g}")
+        grown.set_title(f"Against {found.cost} {cost:.4g}, drop {drop:.3g}")
 
 
 def save_contest(found: "Contest", path: Path) -> None:

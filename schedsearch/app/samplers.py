@@ -14,7 +14,7 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families import Family, make_family
 from schedsearch.core.families.nearest import nearest
 from schedsearch.core.families.published import CURVES
-from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
+from schedsearch.core.flops import Cost, DecoderShape, SampleTokens, flops_cost
 from schedsearch.core.latency import LatencyModel
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.schedule import Schedule
@@ -71,6 +71,9 @@ def make_sampler(spec: StudySpec) -> StudySampler:
     latency = settings.pop("latency", "")
     if "budget" in settings:
         settings["budget"] = _budget(settings["budget"], latency, shape, tokens)
+    elif latency:
+        cost = LatencyModel.from_json(latency).cost(shape, tokens)
+        settings["budget"] = Budget(MILLISECONDS, cost(Schedule.full(shape.layers)), cost)
     settings |= {
         "family": make_family(spec.family),
         "shape": shape,
@@ -148,6 +151,8 @@ def family_plug_ins(
             settings[name] = getattr(config, name)
     if not isinstance(config, FrontierConfig):
         settings |= _budget_settings(config, subject, folder)
+    elif config.latency is not None:
+        settings["latency"] = LatencyModel.load(folder / config.latency).to_json()
     sampler = cast(str, getattr(config, "sampler"))  # noqa: B009 - each section has its own
     former = _former(study, store)
     if former.get("warm_start") == settings["warm_start"]:
@@ -158,8 +163,13 @@ def family_plug_ins(
             for name in config.warm_start
             for curve in _curves(name, subject.shape.layers, config.first, store, folder)
         ]
-        searched = isinstance(config, FrontierConfig)
-        starts = [_start(make_family(family), curve, subject, searched) for curve in curves]
+        cost: Cost | None = None
+        if isinstance(config, FrontierConfig):
+            cost = flops_cost(subject.shape, subject.tokens)
+            if config.latency is not None:
+                latency = LatencyModel.from_json(str(settings["latency"]))
+                cost = latency.cost(subject.shape, subject.tokens)
+        starts = [_start(make_family(family), curve, subject, cost) for curve in curves]
         settings["starts"] = json.dumps(starts)
     return PlugIn.from_mapping(sampler, settings), family
 
@@ -277,11 +287,9 @@ def _curves(
 
 
 def _start(
-    family: Family, keep: tuple[float, ...], subject: Subject, searched: bool
+    family: Family, keep: tuple[float, ...], subject: Subject, cost: Cost | None
 ) -> dict[str, float]:
-    """The family's point that is nearest to a curve; with its FLOPs where these are searched."""
+    """The family's point that is nearest to a curve; with its cost where that is searched."""
     keep = (1.0,) * family.first + keep[family.first :]
     point = nearest(family, keep, subject.shape, subject.tokens)
-    if not searched:
-        return point
-    return point | {"budget": flops_ratio(subject.shape, Schedule(keep), subject.tokens)}
+    return point if cost is None else point | {"budget": cost(Schedule(keep))}

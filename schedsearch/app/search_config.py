@@ -97,10 +97,14 @@ class RandomMonotoneConfig(BudgetConfig):
 
 
 class FrontierConfig(FamilyConfig):
-    """The whole frontier in one search; see `schedsearch.samplers.frontier.Frontier`."""
+    """The whole frontier in one search; see `schedsearch.samplers.frontier.Frontier`.
+
+    With `latency`, the file that `schedsearch profile` wrote, cost is milliseconds, else FLOPs.
+    """
 
     sampler: Literal["frontier"]
     max_drop: Annotated[float, Field(ge=0)] = 0.0
+    latency: Text | None = None
 
 
 SECTIONS: Mapping[str, type[Section]] = {

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
 from schedsearch.core.pareto import (
     costs,
+    full,
     hypervolume,
     pareto,
     reference,
@@ -28,6 +29,7 @@ from schedsearch.store.store import Store, open_store
 
 if TYPE_CHECKING:
     from schedsearch.engine.evaluator import Evaluator
+    from schedsearch.samplers.frontier import Frontier
 
 
 # Enough tasks that a trial can be stopped early, each large enough to fill a processor.
@@ -56,12 +58,16 @@ class FrontierView:
     """What a study knows of quality at every cost.
 
     Attributes:
-        trials: Those that no other beats in both FLOPs ratio and drop; FLOPs rising.
-        reference: FLOPs ratio and drop from which on a trial is worth nothing.
+        cost: What costs are: `FLOPs ratio`, or what the search has measured instead.
+        trials: Those that no other beats in both cost and drop; cost rising.
+        costs: Cost and drop of each of them.
+        reference: Cost and drop from which on a trial is worth nothing.
         hypervolume: The area that the trials so far dominate, after each trial by number.
     """
 
+    cost: str
     trials: tuple[Trial, ...]
+    costs: tuple[tuple[float, float], ...]
     reference: tuple[float, float]
     hypervolume: tuple[float, ...]
 
@@ -132,11 +138,20 @@ class StudyView:
     @property
     def frontier(self) -> FrontierView:
         """Quality at every cost that was tried, whatever the search was for."""
-        trials = self.trials
-        known = getattr(self.sampler, "reference", None)
-        worth_nothing = known(trials) if known else reference([costs(t)[1] for t in pareto(trials)])
+        trials, sampler = self.trials, self.sampler
+        if sampler.name == "frontier":
+            own = cast("Frontier", sampler)
+            cost, unit, worth_nothing = own.costs, own.budget.unit, own.reference(trials)
+        else:
+            drops = [costs(trial)[1] for trial in trials if full(trial)]
+            cost, unit, worth_nothing = costs, "FLOPs ratio", reference(drops)
+        front = pareto(trials, cost)
         return FrontierView(
-            tuple(pareto(trials)), worth_nothing, tuple(hypervolume(trials, worth_nothing))
+            unit,
+            tuple(front),
+            tuple(map(cost, front)),
+            worth_nothing,
+            tuple(hypervolume(trials, worth_nothing, cost)),
         )
 
     def pick(self, budget: float | None = None, max_drop: float | None = None) -> Trial:

@@ -68,16 +68,13 @@ def picked(trial: "Trial") -> None:
 def frontier(view: "StudyView") -> None:
     """The trials that no other beats in both cost and quality."""
     found = view.frontier
-    rows = table("trial", "FLOPs ratio", "score", "drop", title="undominated trials")
-    for trial in found.trials:
-        measured = trial.measurement
-        assert measured is not None
-        cells = (measured.flops_ratio, measured.score, measured.drop)
-        rows.add_row(str(trial.number), *(f"{cell:.4f}" for cell in cells))
+    rows = table("trial", found.cost, "drop", title="undominated trials")
+    for trial, (cost, drop) in zip(found.trials, found.costs, strict=True):
+        rows.add_row(str(trial.number), f"{cost:.4f}", f"{drop:.4f}")
     output.print(rows)
-    flops, drop = found.reference
+    cost, drop = found.reference
     output.print(
-        f"hypervolume {found.hypervolume[-1]:.4f}, against FLOPs ratio {flops:g} and drop "
+        f"hypervolume {found.hypervolume[-1]:.4f}, against {found.cost} {cost:.4g} and drop "
         f"{drop:.4f}"
     )
 

@@ -1,6 +1,6 @@
 """The trials that no other beats in FLOPs and drop at once, and which of them to take."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
 from schedsearch.core.trial import Measurement, Trial
@@ -25,14 +25,18 @@ def costs(trial: Trial) -> Costs:
     return measurement.flops_ratio, drop
 
 
-def pareto(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the undominated trials, FLOPs rising and drop falling.
+def pareto(trials: Iterable[Trial], cost: Callable[[Trial], Costs] = costs) -> list[Trial]:
+    """Return the undominated trials, cost rising and drop falling.
 
     Trials on all samples count, whoever asked for them and with whichever ranker. Of trials equal
     in both the earliest is taken.
+
+    Args:
+        trials: In any order.
+        cost: Cost and drop of a trial; default: FLOPs ratio and drop.
     """
     measured = sorted((one for one in trials if full(one)), key=lambda trial: trial.number)
-    return [measured[i] for i in undominated(list(map(costs, measured)))]
+    return [measured[i] for i in undominated(list(map(cost, measured)))]
 
 
 def undominated(pairs: Sequence[Costs]) -> list[int]:
@@ -69,19 +73,21 @@ def within_drop(trials: Iterable[Trial], max_drop: float) -> Trial:
     return fitting[0] if fitting else _refuse("max_drop", max_drop, costs(front[-1])[1])
 
 
-def hypervolume(trials: Iterable[Trial], reference: Costs) -> list[float]:
+def hypervolume(
+    trials: Iterable[Trial], reference: Costs, cost: Callable[[Trial], Costs] = costs
+) -> list[float]:
     """Return the area that the trials so far dominate, after each trial by number.
 
     Args:
         trials: Those not measured on all samples add nothing.
-        reference: FLOPs ratio and drop at which a trial is worth nothing; the area lies below
-            both. In the unit of the metric, as FLOPs are a ratio.
+        reference: Cost and drop at which a trial is worth nothing; the area lies below both.
+        cost: As for `pareto`.
     """
     front: list[Costs] = []
     areas: list[float] = []
     for trial in sorted(trials, key=lambda trial: trial.number):
         if full(trial):
-            pairs = [*front, costs(trial)]
+            pairs = [*front, cost(trial)]
             front = [pairs[i] for i in undominated(pairs)]
         areas.append(_area(front, reference))
     return areas

@@ -1,4 +1,4 @@
-"""Bayesian optimisation of two objectives at once: little lost, at few FLOPs."""
+"""Bayesian optimisation of two objectives at once: little lost, at little cost."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,8 +15,9 @@ from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputOb
 from botorch.sampling.normal import SobolQMCNormalSampler
 from torch import Tensor
 
-from schedsearch.core.budget import Budget, feasible_range
+from schedsearch.core.budget import Budget
 from schedsearch.core.canonical import is_number
+from schedsearch.core.flops import Cost
 from schedsearch.core.pareto import Costs, costs, full, pareto, reference, undominated
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.space import Parameter, Space
@@ -32,19 +33,20 @@ _MC_SAMPLES = 64
 
 @dataclass(frozen=True, kw_only=True)
 class Frontier(Bayes):
-    """Asks where the frontier of drop and FLOPs may advance furthest; `budget` is searched too.
+    """Asks where the frontier of drop and cost may advance furthest; `budget` is searched too.
 
     The criterion is qLogNoisyExpectedHypervolumeImprovement (arXiv 2105.08195, 2310.20708) with
     the open trials pending. The drop is a Gaussian process with the measured standard errors as
     noise; to lose less than nothing is worth no more than to lose nothing, else the unknown corners
-    of a space where nothing is lost anyway would promise most. FLOPs need no model: they are the
+    of a space where nothing is lost anyway would promise most. The cost needs no model: it is the
     budget. A pruned trial, of which a bound alone is known, is taken to have lost the median of the
-    drops measured with no more FLOPs. The start is that of `Bayes`.
+    drops measured at no more cost. The start is that of `Bayes`.
 
     BoTorch's C++ kernel for the criterion is not used, see `_interpreted`: no compiler is needed.
 
     Attributes:
-        budget: The greatest budget to ask for; `flops` or `feasible`.
+        budget: The greatest budget to ask for: in `flops` or `feasible`, and the cost is the FLOPs
+            ratio; or with a cost of its own, such as milliseconds.
         max_drop: What the best trial may lose, in the unit of the metric.
         reference_drop: A trial that loses this much or more adds nothing to the frontier. Default:
             half of the greatest drop in the start, see `schedsearch.core.pareto.reference`.
@@ -60,10 +62,10 @@ class Frontier(Bayes):
     name: ClassVar[str] = "frontier"
 
     def __post_init__(self) -> None:
-        if self.budget.measure not in ("flops", "feasible"):
+        if self.budget.measure not in ("flops", "feasible") and self.budget.own_cost is None:
             raise InputError(
-                f"`budget` must be in flops or feasible, of which a frontier is made, but got "
-                f"{self.budget.measure}; leave it out to search all budgets"
+                f"`budget` must be in flops, feasible or milliseconds, of which a frontier is "
+                f"made, but got {self.budget.measure}; leave it out to search all budgets"
             )
         if not (is_number(self.max_drop) and self.max_drop >= 0):
             raise InputError(
@@ -78,15 +80,15 @@ class Frontier(Bayes):
             )
         if self._budgets.high < self._budgets.low:
             raise InputError(
-                f"`budget` must be a FLOPs ratio of at least {self._budgets.low:.4f}, the least "
-                f"that any schedule reaches, but got {self._budgets.high}; leave it out to search "
-                f"all budgets"
+                f"`budget` must be a {self.budget.unit} of at least {self._budgets.low:.4f}, the "
+                f"least that any schedule reaches, but got {self._budgets.high}; leave it out to "
+                f"search all budgets"
             )
         super().__post_init__()
 
     @property
     def space(self) -> Space:
-        """What is searched: the family's parameters and `budget`, a FLOPs ratio."""
+        """What is searched: the family's parameters and `budget`."""
         return Space((*super().space.parameters, self._budgets))
 
     def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:
@@ -96,22 +98,27 @@ class Frontier(Bayes):
         """
         if self._point(trial) is None or not self._modelled(self._known(history, trial.number)):
             return False
-        flops = self.budget.cost(self.shape, self.tokens)(trial.schedule)
-        known = map(costs, self._comparable(self._before(history, trial.number)))
-        return any(other <= flops and drop < least_drop for other, drop in known)
+        own = self._cost(trial.schedule)
+        known = map(self.costs, self._comparable(self._before(history, trial.number)))
+        return any(other <= own and drop < least_drop for other, drop in known)
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
-        """Return the trial of least FLOPs among those that have lost at most `max_drop`.
+        """Return the cheapest trial among those that have lost at most `max_drop`.
 
         Where none has, the one that has lost least. Only trials within the budget count.
         """
         most = self._budgets.high
-        front = [one for one in pareto(self._comparable(history)) if costs(one)[0] <= most]
-        cheap = (trial for trial in front if costs(trial)[1] <= self.max_drop)
+        trials = pareto(self._comparable(history), self.costs)
+        front = [trial for trial in trials if self.costs(trial)[0] <= most]
+        cheap = (trial for trial in front if self.costs(trial)[1] <= self.max_drop)
         return next(cheap, front[-1] if front else None)
 
+    def costs(self, trial: Trial) -> Costs:
+        """Return cost and drop of a trial that was measured on all samples."""
+        return self._cost(trial.schedule), costs(trial)[1]
+
     def reference(self, history: Sequence[Trial]) -> Costs:
-        """Return FLOPs ratio and drop from which on a trial is worth nothing.
+        """Return cost and drop from which on a trial is worth nothing.
 
         Once there is a model it changes no more.
         """
@@ -128,20 +135,32 @@ class Frontier(Bayes):
 
     @cached_property
     def _budgets(self) -> Parameter:
-        least, _ = feasible_range(self.shape, self.tokens, self.family.first)
-        most = self.budget.limit(self.shape, self.tokens, self.family.first)
-        return Parameter("budget", least, most)
+        first = self.family.first
+        nothing = Schedule((1.0,) * first + (0.0,) * (self.shape.layers - first))
+        most = self.budget.limit(self.shape, self.tokens, first)
+        return Parameter("budget", self._cost(nothing), min(most, self._full))
+
+    @cached_property
+    def _cost(self) -> Cost:
+        return self.budget.cost(self.shape, self.tokens)
+
+    @cached_property
+    def _full(self) -> float:
+        """Cost of the full model."""
+        return self._cost(Schedule.full(self.shape.layers))
 
     def _schedule(self, point: Mapping[str, float]) -> Schedule:
         values = dict(point)
-        return self._within(Budget("flops", values.pop("budget")), values)
+        own = self.budget.own_cost
+        measure = self.budget.measure if own else "flops"
+        return self._within(Budget(measure, values.pop("budget"), own), values)
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
         rows = self._rows(known)
         measured = [(at["budget"], drop) for at, drop, _ in rows[: _count(known)]]
         _, worst = self._reference([trial for _, trial in known.answered])
-        low, high = self._budgets.low, self._budgets.high
+        low, high = self._budgets.low / self._full, self._budgets.high / self._full
 
         def saved(samples: Tensor, X: Tensor | None = None) -> Tensor:
             """Return what is not lost, relative to the worst, and not spent: (..., n, 2)."""
@@ -172,9 +191,10 @@ class Frontier(Bayes):
         """
         low, high = self._budgets.low, self._budgets.high
         rows: list[tuple[Point, float, float | None]] = []
-        for point, one, drop in known.measured():
-            used = min(high, max(low, one.flops_ratio))
-            rows.append(({**point, "budget": used}, drop, one.drop_standard_error))
+        for point, trial in known.answered:
+            if (found := full(trial)) is not None:
+                used = min(high, max(low, self._cost(trial.schedule)))
+                rows.append(({**point, "budget": used}, found[1], found[0].drop_standard_error))
         guesses: list[tuple[Point, float, float | None]] = []
         for point, trial in known.answered:
             if trial.state is TrialState.PRUNED:
@@ -186,9 +206,9 @@ class Frontier(Bayes):
     def _reference(self, trials: Iterable[Trial]) -> Costs:
         """Return the reference that follows from the first trials that were measured."""
         if self.reference_drop is not None:
-            return 1.0, self.reference_drop
+            return self._full, self.reference_drop
         drops = [costs(trial)[1] for trial in trials if full(trial)]
-        return reference(drops[: self._enough])
+        return self._full, reference(drops[: self._enough])[1]
 
 
 def _count(known: Known) -> int:

@@ -78,15 +78,43 @@ def test_specification_brings_the_sampler_back(tmp_path, settings):
         assert limit - 0.1 < cost <= limit
 
 
+PLACE = Conditions("m", "cpu", "float32", "sdpa", "2.13", 1, 1, 64, 9, "text", 8, 3)
+PROFILE = LatencyModel(8, (1, 16, 73), (1.0, 2.0, 5.0), 1.0, 0.0, 0.0, PLACE)
+
+
 def test_milliseconds_come_from_the_profile(tmp_path):
-    place = Conditions("m", "cpu", "float32", "sdpa", "2.13", 1, 1, 64, 9, "text", 8, 3)
-    profile = LatencyModel(8, (1, 16, 73), (1.0, 2.0, 5.0), 1.0, 0.1, 0.1, place)
-    (tmp_path / "profile.json").write_text(profile.to_json())
+    (tmp_path / "profile.json").write_text(PROFILE.to_json())
     settings = {"sampler": "random", "budget": {"milliseconds": 30}, "latency": "profile.json"}
     sampler = make_sampler(spec_of(settings, tmp_path))
     (question,) = sampler.ask([])
-    predicted = profile.cost(SHAPE, TOKENS)
+    predicted = PROFILE.cost(SHAPE, TOKENS)
     assert predicted(question.schedule) <= 30 < predicted(Schedule.full(8))
+
+
+def test_frontier_may_be_one_of_milliseconds(tmp_path):
+    (tmp_path / "profile.json").write_text(PROFILE.to_json())
+    curve = Schedule((1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25))
+    curve.save(tmp_path / "own.json")
+    settings = {"sampler": "frontier", "latency": "profile.json", "warm_start": ["own.json"]}
+    sampler = make_sampler(spec_of(settings, tmp_path))
+    predicted = PROFILE.cost(SHAPE, TOKENS)
+    budget = sampler.space["budget"]
+    nothing = predicted(Schedule((1.0, 1.0, *[0.0] * 6)))
+    assert (budget.low, budget.high) == (nothing, predicted(Schedule.full(8)))
+    assert sampler.starts[0]["budget"] == predicted(curve)
+    history: list[Trial] = []
+    for number in range(12):
+        (question,) = sampler.ask(history)
+        spent = predicted(question.schedule)
+        assert question.params["budget"] - 1 < spent <= question.params["budget"]
+        drop = 1 - spent / budget.high
+        measured = Measurement(1 - drop, 0.01, 4, 0.5, 0.5, drop, 0.01)
+        state = TrialState.COMPLETE
+        history.append(
+            Trial(number, question.params, question.schedule, state=state, measurement=measured)
+        )
+    assert sampler.costs(history[3])[0] == predicted(history[3].schedule)
+    assert sampler.reference(history)[0] == budget.high
 
 
 @pytest.mark.parametrize(
