@@ -153,7 +153,6 @@ def family_plug_ins(
         settings |= _budget_settings(config, subject, folder)
     elif config.latency is not None:
         settings["latency"] = LatencyModel.load(folder / config.latency).to_json()
-    sampler = cast(str, getattr(config, "sampler"))  # noqa: B009 - each section has its own
     former = _former(study, store)
     if former.get("warm_start") == settings["warm_start"]:
         settings["starts"] = former["starts"]
@@ -171,7 +170,7 @@ def family_plug_ins(
                 cost = latency.cost(subject.shape, subject.tokens)
         starts = [_start(make_family(family), curve, subject, cost) for curve in curves]
         settings["starts"] = json.dumps(starts)
-    return PlugIn.from_mapping(sampler, settings), family
+    return PlugIn.from_mapping(config.sampler, settings), family
 
 
 def default_screens(samples: int) -> tuple[int, ...]:

@@ -41,6 +41,7 @@ class FamilyConfig(Section):
     """What searches over a family's parameters share.
 
     Attributes:
+        sampler: Who searches.
         family: Whose parameters are searched.
         first: First layer that may process fewer vision tokens than there are.
         trials: How many schedules are tried.
@@ -49,6 +50,7 @@ class FamilyConfig(Section):
             `study:NAME` for the result of another study in the same store, or a schedule file.
     """
 
+    sampler: str
     family: Literal[
         "sigmoid", "logistic", "linear", "step", "staircase", "withdraw", "uniform", "layerwise"
     ] = "sigmoid"

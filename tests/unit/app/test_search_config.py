@@ -124,7 +124,7 @@ def test_frontier_may_be_one_of_milliseconds(tmp_path):
         ("{sampler: bays}", "`sampler` is one of g-search, bayes, optuna, random"),
         ("{sampler: bayes, budget: {flops: 0.5}, tolerance: 0.1}", "`search.tolerance` is not"),
         ("{sampler: bayes, budget: {flops: 0.5}, trails: 9}", "did you mean `trials`?"),
-        ("{sampler: bayes, budget: {flops: 0.5}, famly: x}", "allowed here: family, first"),
+        ("{sampler: bayes, budget: {flops: 0.5}, famly: x}", "allowed here: sampler, family, first"),
         ("{sampler: bayes, budget: {flops: 0.5}, trials: 0}", "`search.trials` must be greater"),
         ("{sampler: frontier, budget: {flops: 0.5}}", "`search.budget` is not a key"),
         ("[bayes]", "`search` must be settings whose `sampler`"),
