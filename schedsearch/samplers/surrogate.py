@@ -23,9 +23,9 @@ from schedsearch.core.space import Parameter, Space
 from schedsearch.samplers.budgeted import Point, enumerated
 
 _LEAST_NOISE = 1e-4
-_FIT_STEPS, _CLIMB_STEPS = 30, 20
-_RAW, _AROUND, _CLIMBERS = 128, 32, 4
-_AROUND_SPREAD = 0.1
+_FIT_STEPS, _CLIMB_STEPS = 100, 20
+_RAW, _AROUND, _CLIMBERS = 256, 128, 4
+_AROUND_SPREAD = 0.05
 
 
 @contextmanager

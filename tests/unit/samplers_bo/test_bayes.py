@@ -1,3 +1,4 @@
+import math
 import random
 import statistics
 from dataclasses import replace
@@ -8,7 +9,7 @@ import torch
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import TrialState
-from schedsearch.samplers.bayes import Bayes
+from schedsearch.samplers.bayes import Bayes, contrasted
 from schedsearch.samplers.random_search import RandomSearch
 from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, point_at, reproducible
 from tests.unit.samplers_bo.budgeted import (
@@ -84,7 +85,7 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     assert failing == sampler._learnt(sampler._known(history, 8))
     assert len(pruning) == 9
     drops = sorted(trial.measurement.drop for trial in history)
-    assert pruning[-1][1:] == (drops[3], None)
+    assert pruning[-1][1] == drops[3]
 
 
 def opened_at(number, trial):
@@ -104,6 +105,28 @@ def test_equal_drops_and_any_error_are_no_obstacle(error):
     sampler, history = modelled()
     flat = [complete(trial, 0.25, error) for trial in history]
     assert len(sampler.ask(flat)) == 1
+
+
+def test_values_keep_the_order_and_set_the_best_apart():
+    drops = [5.0, 0.1, 0.2, 0.0, 0.3]
+    values = contrasted(drops)
+    assert sorted(range(5), key=values.__getitem__) == [0, 4, 2, 1, 3]
+    assert values[3] - values[1] == pytest.approx(math.log(0.16 / 0.06))
+    assert values[4] - values[0] == pytest.approx(math.log(5.06 / 0.36))
+    assert contrasted([100 * drop - 7 for drop in drops]) == pytest.approx(
+        [value - math.log(100) for value in values]
+    )
+
+
+def test_values_are_finite_where_most_drops_are_equal():
+    assert contrasted([0.25]) == contrasted([0.25, 0.25])[:1] == [0.0]
+    assert contrasted([0.0, 0.0, 0.5]) == pytest.approx([-math.log(0.5)] * 2 + [-math.log(1.0)])
+
+
+def test_a_reported_error_changes_nothing_that_is_asked():
+    sampler, history = modelled()
+    vague = [complete(trial, trial.measurement.drop, 10.0) for trial in history]
+    assert asked(sampler, vague) == asked(sampler, history)
 
 
 def test_noise_is_what_was_measured():
