@@ -2,13 +2,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPAT := .venv-compat
 SCHEMA := docs/schema/schedsearch.schedule-1.json
 SYSTEM_PACKAGES := postgresql chromium chromium-driver
 
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo test check bench bench-gpu clean
+.PHONY: setup setup-system demo test test-compat check bench bench-gpu clean
 
 setup: $(READY)
 
@@ -33,6 +34,17 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
 
+# The parts that meet transformers, on the oldest release served.
+test-compat: $(COMPAT)/.ready
+	$(COMPAT)/bin/python -m pytest -n 2 --dist loadfile tests/engine tests/unit/core tests/unit/demo \
+		tests/contract/test_executors.py tests/integration/test_demo_checkpoint.py
+
+$(COMPAT)/.ready: pyproject.toml constraints-compat.txt
+	@test -x $(COMPAT)/bin/python || $(PYTHON) -m venv $(COMPAT)
+	@echo "Installing into $(COMPAT): a minute or two the first time"
+	@$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-compat.txt -e '.[all,dev]'
+	@touch $@
+
 check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -42,14 +54,17 @@ check: setup
 
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
+	$(BIN)/python bench/prefill.py --models llava-1.5-7b --batch 8 --turns 3 --out bench/results/prefill-cpu-batch-8.json
 	$(BIN)/python bench/search.py random --samples 128 --out bench/results/search-random.json
 	$(BIN)/python bench/search.py embedded --samples 300 --out bench/results/search-embedded.json
 	$(BIN)/python bench/search.py growth --out bench/results/search-growth.json
 	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
+	$(BIN)/python bench/bayes.py compare --out bench/results/bayes.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
 bench-gpu:
+	PYTHONPATH=. $(PYTHON) bench/prefill.py --device cuda --batch 1 8 --out bench/results/prefill-gpu.json
 	PYTHONPATH=. $(PYTHON) bench/search.py 7b --device cuda --samples 512 --out bench/results/search-7b.json
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(COMPAT) build dist *.egg-info demo-out .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -9,6 +9,8 @@ from typing import Any
 import numpy
 import pytest
 import torch
+import transformers
+from packaging.version import Version
 from PIL import Image
 
 from schedsearch.core.sample import Sample
@@ -48,6 +50,8 @@ def sample(name: str) -> Sample:
 def parts(name: str, attention: str = "sdpa") -> tuple[Any, Any]:
     model = FAMILIES[name].build(attention)
     model.generation_config.eos_token_id = 2
+    if name in ("idefics3", "smolvlm") and Version(transformers.__version__) < Version("5.23"):
+        pytest.skip("the PIL image processor wants torchvision in this release")
     return model, PROCESSORS[name]()
 
 
@@ -88,6 +92,8 @@ def reference(name: str, sample_id: str, schedule: Schedule) -> float:
     return float(sum(row[token] for row, token in zip(predictions, [*answer, 2], strict=True)))
 
 
+# InternVL's processor in transformers 5.17 sums a tensor by numpy.
+@pytest.mark.filterwarnings("ignore:__array_wrap__ must accept:DeprecationWarning")
 @pytest.mark.parametrize("name", PROCESSORS)
 def test_scores_of_images_equal_the_masked_model_with_and_without_reuse(name: str) -> None:
     plain, reusing = evaluator(name, max_prefix_bytes=0), evaluator(name, batch_size=2)

@@ -69,7 +69,9 @@ def test_formula_equals_what_torch_counts(kv_heads, head_dim, length, head_rows)
         model(torch.arange(length)[None] % 101, logits_to_keep=head_rows, use_cache=False)
 
     formula = prefill_flops(shape, (length - 5,) * shape.layers, n_text=5, head_rows=head_rows)
-    assert counter.get_total_flops() == formula
+    # transformers 5.17 makes its rotary tables by a matrix product.
+    tables = counter.get_flop_counts().get("LlamaForCausalLM.model.rotary_emb", {})
+    assert counter.get_total_flops() - sum(tables.values()) == formula
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
