@@ -97,13 +97,10 @@ class Round:
     entries: tuple[Entry, ...]
 
     @property
-    def ahead(self) -> tuple[str, ...]:
-        """Searched contenders whose held-out mean is above P-Sigmoid's."""
-        return tuple(
-            one.row.name
-            for one in self.entries
-            if one.evaluations and one.row.difference and one.row.difference.value > 0
-        )
+    def ahead(self) -> Mapping[str, bool]:
+        """Searched contenders whose held-out mean is above P-Sigmoid's, and whether for sure."""
+        found = {one.row.name: one.row.difference for one in self.entries if one.evaluations}
+        return {name: d.low > 0 for name, d in found.items() if d is not None and d.value > 0}
 
     def beaten(self, name: str) -> bool | None:
         """Whether P-Sigmoid is better for sure; None where the contender has no schedule."""

@@ -59,7 +59,11 @@ def verdict(one: "Round") -> str:
     from schedsearch.app.contest import FASTV, OURS, VTW
 
     if one.ahead:
-        words = f"Ahead of {OURS} on held-out samples: {', '.join(one.ahead)}."
+        names = [
+            name if sure else f"{name} (the interval includes 0)"
+            for name, sure in one.ahead.items()
+        ]
+        words = f"Ahead of {OURS} on held-out samples: {', '.join(names)}."
     else:
         words = f"{OURS} is at or above every other searched family on held-out samples."
     for name in (FASTV, VTW):

@@ -92,6 +92,8 @@ def test_figures_are_held_out_scores_paired_with_ours(found, scores):
         entry.row.name for entry in one.entries[1:-1] if sum(scores(entry.schedule)) > sum(ours)
     }
     assert set(one.ahead) == ahead
+    sure = {entry.row.name for entry in one.entries[1:] if entry.row.difference.low > 0}
+    assert {name for name, yes in one.ahead.items() if yes} == ahead & sure
     assert one.beaten(FASTV) == (one.entries[3].row.difference.high < 0)
 
 
