@@ -142,7 +142,7 @@ def save_contest(found: "Contest", path: Path) -> None:
     with picture(path, 12, 2) as (figure, (scores, curves)):
         rounds = sorted(found.rounds, key=lambda one: one.flops)
         names = dict.fromkeys(entry.row.name for one in rounds for entry in one.entries)
-        for name in names:
+        for number, name in enumerate(names):
             rows = [e.row for one in rounds for e in one.entries if e.row.name == name]
             shown = [(row.flops_ratio, row.score) for row in rows if row.score is not None]
             if shown:
@@ -154,22 +154,19 @@ def save_contest(found: "Contest", path: Path) -> None:
                     yerr=[low, high],
                     marker=".",
                     capsize=2,
+                    color=f"C{number}",
                     label=_text(name),
                 )
         scores.axhline(found.full.value, color="tab:gray", linestyle=":", label="full model")
         scores.set(xlabel="FLOPs ratio", ylabel=_text(found.metric))
-        scores.legend(fontsize="x-small")
         for entry in rounds[0].entries:
+            color = f"C{list(names).index(entry.row.name)}"
             if entry.schedule is not None:
-                curves.step(
-                    range(entry.schedule.layers),
-                    entry.schedule.keep,
-                    where="mid",
-                    label=_text(entry.row.name),
-                )
+                layers = range(entry.schedule.layers)
+                curves.step(layers, entry.schedule.keep, where="mid", color=color)
         curves.set(xlabel="decoder layer", ylabel="keep ratio", ylim=(0, 1.05))
         curves.set_title(f"Schedules for {rounds[0].budget}")
-        curves.legend(fontsize="x-small")
+        figure.legend(fontsize="small", loc="outside right center")
         figure.suptitle(_text(f"{found.samples} samples of {found.data}"))
 
 
