@@ -26,6 +26,7 @@ from schedsearch.engine.prefix import Prefixes
 from schedsearch.engine.reduction import Reduction, reduce
 from schedsearch.testing_reference import Inputs, appended, masked_forward, padded
 from schedsearch.testing_subject import (
+    EFFECT,
     STEPS,
     Breakdown,
     Subject,
@@ -138,6 +139,31 @@ class AdapterContract:
         whole, tokens = appended(sample, subject.answer[:STEPS]), self.vision_tokens
         masked, _ = masked_forward(subject.twin, whole, keep, [], kept, tokens)
         assert_close(steps[0], masked[-STEPS - 1 :], name)
+
+    def test_an_early_ranker_may_drop_from_layer_0(self, subject: Subject) -> None:
+        """Kept sets of each sample alone, decode steps, a further turn, and the cache's length."""
+        keep = (0.6, *[0.3] * (subject.layers - 1))
+        schedule, batch = Schedule(keep, RankerSpec("diverse")), subject.batch()
+        tokens, width = self.vision_tokens, batch["input_ids"].shape[1]
+        with reduce(subject.model, schedule) as reduction:
+            cache = subject.model(**batch, use_cache=True).past_key_values
+            together, columns = reduction.kept, cache.get_seq_length()
+            steps = forced(subject, batch)
+            turn = by_hand(subject, batch, chunks=(1, 4, STEPS - 5))
+        assert columns == width
+        assert cache.layers[0].get_seq_length() == together[0].shape[1] < width
+        for row, (name, sample) in enumerate(subject.samples.items()):
+            with reduce(subject.model, schedule) as reduction:
+                subject.model(**sample)
+                kept = kept_vision(subject, reduction.kept, sample, 0, [0, 1])
+            assert kept_vision(subject, together, batch, row, [0, 1]) == kept, name
+            assert list(map(len, kept.values())) == [*schedule.counts(subject.n_vision(name))[:2]]
+            whole = appended(sample, subject.answer[:STEPS])
+            masked, _ = masked_forward(subject.twin, whole, keep, [], kept, tokens)
+            full, _ = masked_forward(subject.twin, whole, (1.0,) * subject.layers, [])
+            assert (full - masked)[-STEPS - 1 :].abs().max() > EFFECT, name
+            assert_close(steps[row], masked[-STEPS - 1 :], name)
+            assert_close(turn[row], masked[-STEPS - 1 :], f"{name}: a further turn")
 
     @pytest.mark.parametrize("side", ["left", "right"])
     def test_padded_batch_equals_its_samples_alone(self, subject: Subject, side: str) -> None:

@@ -1,13 +1,16 @@
 """Decoding on a reduced KV cache: each layer attends to its own, shorter past."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
 
 from schedsearch.engine.selection import Stage
 from schedsearch.errors import UnsupportedError
+
+_LENGTH = "get_seq_length"
 
 
 @dataclass(frozen=True)
@@ -29,7 +32,7 @@ class Continuation:
 
     Attributes:
         record: The prompt's prefill.
-        seen: Columns cached by the unreduced layer 0.
+        seen: Columns of the unreduced sequence before this forward.
         new: Query rows of this forward.
         valid: `(batch, seen + new)` bool, False at padding; `None` if there is none.
         implementation: Attention implementation of the model.
@@ -100,6 +103,28 @@ class Continuation:
         return torch.zeros_like(allowed, dtype=states.dtype).masked_fill(~allowed, lowest)
 
 
+def count_columns(cache: Any, record: PrefillRecord | None) -> None:
+    """Let a cache whose layer 0 is reduced count the dropped columns too.
+
+    Models take the length of layer 0 for the position of the next token.
+
+    Args:
+        cache: Just filled by a prefill.
+        record: Of that prefill; `None` if nothing was dropped.
+    """
+    vars(cache).pop(_LENGTH, None)  # of a prompt that was in the cache before
+    stage = record.stages[0] if record else None
+    if record is not None and stage is not None:
+        dropped = record.width - stage.positions.shape[1]
+        # Holds the layers, not the cache, which would then be freed by the garbage collector only.
+        setattr(cache, _LENGTH, partial(_columns, cache.layers, dropped))
+
+
+def _columns(layers: Sequence[Any], dropped: int, layer_idx: int = 0) -> int:
+    own: int = layers[layer_idx].get_seq_length()
+    return own + dropped if layer_idx == 0 and own else own
+
+
 def continue_prompt(
     record: PrefillRecord | None,
     cache: Any,
@@ -113,8 +138,8 @@ def continue_prompt(
     Raises:
         UnsupportedError: The cache does not hold what `record` says.
     """
-    lengths = [cache.get_seq_length(layer) for layer in range(len(cache.layers))]
-    seen = lengths[0]
+    lengths = [layer.get_seq_length() for layer in cache.layers]
+    seen = cache.get_seq_length()
     if record is None:
         expected, readable = [seen] * len(lengths), True
     else:

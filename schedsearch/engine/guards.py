@@ -11,6 +11,7 @@ from torch import nn
 from schedsearch.core.schedule import Schedule
 from schedsearch.engine.adapters import Adapter
 from schedsearch.engine.prompt import Prompt
+from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import ScheduleError, UnsupportedError
 
 _GROWING_CACHES = (None, "dynamic")
@@ -23,8 +24,8 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
     """Refuse a schedule that was not made for this model.
 
     Raises:
-        ScheduleError: Architecture, depth or width differ, or tokens are dropped before a layer has
-            seen them all.
+        ScheduleError: Architecture, depth or width differ, the ranker is unknown, or tokens are
+            dropped before the layer that would rank them.
         UnsupportedError: The model runs an attention implementation without support.
     """
     shape, architecture = adapter.shape(model), adapter.architecture(model)
@@ -45,10 +46,11 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
             f"the schedule was made for hidden size {hidden}, but the model has "
             f"{shape.hidden_size}; search a schedule for this model"
         )
-    if schedule.keep[0] < 1:
+    if schedule.keep[0] < 1 and make_ranker(schedule.ranker).reads_attention:
         raise ScheduleError(
             f"`keep` must be 1 at layer 0, but got {schedule.keep[0]}: no layer before it has "
-            "seen the tokens that would be dropped; drop from layer 1 on"
+            "seen the tokens that would be dropped; drop from layer 1 on, or use a ranker "
+            "that works before the layers, such as diverse"
         )
     config: Any = adapter.decoder(model).config
     attention = config._attn_implementation or "eager"

@@ -48,12 +48,17 @@ class Passage:
         start: Prefill goes on from here; the layers before must not touch the states.
         take: Layer whose `Snapshot` is wanted; 0 for none.
         taken: That snapshot, once the prefill has come by.
+        shared: Whether others will go on from here, under schedules of the same ranker.
+        order: What the ranker made of the tokens before layer 0, where it is known from before;
+            else the prefill notes it here.
     """
 
     prompt: Prompt | None = None
     start: Snapshot | None = None
     take: int = 0
     taken: Snapshot | None = None
+    shared: bool = False
+    order: torch.Tensor | None = None
 
 
 @dataclass
@@ -68,6 +73,7 @@ class Prefill:
         ranker: Chooses which tokens stay.
         implementation: Attention implementation of the model.
         passage: Where to start, and what to take along.
+        tower: `(batch, sequence)` float32 attention of the vision tower, where the ranker reads it.
         stages: Tokens of each layer passed so far; `None` while nothing has been dropped, and for
             layers before the start.
         stage: Tokens of the layer that runs; `None` while nothing has been dropped.
@@ -80,6 +86,7 @@ class Prefill:
     ranker: Ranker
     implementation: str
     passage: Passage = field(default_factory=Passage)
+    tower: torch.Tensor | None = None
     stages: list[Stage | None] = field(default_factory=list)
     stage: Stage | None = None
     _rows: Stage | None = None
@@ -98,6 +105,8 @@ class Prefill:
         """
         start = self.passage.start
         first = 0 if start is None else start.layer
+        if layer == 0:
+            self._order(states)
         if layer < first:
             self.stages.append(None)
             return None
@@ -156,6 +165,17 @@ class Prefill:
             self._attention[self.ranking[start.layer]] = start.attention
         return start.states
 
+    def _order(self, features: torch.Tensor) -> None:
+        """Let a ranker that works before the layers rank, as far as anyone will ask."""
+        passage, n_vision = self.passage, self.prompt.n_vision
+        if passage.order is not None or max(n_vision) == 0:
+            return
+        if not (self.drops or passage.shared):
+            return
+        keep = 1.0 if passage.shared else self.schedule.keep[self.drops[0]]
+        most = max(kept_count(keep, n) for n in n_vision)
+        passage.order = self.ranker.order(self.prompt, features, self.tower, most)
+
     def _drop(self, layer: int, states: torch.Tensor) -> torch.Tensor:
         prompt, width, old = self.prompt, self.prompt.shape[1], self.stage
         alive = prompt.valid if old is None else old.scatter(old.alive, width, False)
@@ -163,7 +183,7 @@ class Prefill:
         wanted = torch.tensor(counts, device=states.device)
         candidates = alive & prompt.vision
         if self.schedule.keep[layer] > 0:
-            attention = self._attention.get(self.ranking[layer])
+            attention = self._attention.get(self.ranking[layer], self.passage.order)
             scores = self.ranker.scores(prompt, candidates, wanted, attention)
             stays = keep_top(scores, candidates, wanted)
         else:

@@ -66,11 +66,13 @@ class _Batch:
         base: The `Base`.
         used: How many samples had been asked for when it was last run.
         deeper: Snapshots by layer.
+        orders: What rankers made of the tokens before layer 0.
     """
 
     base: Held
     used: int
     deeper: dict[int, _Kept] = field(default_factory=dict)
+    orders: dict[RankerSpec, Held] = field(default_factory=dict)
 
 
 class Prefixes:
@@ -143,7 +145,10 @@ class Prefixes:
         Returns:
             What `forward` returned, and the first layer that ran.
         """
-        take = _before(shared, reduction)
+        take, ranker = _before(shared, reduction), reduction.schedule.ranker
+        if reduction.ranker.reads_tower and key in self._batches:
+            if ranker not in self._batches[key].orders:  # a replay would not run the tower
+                self._forget_batch(key)
         batch = self._batches.pop(key, None)
         if batch is None:
             return self._run_all(reduction, key, counts, take, encode, forward), 0
@@ -156,11 +161,12 @@ class Prefixes:
         usable = [layer for layer, kept in batch.deeper.items() if kept.serves(reduction)]
         first = max(usable, default=0)
         start: Snapshot | None = batch.deeper[first].held.on(self._device) if first else None
-        passage = Passage(base.prompt, start, take if take > first else 0)
+        order = batch.orders[ranker].on(self._device) if ranker in batch.orders else None
+        passage = Passage(base.prompt, start, take if take > first else 0, shared=True, order=order)
         reduction.follow(passage)
         with replay(self._model, self._adapter, base, first):
             result = forward({"input_ids": base.input_ids})
-        self._keep(batch, passage.taken, counts, reduction.schedule.ranker)
+        self._keep(batch, passage, counts, ranker)
         return result, first
 
     def relieve(self) -> bool:
@@ -182,7 +188,7 @@ class Prefixes:
         forward: Callable[[Inputs], T],
     ) -> T:
         inputs = encode()
-        passage = Passage(take=take)
+        passage = Passage(take=take, shared=True)
         reduction.follow(passage)
         with record(self._model, self._adapter) as recording:
             result = forward(inputs)
@@ -191,17 +197,22 @@ class Prefixes:
         held = self._hold(base) if base is not None else None
         if held is not None:
             batch = self._batches[key] = _Batch(held, self._asked)
-            self._keep(batch, passage.taken, counts, reduction.schedule.ranker)
+            self._keep(batch, passage, counts, reduction.schedule.ranker)
         return result
 
     def _keep(
         self,
         batch: _Batch,
-        taken: Snapshot | None,
+        passage: Passage,
         counts: tuple[int, ...],
         ranker: RankerSpec,
     ) -> None:
-        """Keep a snapshot; the batch's own others make room, the shallowest first."""
+        """Keep order and snapshot; for it the batch's own others give way, the shallowest first."""
+        if passage.order is not None and ranker not in batch.orders:
+            order = self._hold(passage.order)
+            if order is not None:
+                batch.orders[ranker] = order
+        taken = passage.taken
         if taken is None:
             return
         self._forget(batch, taken.layer)
@@ -239,6 +250,8 @@ class Prefixes:
         batch = self._batches.pop(key)
         for layer in list(batch.deeper):
             self._forget(batch, layer)
+        for order in batch.orders.values():
+            order.release()
         batch.base.release()
 
     @staticmethod

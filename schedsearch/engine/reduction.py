@@ -20,7 +20,12 @@ from torch.utils.hooks import RemovableHandle
 from schedsearch.core.schedule import Schedule
 from schedsearch.engine.adapters import Adapter, adapter_for
 from schedsearch.engine.attention_tap import tap_attention
-from schedsearch.engine.continuation import Continuation, PrefillRecord, continue_prompt
+from schedsearch.engine.continuation import (
+    Continuation,
+    PrefillRecord,
+    continue_prompt,
+    count_columns,
+)
 from schedsearch.engine.guards import (
     check_fits,
     check_forward,
@@ -259,9 +264,11 @@ class Reduction:
             return
         # A cache that was emptied and filled again keeps its identity, so the old record must go.
         self._records.pop(cache, None)
+        record = None
         if found:
             width = running.prompt.shape[1]
-            self._records[cache] = PrefillRecord(width, tuple(running.stages))
+            record = self._records[cache] = PrefillRecord(width, tuple(running.stages))
+        count_columns(cache, record)
 
     def _enter_layer(
         self, layer: int, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]

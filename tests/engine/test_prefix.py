@@ -23,6 +23,7 @@ RANKERS = [
     RankerSpec("local", (("window", 3), ("rows", "last"))),
     RankerSpec("random", (("seed", 5),)),
     RankerSpec("uniform"),
+    RankerSpec("diverse"),
 ]
 KEEP_ALL = (N_VISION,) * LAYERS
 DROP_2 = (64, 64, 20, 20, 20, 20)

@@ -50,7 +50,7 @@ def refusal(model: Any, schedule: Schedule) -> InputError:
         ),
         (Schedule((1.0, 1.0, 0.5)), "6 decoder layers, but got 3"),
         (Schedule((0.5,) * LAYERS), "must be 1 at layer 0, but got 0.5.*from layer 1"),
-        (Schedule(KEEP, RankerSpec("nearest")), "`ranker.name` must be one of last, .*'nearest'"),
+        (Schedule(KEEP, RankerSpec("nearest")), "`ranker.name` must be one of .*last, .*'nearest'"),
         (
             Schedule(KEEP, RankerSpec("random", (("sede", 1),))),
             "`ranker.params` of 'random'.*sede",

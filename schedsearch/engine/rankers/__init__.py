@@ -3,7 +3,8 @@
 from collections.abc import Callable
 
 from schedsearch.core.schedule import RankerSpec
-from schedsearch.engine.rankers.base import AttentionRanker, Ranker
+from schedsearch.engine.rankers.base import AttentionRanker, EarlyRanker, Ranker
+from schedsearch.engine.rankers.diverse import DiverseRanker
 from schedsearch.engine.rankers.last import LastRanker
 from schedsearch.engine.rankers.local import LocalRanker
 from schedsearch.engine.rankers.random import RandomRanker
@@ -17,9 +18,10 @@ RANKERS: dict[str, Callable[..., Ranker]] = {
     "random": RandomRanker,
     "uniform": UniformRanker,
     "local": LocalRanker,
+    "diverse": DiverseRanker,
 }
 
-__all__ = ["RANKERS", "AttentionRanker", "Ranker", "make_ranker"]
+__all__ = ["RANKERS", "AttentionRanker", "EarlyRanker", "Ranker", "make_ranker"]
 
 
 def make_ranker(spec: RankerSpec) -> Ranker:
