@@ -12,8 +12,9 @@ import transformers
 
 from schedsearch.core.canonical import digest
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.loading import weights_fingerprint
+from schedsearch.engine.fingerprint import weights_fingerprint
 from schedsearch.engine.metrics import METRICS, Metric
+from schedsearch.engine.wrappers import unwrapped
 
 RUNTIME = "reduction/1"
 """Version of the runtime's arithmetic; a change that moves any score must change it."""
@@ -30,12 +31,14 @@ def evaluation_context(
         metric: What is measured.
         template: Chat template in place of the processor's own.
     """
+    model = unwrapped(model)
     weights = next(model.parameters())
     config: Any = adapter_for(model).decoder(model).config
     device = torch.cuda.get_device_name(weights.device) if weights.is_cuda else "cpu"
     return {
         "runtime": RUNTIME,
         "weights": weights_fingerprint(model),
+        "config": digest(_arithmetic(model.config.to_dict())),
         "processor": _processor_digest(processor, template),
         "metric": metric_identity(metric),
         "dtype": str(weights.dtype),
@@ -44,6 +47,19 @@ def evaluation_context(
         "torch": torch.__version__,
         "transformers": transformers.__version__,
     }
+
+
+_NO_ARITHMETIC = ("_name_or_path", "_commit_hash", "transformers_version", "dtype")
+
+
+def _arithmetic(config: Any) -> Any:
+    """A config, quantization included, without what says only where the model came from."""
+    if isinstance(config, dict):
+        kept = {name: value for name, value in config.items() if name not in _NO_ARITHMETIC}
+        return {str(name): _arithmetic(value) for name, value in kept.items()}
+    if isinstance(config, (list, tuple)):
+        return [_arithmetic(value) for value in config]
+    return _plain(config)
 
 
 def _processor_digest(processor: Any, template: str | None) -> str:

@@ -1,25 +1,28 @@
 """Loading a model with its processor, such that whatever is wrong is one readable error."""
 
-import hashlib
 import logging
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     AutoProcessor,
+    BitsAndBytesConfig,
     PreTrainedConfig,
 )
 
 from schedsearch.core.schedule import Target
 from schedsearch.engine.adapters import REMEDY, REMOTE_CODE, adapter_for
+from schedsearch.engine.fingerprint import remember_files, weights_fingerprint
+from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import InputError, UnsupportedError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-_SAMPLED = 4096
+_QUANTIZATIONS = ("8bit", "4bit")
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +33,8 @@ def load_model(
     revision: str | None = None,
     dtype: str | torch.dtype = "auto",
     device: str | torch.device | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    quantization: str | None = None,
     attention: str | None = None,
     trust_remote_code: bool = False,
 ) -> tuple[Any, Any]:
@@ -44,6 +49,10 @@ def load_model(
         dtype: "float32", "float16", "bfloat16", or "auto": float32 on the CPU, the checkpoint's
             own elsewhere.
         device: Default: a GPU where there is one.
+        device_map: In place of `device`: "auto", or a place for each module, to spread the model
+            over devices, host memory and disk; needs accelerate.
+        quantization: "8bit" or "4bit" weights; needs bitsandbytes. Without `device_map` all of it
+            goes to `device`.
         attention: Attention implementation; default: what transformers chooses.
         trust_remote_code: Whether code that comes with the checkpoint may run.
 
@@ -55,6 +64,7 @@ def load_model(
     place = _place(id_or_path)
     target = _device(device)
     precision = _dtype(dtype, target)
+    spread = _spread(device, device_map, quantization, target, precision)
     common = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
         kind = PreTrainedConfig.get_config_dict(place, revision=revision)[0].get("model_type")
@@ -78,6 +88,7 @@ def load_model(
             dtype=precision,
             attn_implementation=attention,
             output_loading_info=True,
+            **spread,
             **common,
         )
     except Exception as error:
@@ -88,8 +99,10 @@ def load_model(
             f"the checkpoint {place} lacks {len(missing)} weights of {type(model).__name__}, "
             f"{missing[0]} among them; they would be random: get the complete checkpoint"
         )
-    log.info("loaded %s: %s, %s on %s", place, type(model).__name__, model.dtype, target)
-    return model.to(target).eval(), processor
+    model = model.eval() if spread else model.to(target).eval()
+    remember_files(model, place, revision)
+    log.info("loaded %s: %s, %s on %s", place, type(model).__name__, model.dtype, model.device)
+    return model, processor
 
 
 def describe(model: Any, name: str | None = None) -> Target:
@@ -99,6 +112,7 @@ def describe(model: Any, name: str | None = None) -> Target:
         model: A multimodal model with an adapter.
         name: Where it came from: a hub id or a folder.
     """
+    model = unwrapped(model)
     adapter = adapter_for(model)
     shape = adapter.shape(model)
     return Target(
@@ -108,23 +122,6 @@ def describe(model: Any, name: str | None = None) -> Target:
         model=name,
         weights=weights_fingerprint(model),
     )
-
-
-def weights_fingerprint(model: nn.Module) -> str:
-    """SHA-256 (hex) over all parameters: names, shapes, and up to 4096 values of each as bfloat16.
-
-    Values lie at an even stride, so that any retrained or merged weight matrix changes the result
-    at a cost that hardly grows with the model. Rounding to bfloat16 makes a checkpoint that is
-    stored in float32 or bfloat16 give one fingerprint in both; float16 rounds differently.
-    It tells models apart; it does not protect against somebody who wants to deceive.
-    """
-    content = hashlib.sha256()
-    for name, parameter in sorted(model.named_parameters()):
-        values = parameter.detach().flatten()
-        picked = values[:: -(-values.numel() // _SAMPLED)].to(torch.bfloat16)
-        content.update(f"{name} {tuple(parameter.shape)}\n".encode())
-        content.update(picked.contiguous().view(torch.int16).cpu().numpy().tobytes())
-    return content.hexdigest()
 
 
 def _place(id_or_path: str | Path) -> str:
@@ -163,6 +160,42 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> str | torch.dtype:
             f"`dtype` must be auto, {', '.join(_DTYPES)}, but got {dtype!r}; choose one of them"
         )
     return _DTYPES[dtype]
+
+
+def _spread(
+    device: str | torch.device | None,
+    device_map: str | Mapping[str, Any] | None,
+    quantization: str | None,
+    target: torch.device,
+    precision: str | torch.dtype,
+) -> dict[str, Any]:
+    """Arguments of `from_pretrained` for a model that transformers itself has to place."""
+    if device_map is None and quantization is None:
+        return {}
+    if device_map is not None and device is not None:
+        raise InputError("`device` and `device_map` both place the model; give one of them")
+    _check_installed("accelerate", "`device_map` and `quantization` need")
+    spread: dict[str, Any] = {"device_map": {"": target} if device_map is None else device_map}
+    if quantization is None:
+        return spread
+    if quantization not in _QUANTIZATIONS:
+        raise InputError(
+            f"`quantization` must be {' or '.join(_QUANTIZATIONS)}, but got {quantization!r}; "
+            "choose one of them"
+        )
+    _check_installed("bitsandbytes", "`quantization` needs")
+    if quantization == "8bit":
+        return {**spread, "quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    compute = precision if isinstance(precision, torch.dtype) else torch.bfloat16
+    config = BitsAndBytesConfig(
+        load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=compute
+    )
+    return {**spread, "quantization_config": config}
+
+
+def _check_installed(package: str, who: str) -> None:
+    if find_spec(package) is None:
+        raise InputError(f"{who} {package}, which is not installed; pip install {package}")
 
 
 def _check_servable(place: str, config: Any, trust_remote_code: bool) -> None:

@@ -1,6 +1,8 @@
 """Loading: every broken checkpoint is one readable error, found before weights are read."""
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,10 +10,15 @@ from typing import Any
 
 import pytest
 import torch
+from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from schedsearch.demo import checkpoint_path
-from schedsearch.engine.loading import describe, load_model, weights_fingerprint
+from schedsearch.engine import loading
+from schedsearch.engine.fingerprint import memory_fingerprint, weights_fingerprint
+from schedsearch.engine.identity import evaluation_context
+from schedsearch.engine.loading import describe, load_model
+from schedsearch.engine.metrics import make_metric
 from schedsearch.errors import InputError, UnsupportedError
 from tests.engine import tiny
 from tests.engine.embedded import embedded
@@ -133,6 +140,8 @@ def test_what_is_not_there_is_named(name: str | Path, message: str) -> None:
         ({"device": "abacus"}, "`device` 'abacus' cannot be used"),
         ({"device": "meta:x"}, "`device` 'meta:x' cannot be used"),
         ({"attention": "sharp"}, r"the model of .* cannot be loaded: .*sharp"),
+        ({"device_map": "auto"}, "`device` and `device_map` both place the model; give one"),
+        ({"quantization": "3bit"}, "`quantization` must be 8bit or 4bit, but got '3bit'"),
     ],
 )
 def test_invalid_arguments_are_errors(options: dict[str, Any], message: str) -> None:
@@ -140,19 +149,177 @@ def test_invalid_arguments_are_errors(options: dict[str, Any], message: str) -> 
         load_model(checkpoint_path(), **{"device": "cpu", **options})
 
 
-def test_the_fingerprint_does_not_depend_on_dtype_but_on_every_matrix() -> None:
-    model = tiny.build(tiny.TinyLlava(layers=2))
-    before = weights_fingerprint(model)
+@pytest.mark.parametrize(
+    ("options", "package"),
+    [({"device_map": "auto"}, "accelerate"), ({"quantization": "8bit"}, "bitsandbytes")],
+)
+def test_a_missing_package_is_named(
+    options: dict[str, Any], package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loading, "find_spec", lambda name: None if name == package else "installed")
 
-    assert weights_fingerprint(tiny.build(tiny.TinyLlava(layers=2)).to(torch.bfloat16)) == before
-    assert weights_fingerprint(tiny.build(tiny.TinyLlava(layers=2), seed=2)) != before
+    with pytest.raises(InputError, match=f"{package}, which is not installed; pip install"):
+        load_model(checkpoint_path(), **options)
+
+
+def test_a_model_is_spread_by_its_device_map() -> None:
+    pytest.importorskip("accelerate", reason="needs accelerate")
+
+    places = {"model": "cpu", "lm_head": "disk"}
+
+    model, _ = load_model(checkpoint_path(), device_map=places)
+
+    assert model.hf_device_map == places
+    assert weights_fingerprint(model) == weights_fingerprint(embedded()[0])
+
+
+@pytest.mark.parametrize("bits", [8, 4])
+def test_a_quantized_model_keeps_its_weights_fingerprint_but_no_scores(bits: int) -> None:
+    pytest.importorskip("bitsandbytes", reason="needs bitsandbytes")
+    (full, processor), metric = embedded(), make_metric("exact_match")
+
+    model, _ = load_model(checkpoint_path(), device="cpu", quantization=f"{bits}bit")
+
+    assert getattr(model, f"is_loaded_in_{bits}bit")
+    assert weights_fingerprint(model) == weights_fingerprint(full)
+    contexts = [evaluation_context(one, processor, metric) for one in (full, model)]
+    assert contexts[0]["config"] != contexts[1]["config"]
+
+
+# Fingerprints
+
+
+def fingerprint_of(folder: Path) -> str:
+    return weights_fingerprint(load_model(folder, device="cpu")[0])
+
+
+def test_the_fingerprint_is_of_the_file_wherever_it_lies(checkpoint: Path, tmp_path: Path) -> None:
+    content = (checkpoint / "model.safetensors").read_bytes()
+
+    before = fingerprint_of(checkpoint)
+    moved = Path(shutil.move(checkpoint, tmp_path / "another name"))
+
+    assert before == fingerprint_of(moved) == hashlib.sha256(content).hexdigest()
+
+
+def test_the_fingerprint_changes_with_a_single_value(checkpoint: Path) -> None:
+    before = fingerprint_of(checkpoint)
+
+    _edit_head(checkpoint, lambda weights, head: weights[head][3, 5].add_(0.5))
+
+    assert fingerprint_of(checkpoint) != before
+
+
+def test_the_fingerprint_of_a_changed_model_is_no_longer_its_files() -> None:
+    model, _ = load_model(checkpoint_path(), device="cpu")
+    from_files = weights_fingerprint(model)
+
+    model.lm_head.weight.data[3, 5] += 0.5
+    changed = weights_fingerprint(model)
+    model.lm_head.weight.data[3, 5] -= 0.5
+
+    assert changed != from_files
+    assert weights_fingerprint(model) == from_files
+
+
+def test_files_are_read_once_and_none_that_the_hub_names_by_their_hash(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = count_reads(monkeypatch)
+
+    assert fingerprint_of(checkpoint) == fingerprint_of(checkpoint)
+    assert len(read) == 1
+
+    blob = checkpoint / "blobs" / ("0123456789abcdef" * 4)
+    blob.parent.mkdir()
+    shutil.move(checkpoint / "model.safetensors", blob)
+    os.utime(blob)  # another file, as far as anyone can see
+    (checkpoint / "model.safetensors").symlink_to(blob)
+
+    assert fingerprint_of(checkpoint) == blob.name
+    assert len(read) == 1
+
+
+def count_reads(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    seen: list[Any] = []
+    digest = hashlib.file_digest
+    monkeypatch.setattr(
+        hashlib, "file_digest", lambda *args: (seen.append(args[0].name), digest(*args))[1]
+    )
+    return seen
+
+
+def test_a_model_in_the_hubs_cache_loads_offline_by_its_id(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert constants.HF_HUB_OFFLINE
+    commit = "0" * 40
+    model_cache = tmp_path / "hub" / "models--someone--tiny"
+    snapshot = model_cache / "snapshots" / commit
+    snapshot.parent.mkdir(parents=True)
+    (model_cache / "refs").mkdir()
+    (model_cache / "refs" / "main").write_text(commit)
+    shutil.copytree(checkpoint, snapshot)
+    weights = (snapshot / "model.safetensors").read_bytes()
+    blob = model_cache / "blobs" / hashlib.sha256(weights).hexdigest()
+    blob.parent.mkdir()
+    shutil.move(snapshot / "model.safetensors", blob)
+    (snapshot / "model.safetensors").symlink_to(blob)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    read = count_reads(monkeypatch)
+
+    found = [
+        weights_fingerprint(load_model("someone/tiny", device="cpu", revision=revision)[0])
+        for revision in (None, "main", commit)
+    ]
+
+    assert found == [blob.name] * 3
+    assert read == []
+    with pytest.raises(InputError, match="someone/tiny cannot be loaded"):
+        load_model("someone/tiny", revision="another", device="cpu")
+
+
+def test_shards_have_one_fingerprint_that_depends_on_each(checkpoint: Path) -> None:
+    model, _ = load_model(checkpoint, device="cpu")
+    (checkpoint / "model.safetensors").unlink()
+    model.save_pretrained(checkpoint, max_shard_size="1MB")
+    shards = sorted(checkpoint.glob("model-*.safetensors"))
+    hashes = [hashlib.sha256(shard.read_bytes()).hexdigest() for shard in shards]
+
+    assert len(shards) > 1
+    assert fingerprint_of(checkpoint) == hashlib.sha256("\n".join(hashes).encode()).hexdigest()
+
+
+def test_scores_depend_on_the_config_but_not_on_its_origin(checkpoint: Path) -> None:
+    _, processor = embedded()
+    metric = make_metric("exact_match")
+
+    def context() -> Any:
+        return evaluation_context(load_model(checkpoint, device="cpu")[0], processor, metric)
+
+    original, settings = context(), json.loads((checkpoint / "config.json").read_text())
+    assert original == evaluation_context(embedded()[0], processor, metric)
+    settings["text_config"]["rms_norm_eps"] = 1e-3
+    (checkpoint / "config.json").write_text(json.dumps(settings))
+
+    changed = context()
+
+    assert {name for name in original if original[name] != changed[name]} == {"config"}
+
+
+def test_the_memory_fingerprint_does_not_depend_on_dtype_but_on_every_matrix() -> None:
+    model = tiny.build(tiny.TinyLlava(layers=2))
+    before = memory_fingerprint(model)
+
+    assert memory_fingerprint(tiny.build(tiny.TinyLlava(layers=2)).to(torch.bfloat16)) == before
+    assert memory_fingerprint(tiny.build(tiny.TinyLlava(layers=2), seed=2)) != before
     for name, parameter in model.named_parameters():
         original = parameter.data.clone()
         parameter.data *= 1.5
         changed = bool((parameter.data != original).any())
-        assert (weights_fingerprint(model) != before) is changed, name
+        assert (memory_fingerprint(model) != before) is changed, name
         parameter.data = original
-    assert weights_fingerprint(model) == before
+    assert weights_fingerprint(model) == memory_fingerprint(model) == before
 
 
 def test_a_model_describes_itself_as_a_target() -> None:
