@@ -81,7 +81,8 @@ class Continuation:
         """
         total, dense = self.seen + self.new, min(self.seen, self.record.width)
         prompt = stage.positions[:, : stage.positions.shape[1] - (self.record.width - dense)]
-        later = torch.arange(dense, total, device=states.device).expand(states.shape[0], -1)
+        device = prompt.device  # the first of several on which the layers may lie
+        later = torch.arange(dense, total, device=device).expand(states.shape[0], -1)
         columns = torch.cat([prompt, later], dim=1)[:, -(held + self.new) :]
         if window is not None and total <= window:
             window = None
@@ -93,7 +94,7 @@ class Continuation:
             return visible if padded else None
         if self.new == 1 and not padded and window is None:
             return None
-        queries = torch.arange(self.seen, total, device=states.device)
+        queries = torch.arange(self.seen, total, device=device)
         allowed = visible[:, None, None, :] & (columns[:, None, None, :] <= queries[:, None])
         if window is not None:
             allowed &= columns[:, None, None, :] > queries[:, None] - window

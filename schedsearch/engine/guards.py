@@ -14,7 +14,8 @@ from schedsearch.engine.prompt import Prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import ScheduleError, UnsupportedError
 
-_GROWING_CACHES = (None, "dynamic")
+_GROWING_CACHES = (None, "dynamic", "offloaded", "quantized")
+_GUARDED = ("generate", "init_continuous_batching")
 _REDUCED = ("hidden_states", "attention_mask", "position_embeddings", "position_ids")
 
 Shape = tuple[int, int]
@@ -186,7 +187,6 @@ def guard_generate(model: Any, on_width: Callable[[int | None], None]) -> Iterat
         model: The model; its `generate` is replaced on the instance only.
         on_width: Called with the number of prompt columns before, and `None` after.
     """
-    own = model.__dict__.get("generate")
     original = model.generate
 
     @functools.wraps(original)
@@ -199,14 +199,22 @@ def guard_generate(model: Any, on_width: Callable[[int | None], None]) -> Iterat
         finally:
             on_width(None)
 
-    model.generate = generate
+    own = {name: model.__dict__[name] for name in _GUARDED if name in model.__dict__}
+    model.generate, model.init_continuous_batching = generate, _refuse_continuous_batching
     try:
         yield
     finally:
-        if own is None:
-            del model.generate
-        else:
-            model.generate = own
+        for name in _GUARDED:
+            delattr(model, name)
+            if name in own:
+                setattr(model, name, own[name])
+
+
+def _refuse_continuous_batching(*_args: Any, **_kwargs: Any) -> None:
+    raise UnsupportedError(
+        "continuous batching (`generate_batch`) packs prompts into one row and pages their cache, "
+        "where a reduction cannot follow; call `generate` with a padded batch"
+    )
 
 
 def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -228,6 +236,11 @@ def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
         )
     if setting("cache_implementation") not in _GROWING_CACHES:
         raise _rigid_cache(f"cache_implementation={setting('cache_implementation')!r}")
+    if setting("cache_implementation") == "offloaded" and not torch.accelerator.is_available():
+        raise UnsupportedError(
+            "cache_implementation='offloaded' moves the cache between a GPU and the host, and "
+            "there is no GPU here; leave it unset"
+        )
     if setting("prefill_chunk_size") is not None:
         raise UnsupportedError(
             "`prefill_chunk_size` splits the prompt, so no layer sees all of it before a drop; "

@@ -156,7 +156,7 @@ class Prefill:
         batch, width = self.prompt.shape
         full = states.new_zeros(batch, width + 1, states.shape[-1])
         target = self.stage.positions.where(self.stage.alive, width)
-        full.scatter_(1, target[..., None].expand_as(states), states)
+        full.scatter_(1, target.to(states.device)[..., None].expand_as(states), states)
         return full[:, :width]
 
     def _begin(self, start: Snapshot) -> torch.Tensor:
@@ -180,7 +180,7 @@ class Prefill:
         prompt, width, old = self.prompt, self.prompt.shape[1], self.stage
         alive = prompt.valid if old is None else old.scatter(old.alive, width, False)
         counts = [kept_count(self.schedule.keep[layer], n) for n in prompt.n_vision]
-        wanted = torch.tensor(counts, device=states.device)
+        wanted = torch.tensor(counts, device=alive.device)
         candidates = alive & prompt.vision
         if self.schedule.keep[layer] > 0:
             attention = self._attention.get(self.ranking[layer], self.passage.order)
@@ -192,7 +192,9 @@ class Prefill:
         self.stage = stage_of((alive & ~prompt.vision) | stays, lengths)
         self._laid_out.clear()
         columns = self.stage.columns
-        return gather_rows(states, columns if old is None else local_columns(old, columns, width))
+        places = columns if old is None else local_columns(old, columns, width)
+        # The layers may lie on several devices; prompt and stages stay on the first.
+        return gather_rows(states, places.to(states.device))
 
     def _lay_out(self, reduced: Callable[[Stage, Any], Any], whole: Any) -> Any:
         """What a stage makes of an argument for the whole sequence, once for all its layers."""

@@ -32,7 +32,7 @@ def row_attention(
     """
     width = prompt.shape[1]
     if stage is None:
-        columns = torch.arange(width, device=queries.device)[None]
+        columns = torch.arange(width, device=prompt.valid.device)[None]
         alive, chosen = prompt.valid, rows.columns
     else:
         columns, alive = stage.columns, stage.alive
@@ -41,7 +41,9 @@ def row_attention(
     visible = alive[:, None, :] & (columns[:, None, :] <= rows.columns[:, :, None])
     if window is not None:
         visible &= columns[:, None, :] > rows.columns[:, :, None] - window
-    attention = mean_attention(queries.gather(2, index), keys, scaling, visible)
+    device = queries.device  # of the layer, where layers lie on several devices
+    chosen_queries = queries.gather(2, index.to(device))
+    attention = mean_attention(chosen_queries, keys, scaling, visible.to(device)).to(visible.device)
     attention = attention.masked_fill(~rows.alive[..., None], 0.0).sum(1)
     attention = attention / rows.alive.sum(1, keepdim=True)
     return attention if stage is None else stage.scatter(attention, width, 0.0)

@@ -38,6 +38,7 @@ from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import make_prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.selection import Stage
+from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import UnsupportedError
 
 _active: "weakref.WeakSet[nn.Module]" = weakref.WeakSet()
@@ -54,7 +55,8 @@ def reduce(model: nn.Module, schedule: Schedule) -> Iterator["Reduction"]:
     inside the context. The model is exactly as before when the context ends, also by an exception.
 
     Args:
-        model: A transformers multimodal model with an adapter.
+        model: A transformers multimodal model with an adapter, also inside PEFT or
+            `torch.compile`.
         schedule: Keep ratios for each decoder layer, and the ranker.
 
     Yields:
@@ -64,6 +66,7 @@ def reduce(model: nn.Module, schedule: Schedule) -> Iterator["Reduction"]:
         ScheduleError: The schedule is for another architecture, depth or ranker.
         UnsupportedError: The model has no adapter, or a reduction is already active on it.
     """
+    model = unwrapped(model)
     adapter = adapter_for(model)
     check_fits(model, adapter, schedule)
     reduction = Reduction(model, adapter, schedule)
@@ -165,24 +168,25 @@ class Reduction:
         adapter, model = self._adapter, self._model
         trunk, decoder = adapter.trunk(model), adapter.decoder(model)
         norm = decoder.get_submodule("norm")
+        # Hooks read tensors and keep state; a compiled model must call them, never trace them.
+        opaque: Any = torch.compiler.disable
 
         def keep(handle: RemovableHandle) -> None:
             stack.callback(handle.remove)
 
         stack.callback(self._finish)
-        keep(trunk.register_forward_pre_hook(self._enter_trunk, with_kwargs=True))
-        keep(trunk.register_forward_hook(self._leave_trunk, always_call=True))
-        keep(decoder.register_forward_pre_hook(self._enter_decoder, with_kwargs=True))
-        keep(decoder.register_forward_hook(self._leave_decoder, always_call=True))
-        keep(norm.register_forward_hook(self._leave_norm))
+        keep(trunk.register_forward_pre_hook(opaque(self._enter_trunk), with_kwargs=True))
+        keep(trunk.register_forward_hook(opaque(self._leave_trunk), always_call=True))
+        keep(decoder.register_forward_pre_hook(opaque(self._enter_decoder), with_kwargs=True))
+        keep(decoder.register_forward_hook(opaque(self._leave_decoder), always_call=True))
+        keep(norm.register_forward_hook(opaque(self._leave_norm)))
         for index, layer in enumerate(adapter.layers(model)):
-            keep(
-                layer.register_forward_pre_hook(partial(self._enter_layer, index), with_kwargs=True)
-            )
+            enter = opaque(partial(self._enter_layer, index))
+            keep(layer.register_forward_pre_hook(enter, with_kwargs=True))
         tapped = sorted({layer for _, layer in self._readings})
         if tapped:
             modules = {layer: adapter.attention(model, layer) for layer in tapped}
-            stack.enter_context(tap_attention(modules, self._on_attention))
+            stack.enter_context(tap_attention(modules, opaque(self._on_attention)))
         stack.enter_context(adapter.between_layers(model, self._alive))
         stack.enter_context(guard_generate(model, self._set_width))
 

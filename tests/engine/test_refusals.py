@@ -159,9 +159,9 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
         ),
         "cache_implementation='static'",
     ),
-    "quantized cache": (
-        lambda model: model.generate(**SAMPLE, cache_implementation="quantized"),
-        "cache_implementation='quantized'",
+    "offloaded static cache": (
+        lambda model: model.generate(**SAMPLE, cache_implementation="offloaded_static"),
+        "cache_implementation='offloaded_static'",
     ),
     "static cache in generate": (
         lambda model: model.generate(
