@@ -65,7 +65,7 @@ class StudyConfig(Section):
         "kl_divergence",
         "last_state_cosine",
     ] = "exact_match"
-    ranker: Literal["last", "text", "local", "diverse", "random", "uniform"] = "last"
+    ranker: Literal["last", "text", "local", "diverse", "tower", "random", "uniform"] = "last"
     ranker_params: dict[str, float | int | str] = {}
     search: SearchConfig = GSearchConfig()
     seed: int = Field(default=0, ge=0)

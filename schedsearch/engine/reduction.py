@@ -38,6 +38,7 @@ from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import make_prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.selection import Stage
+from schedsearch.engine.tower import read_tower, spread
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import UnsupportedError
 
@@ -95,6 +96,7 @@ class _Call(threading.local):
     passage: Passage | None = None
     width: int | None = None
     inputs: dict[str, Any] | None = None
+    tower: tuple[torch.Tensor, ...] = ()
     running: Prefill | Continuation | None = None
     kept: Mapping[int, torch.Tensor] = MappingProxyType({})
 
@@ -112,6 +114,7 @@ class Reduction:
             layer for layer, keep in enumerate(schedule.keep) if keep < before[layer]
         )
         self._windows = adapter.windows(model)
+        self._tower = adapter.tower(model) if self.ranker.reads_tower else None
         self._ranking = tuple(adapter.ranking_layer(model, n) for n in range(schedule.layers))
         ranked = [
             drop for drop in self._drops if schedule.keep[drop] and self.ranker.reads_attention
@@ -149,6 +152,8 @@ class Reduction:
 
         Another schedule that agrees up to `layer` may drop there, and go on from a snapshot.
         """
+        if self._tower is not None and not self._drops:
+            return read_tower(self._tower, self._on_tower)
         ranking = self._ranking[layer]
         if ranking is None or not self.ranker.reads_attention or self.needs_attention(layer):
             return nullcontext()
@@ -187,11 +192,13 @@ class Reduction:
         if tapped:
             modules = {layer: adapter.attention(model, layer) for layer in tapped}
             stack.enter_context(tap_attention(modules, opaque(self._on_attention)))
+        if self._tower is not None and self._drops:
+            stack.enter_context(read_tower(self._tower, self._on_tower))
         stack.enter_context(adapter.between_layers(model, self._alive))
         stack.enter_context(guard_generate(model, self._set_width))
 
     def _set_width(self, width: int | None) -> None:
-        self._call.width = width
+        self._call.width, self._call.tower = width, ()
 
     def _finish(self) -> None:
         self._call = _Call()
@@ -204,7 +211,7 @@ class Reduction:
         self._call.inputs = inputs
 
     def _leave_trunk(self, _module: nn.Module, _args: Any, _output: Any) -> None:
-        self._call.inputs = None
+        self._call.inputs, self._call.tower = None, ()
 
     def _enter_decoder(
         self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -247,6 +254,10 @@ class Reduction:
             )
         if self._drops:
             check_prompt(passage.prompt)
+        tower = None
+        if self._tower is not None and passage.order is None and (self._drops or passage.shared):
+            ids = self._adapter.vision_token_ids(self._model)
+            tower = spread(call.tower, passage.prompt, input_ids, ids)
         return Prefill(
             passage.prompt,
             self.schedule,
@@ -255,6 +266,7 @@ class Reduction:
             self.ranker,
             self._implementation(),
             passage,
+            tower,
         )
 
     def _leave_decoder(self, _module: nn.Module, _args: Any, output: Any) -> None:
@@ -289,6 +301,9 @@ class Reduction:
         if args:
             return (states, *args[1:]), {**kwargs, **replaced}
         return (), {**kwargs, **replaced, "hidden_states": states}
+
+    def _on_tower(self, found: torch.Tensor) -> None:
+        self._call.tower += (found,)
 
     def _on_attention(
         self, layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float

@@ -26,7 +26,7 @@ from tests.engine.tiny import (
 
 KEEP = (0.5, 0.5, 0.3, 0.3, 0.3, 0.1)
 EVEN = (0.5,) * LAYERS
-RANKERS = ["diverse", "random", "uniform"]
+RANKERS = ["diverse", "tower", "random", "uniform"]
 ONE, TWO = question(95, behind=14), question(96, behind=9, images=2)
 
 

@@ -24,6 +24,7 @@ RANKERS = [
     RankerSpec("random", (("seed", 5),)),
     RankerSpec("uniform"),
     RankerSpec("diverse"),
+    RankerSpec("tower"),
 ]
 KEEP_ALL = (N_VISION,) * LAYERS
 DROP_2 = (64, 64, 20, 20, 20, 20)

@@ -9,6 +9,7 @@ from torch import nn
 
 from schedsearch.core.flops import DecoderShape
 from schedsearch.engine.selection import Stage
+from schedsearch.engine.tower import Tower, unclear
 from schedsearch.errors import UnsupportedError
 
 _EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
@@ -116,6 +117,16 @@ class Adapter:
     ) -> AbstractContextManager[None]:
         """Context in which what the decoder does between its layers fits the tokens alive there."""
         return nullcontext()
+
+    def tower(self, model: nn.Module) -> Tower:
+        """How to read the vision tower's attention.
+
+        Raises:
+            UnsupportedError: Which patches become which vision token is not known.
+        """
+        raise unclear(
+            self.architecture(model), "which patches become which vision token is not known"
+        )
 
     def check(self, model: nn.Module) -> None:
         """Refuse a variant of the family that the runtime would serve wrongly.

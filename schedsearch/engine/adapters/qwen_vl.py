@@ -9,6 +9,7 @@ from torch import nn
 
 from schedsearch.engine.adapters.base import Adapter, AliveTokens
 from schedsearch.engine.selection import gather_rows
+from schedsearch.engine.tower import Given, Tower
 from schedsearch.errors import UnsupportedError
 
 _DEEPSTACK = "_deepstack_process"
@@ -20,6 +21,37 @@ class QwenVLAdapter(Adapter):
     The decoder folds the three axes into one rotary table, so gathered tables keep every axis.
     Source: arXiv 2409.12191 (Qwen2-VL), 2502.13923 (Qwen2.5-VL).
     """
+
+    def tower(self, model: Any) -> Tower:
+        """All patches of an image or frame; a token is the mean of the square that was merged."""
+        module = model.model.visual
+        square = module.spatial_merge_size**2
+        windowed = hasattr(module, "window_size")
+
+        def to_tokens(scores: torch.Tensor, given: Given) -> torch.Tensor:
+            tokens = scores.view(-1, square).mean(1)
+            if not windowed:
+                return tokens
+            order = _window_order(module, given["grid_thw"]).to(tokens.device)
+            return torch.empty_like(tokens).index_copy_(0, order, tokens)
+
+        # The tower calls its attention once for each frame.
+        return Tower(module, module.blocks[-1].attn, False, to_tokens)
+
+
+def _window_order(module: Any, grid_thw: torch.Tensor) -> torch.Tensor:
+    """Places in raster order of the tokens of Qwen2.5-VL's tower, which go window by window."""
+    merge = module.spatial_merge_size
+    side = module.window_size // merge // module.patch_size
+    orders, behind = [], 0
+    for frames, height, width in grid_thw.tolist():
+        rows, columns = height // merge, width // merge
+        row = torch.arange(rows)[:, None] // side
+        window = row * columns + torch.arange(columns) // side
+        order = window.flatten().argsort(stable=True)
+        orders += [order + behind + frame * rows * columns for frame in range(frames)]
+        behind += frames * rows * columns
+    return torch.cat(orders)
 
 
 class Qwen3VLAdapter(QwenVLAdapter):

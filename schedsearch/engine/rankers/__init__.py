@@ -9,6 +9,7 @@ from schedsearch.engine.rankers.last import LastRanker
 from schedsearch.engine.rankers.local import LocalRanker
 from schedsearch.engine.rankers.random import RandomRanker
 from schedsearch.engine.rankers.text import TextRanker
+from schedsearch.engine.rankers.tower import TowerRanker
 from schedsearch.engine.rankers.uniform import UniformRanker
 from schedsearch.errors import ScheduleError
 
@@ -19,6 +20,7 @@ RANKERS: dict[str, Callable[..., Ranker]] = {
     "uniform": UniformRanker,
     "local": LocalRanker,
     "diverse": DiverseRanker,
+    "tower": TowerRanker,
 }
 
 __all__ = ["RANKERS", "AttentionRanker", "EarlyRanker", "Ranker", "make_ranker"]

@@ -1,0 +1,160 @@
+"""Attention inside the vision tower, brought to the tokens that its patches become."""
+
+import inspect
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+from schedsearch.engine.attention_tap import mean_attention, tap_attention
+from schedsearch.engine.prompt import Prompt
+from schedsearch.errors import UnsupportedError
+
+_CHUNK = 256
+
+Given = Mapping[str, Any]
+"""Arguments of one call of the tower, by name."""
+
+
+@dataclass(frozen=True)
+class Tower:
+    """How to read a vision tower.
+
+    Attributes:
+        module: Called for all images, then for all videos, of a batch.
+        attention: Self-attention of the layer whose features the decoder gets.
+        class_token: Whether a class token stands before the patches of each image.
+        to_tokens: From `(images, patches)` scores and the tower's arguments to one score for each
+            vision token, in the order of their placeholders.
+        blocks: Patches of each image, where one row holds them all; default: rows are images.
+    """
+
+    module: nn.Module
+    attention: nn.Module
+    class_token: bool
+    to_tokens: Callable[[torch.Tensor, Given], torch.Tensor]
+    blocks: Callable[[Given], Sequence[int]] | None = None
+
+
+@contextmanager
+def read_tower(tower: Tower, on_tokens: Callable[[torch.Tensor], None]) -> Iterator[None]:
+    """Call `on_tokens` with `(tokens,)` float32 attention after each run of the tower.
+
+    A patch gets the attention of the class token, or of all patches of its image where there is no
+    class token, mean over heads, then rows; a token gets the mean over its patches.
+    """
+    signature = inspect.signature(tower.module.forward)
+    running = threading.local()
+
+    def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        running.given = signature.bind(*args, **kwargs).arguments
+        running.found = []
+
+    def observe(_layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
+        blocks = tower.blocks(running.given) if tower.blocks else [keys.shape[2]]
+        found = attention_on_patches(queries, keys, scaling, blocks, class_token=tower.class_token)
+        running.found.append(found)
+
+    def leave(_module: Any, _args: Any, _output: Any) -> None:
+        on_tokens(tower.to_tokens(torch.cat(running.found, dim=1), running.given))
+
+    opaque: Any = torch.compiler.disable  # a compiled model must call them, never trace them
+    module = tower.module
+    with ExitStack() as stack:
+        stack.callback(module.register_forward_pre_hook(opaque(enter), with_kwargs=True).remove)
+        stack.callback(module.register_forward_hook(opaque(leave)).remove)
+        stack.enter_context(tap_attention({0: tower.attention}, opaque(observe)))
+        yield
+
+
+def attention_on_patches(
+    queries: torch.Tensor,
+    keys: torch.Tensor,
+    scaling: float,
+    blocks: Sequence[int],
+    *,
+    class_token: bool,
+) -> torch.Tensor:
+    """Attention that patches receive in one layer, mean over heads, then rows.
+
+    Args:
+        queries: `(images, heads, n, head_dim)`.
+        keys: `(images, kv_heads, n, head_dim)`.
+        scaling: Factor on the dot product.
+        blocks: Sizes of the neighbouring blocks of a row that do not see each other.
+        class_token: Whether the first of the n is one; then it alone is asked.
+
+    Returns:
+        `(images, n)` float32, or `(images, n - 1)` without the class token. No more than 256 rows
+        of attention are held at a time.
+    """
+    found = []
+    sizes = list(blocks)
+    parts = zip(torch.split(queries, sizes, 2), torch.split(keys, sizes, 2), strict=True)
+    for own, seen in parts:
+        visible = torch.ones(1, 1, seen.shape[2], dtype=torch.bool, device=seen.device)
+        asked = own[:, :, :1] if class_token else own
+        chunks = torch.split(asked, _CHUNK, 2)
+        rows = [mean_attention(chunk, seen, scaling, visible).sum(1) for chunk in chunks]
+        found.append(torch.stack(rows).sum(0) / asked.shape[2])
+    received = torch.cat(found, dim=1)
+    return received[:, 1:] if class_token else received
+
+
+def spread(
+    found: Sequence[torch.Tensor],
+    prompt: Prompt,
+    input_ids: torch.Tensor,
+    vision_ids: Sequence[int],
+) -> torch.Tensor:
+    """Scores `(batch, sequence)` from those of the tower's runs; 0 where there is no vision.
+
+    Args:
+        found: `(tokens,)` of each run, in the order of `vision_ids`.
+        prompt: The batch; its rows may be beams, equal rows for each row that the tower saw.
+        input_ids: `(batch, sequence)` token ids.
+        vision_ids: Placeholders of images, then of videos.
+
+    Raises:
+        UnsupportedError: The tower ran for another number of tokens, or not at all.
+    """
+    scores = torch.zeros(prompt.shape, device=prompt.vision.device)
+    total, given = sum(prompt.n_vision), sum(map(len, found))
+    if total == 0:
+        return scores
+    if given == 0 or total % given or prompt.shape[0] % (total // given):
+        raise UnsupportedError(
+            f"the prompt has {total} vision tokens, but the vision tower ran for {given} of them, "
+            "so its attention cannot rank them; pass pixel values, or use the ranker diverse"
+        )
+    beams = total // given
+    own = torch.zeros_like(scores[::beams])
+    flat = torch.cat([one.to(scores) for one in found])
+    for token_id in vision_ids:
+        mask = prompt.vision[::beams] & (input_ids[::beams] == token_id)
+        count = int(mask.sum())
+        own[mask], flat = flat[:count], flat[count:]
+    return own.repeat_interleave(beams, 0)
+
+
+def feature_layer(layer: Any, layers: Sequence[nn.Module], architecture: str) -> nn.Module:
+    """The tower's layer whose output is `hidden_states[layer]`.
+
+    Raises:
+        UnsupportedError: Features of several layers are joined, or of none.
+    """
+    index = layer - 1 if isinstance(layer, int) and layer > 0 else layer
+    if not isinstance(layer, int) or layer == 0:
+        raise unclear(architecture, f"features come from layers {layer!r} of the vision tower")
+    return layers[index]
+
+
+def unclear(architecture: str, why: str) -> UnsupportedError:
+    """Error for towers whose attention says nothing, or nothing clear, of the vision tokens."""
+    return UnsupportedError(
+        f"the ranker tower does not serve {architecture}: {why}; use the ranker diverse"
+    )
