@@ -1,107 +1,262 @@
-"""Prefill time of a random LLaVA with and without a schedule, side by side in one run.
+"""Prefill, time to first token, decoding and memory with and without a schedule, side by side.
 
-The default shape is what a CPU does in seconds: 12 layers, 576 vision tokens. The schedule drops
-once, at layer 2, to the keep ratio that meets the budget.
+On a GPU: four checkpoints' shapes at true size, from their public configurations, with random
+bfloat16 weights. On a CPU: the same families with 12 layers of 256 channels and small vision
+towers. Schedules: the published G-Search curve (LLaVA-1.5-7B's, at the same depth, where the family
+has none of its own), and steps at layer 2 to 50 % and 25 % of the decoder's FLOPs. In every turn
+each runs once, after the full model. Needs torch, transformers and numpy only.
 """
 
 import argparse
+import gc
 import json
 import platform
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from importlib.util import find_spec
+from operator import truediv
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 import transformers
-from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+from shapes import SCALED, TEXT, TRUE_SIZE, Case, build, prompts
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers import StoppingCriteria
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.step import Step
-from schedsearch.core.flops import SampleTokens, flops_ratio, kv_ratio
+from schedsearch.core.flops import flops_ratio, kv_ratio
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.timing import time_prefill
+from schedsearch.engine.reduction import reduce
+from schedsearch.engine.timing import prefill_seconds
 
-IMAGE_TOKEN = 999
-TEXT = 40
-
-
-def build(layers: int, hidden: int, patches: int, device: str) -> Any:
-    """Random LLaVA with `patches` squared vision tokens."""
-    vision = CLIPVisionConfig(
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        image_size=4 * patches,
-        patch_size=4,
-    )
-    text = LlamaConfig(
-        hidden_size=hidden,
-        intermediate_size=hidden * 11 // 4,
-        num_hidden_layers=layers,
-        num_attention_heads=hidden // 32,
-        num_key_value_heads=hidden // 32,
-        vocab_size=1000,
-        pad_token_id=0,
-    )
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_index=IMAGE_TOKEN)
-    torch.manual_seed(0)
-    return LlavaForConditionalGeneration(config).eval().to(device)
+FULL, EVENLY = "full", "evenly"
+SECONDS = ("prefill", "decoder", "first_token", "per_token")
 
 
-def prompts(batch: int, patches: int, device: str) -> dict[str, torch.Tensor]:
-    """Random prompts: half of the text before the image, half behind."""
-    generator = torch.Generator().manual_seed(0)
-    ids = torch.randint(5, IMAGE_TOKEN, (batch, TEXT + patches**2), generator=generator)
-    ids[:, TEXT // 2 : TEXT // 2 + patches**2] = IMAGE_TOKEN
-    pixels = torch.randn(batch, 3, 4 * patches, 4 * patches, generator=generator)
-    inputs = {
-        "input_ids": ids,
-        "attention_mask": torch.ones_like(ids),
-        "pixel_values": pixels,
+def now() -> float:
+    """Seconds, once the device has done all that it was asked for."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+class Clock(StoppingCriteria):
+    """Notes when the first of some new tokens was there, and when the last; stops nothing."""
+
+    def __init__(self, tokens: int) -> None:
+        self.tokens, self.seen, self.ticks = tokens, 0, [now()]
+
+    def __call__(self, input_ids: torch.Tensor, _scores: Any, **_kwargs: Any) -> torch.Tensor:
+        """Look at the clock at the first and the last of the tokens."""
+        self.seen += 1
+        if self.seen in (1, self.tokens):
+            self.ticks.append(now())
+        return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
+
+
+@contextmanager
+def decoder_seconds(model: Any) -> Iterator[list[float]]:
+    """Seconds inside the decoder, hooks of a reduction included: what FLOPs ratios speak of."""
+    began, spent = [0.0], []
+
+    def enter(_module: Any, _args: Any) -> None:
+        began[0] = now()
+
+    def leave(_module: Any, _args: Any, _output: Any) -> None:
+        spent.append(now() - began[0])
+
+    decoder = adapter_for(model).decoder(model)
+    handles = [
+        decoder.register_forward_pre_hook(enter, prepend=True),
+        decoder.register_forward_hook(leave),
+    ]
+    try:
+        yield spent
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def run_once(
+    model: Any, inputs: Mapping[str, Any], schedule: Schedule | None, new_tokens: int
+) -> dict[str, float]:
+    """Seconds of one prefill and one answer, and the most GPU memory in use, in bytes.
+
+    Returns:
+        `prefill`: the whole of it, vision tower included. `decoder`: its layers. `first_token`:
+        until `generate` has the first token. `per_token`: each further one.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        if schedule is not None:
+            stack.enter_context(reduce(model, schedule))
+        with decoder_seconds(model) as inside:
+            whole = prefill_seconds(model, inputs)
+        found = {"prefill": whole, "decoder": inside[0]}
+        if new_tokens:
+            clock = Clock(new_tokens)
+            settings = {"max_new_tokens": new_tokens, "do_sample": False}
+            model.generate(**inputs, **settings, stopping_criteria=[clock])
+            start, first, last = clock.ticks
+            found["first_token"] = first - start
+            found["per_token"] = (last - first) / (new_tokens - 1)
+    if torch.cuda.is_available():
+        found["peak_bytes"] = torch.cuda.max_memory_allocated()
+    return found
+
+
+def schedules(case: Case) -> dict[str, Schedule]:
+    steps = {
+        f"{budget:.0%}": Step().schedule(
+            {"layer": 2}, Budget("flops", budget), case.decoder, [case.prompt]
+        )
+        for budget in (0.5, 0.25)
     }
-    return {name: value.to(device) for name, value in inputs.items()}
+    return {"published": case.published, **steps}
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--layers", type=int, default=12)
-    parser.add_argument("--hidden", type=int, default=512)
-    parser.add_argument("--patches", type=int, default=24, help="vision tokens = patches squared")
-    parser.add_argument("--batch", type=int, default=1)
-    parser.add_argument("--budgets", type=float, nargs="+", default=[0.75, 0.5, 0.35])
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--out", type=Path)
-    args = parser.parse_args()
-
-    model = build(args.layers, args.hidden, args.patches, args.device)
-    inputs = prompts(args.batch, args.patches, args.device)
-    shape, tokens = adapter_for(model).shape(model), [SampleTokens(args.patches**2, TEXT)]
+def measure(
+    case: Case, model: Any, inputs: Mapping[str, Any], turns: int, new_tokens: int
+) -> list[dict[str, Any]]:
+    """One row for each schedule; all of them take turns with the full model."""
+    reduced = schedules(case)
+    evenly = replace(case.published, ranker=RankerSpec("uniform"))
+    asked = {FULL: None, **reduced, EVENLY: evenly}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in asked}
+    for _ in range(turns + 1):
+        for name, schedule in asked.items():
+            answer = 0 if name == EVENLY else new_tokens
+            runs[name].append(run_once(model, inputs, schedule, answer))
+    found = {
+        name: {key: [run[key] for run in some[1:]] for key in some[0]}
+        for name, some in runs.items()
+    }
     rows = []
-    for budget in args.budgets:
-        schedule = Step().schedule({"layer": 2}, Budget("flops", budget), shape, tokens)
-        timing = time_prefill(model, inputs, schedule, args.repeats)
-        ratio = flops_ratio(shape, schedule, tokens)
+    for name, schedule in reduced.items():
+        ratio = flops_ratio(case.decoder, schedule, [case.prompt])
+        speedup = {key: median(map(truediv, found[FULL][key], found[name][key])) for key in SECONDS}
         rows.append(
             {
-                "budget": budget,
+                "schedule": name,
                 "flops_ratio": ratio,
-                "kv_ratio": kv_ratio(shape, schedule, tokens),
-                "speedup": timing.speedup,
-                "seconds_full": timing.full,
-                "seconds_reduced": timing.reduced,
+                "kv_ratio": kv_ratio(case.decoder, schedule, [case.prompt]),
+                "vision_tokens": case.tokens,
+                "text_tokens": TEXT,
+                "speedup": speedup,
+                "over_flops": {key: speedup[key] * ratio for key in ("decoder", "prefill")},
+                "full": found[FULL],
+                "reduced": found[name],
             }
         )
-        print(f"FLOPs ratio {ratio:.3f}: prefill {timing.speedup:.2f}x faster", flush=True)
-    if args.out:
-        setting = {key: value for key, value in vars(args).items() if key != "out"}
-        machine = {
-            "machine": platform.machine(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "threads": torch.get_num_threads(),
-        }
-        args.out.write_text(json.dumps({**setting, **machine, "rows": rows}, indent=2) + "\n")
+    # What looking for tokens adds to dropping as many without a look.
+    shares = [
+        (looked - blind) / looked
+        for looked, blind in zip(
+            found["published"]["decoder"], found[EVENLY]["decoder"], strict=True
+        )
+    ]
+    rows[0]["ranking_share"] = median(shares)
+    return rows
+
+
+ATTENTION = {
+    "sdpa": "torch chooses the kernel",
+    "torch-flash": "torch's flash kernel or an error: it takes no mask",
+    "flash_attention_2": "the package flash_attn",
+}
+
+
+@contextmanager
+def attending(model: Any, attention: str) -> Iterator[None]:
+    """The model under one of ATTENTION."""
+    torch_flash = attention == "torch-flash"
+    model.set_attn_implementation("sdpa" if torch_flash else attention)
+    kernels: AbstractContextManager[Any] = nullcontext()
+    if torch_flash:
+        kernels = sdpa_kernel(SDPBackend.FLASH_ATTENTION)
+    with kernels:
+        yield
+
+
+def show(row: Mapping[str, Any]) -> str:
+    """One line; a share is of the speed-up that FLOPs promise."""
+    times, over = row["speedup"], row["over_flops"]
+    line = (
+        f"{row['model']}, {row['attention']}, batch {row['batch']}, {row['schedule']}: "
+        f"FLOPs {1 / row['flops_ratio']:.2f}x less, "
+        f"decoder {times['decoder']:.2f}x faster ({over['decoder']:.0%}), "
+        f"prefill {times['prefill']:.2f}x ({over['prefill']:.0%}), "
+        f"first token {times['first_token']:.2f}x, per token {times['per_token']:.2f}x"
+    )
+    if "ranking_share" in row:
+        line += f", ranking {row['ranking_share']:.1%} of the decoder's time"
+    if "peak_bytes" in row["full"]:
+        most = (max(row[which]["peak_bytes"]) / 2**30 for which in ("full", "reduced"))
+        line += ", peak {:.1f} -> {:.1f} GiB".format(*most)
+    return line
+
+
+def main(arguments: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--models", nargs="+", default=list(TRUE_SIZE), choices=list(TRUE_SIZE))
+    parser.add_argument("--attention", nargs="+", choices=list(ATTENTION))
+    parser.add_argument("--batch", type=int, nargs="+", default=[1])
+    parser.add_argument("--turns", type=int, default=5, help="measured ones, after one unmeasured")
+    parser.add_argument("--new-tokens", type=int, default=33)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args(arguments)
+    on_gpu = args.device == "cuda"
+    if on_gpu and not torch.cuda.is_available():
+        sys.exit("this Python's torch sees no GPU; leave out --device for the CPU's figures")
+    args.attention = args.attention or (list(ATTENTION) if on_gpu else ["sdpa"])
+    cases, dtype = (TRUE_SIZE, torch.bfloat16) if on_gpu else (SCALED, torch.float32)
+    rows: list[dict[str, Any]] = []
+    for name in args.models:
+        case, model = cases[name], build(cases[name], args.device, dtype)
+        for attention in args.attention:
+            if attention == "flash_attention_2" and find_spec("flash_attn") is None:
+                print(f"{attention}: not measured, because flash_attn is not installed")
+                continue
+            with attending(model, attention):
+                for batch in args.batch:
+                    inputs = prompts(case, batch, args.device, dtype)
+                    for row in measure(case, model, inputs, args.turns, args.new_tokens):
+                        where = {"model": name, "attention": attention, "batch": batch}
+                        rows.append(where | row)
+                        print(show(rows[-1]), flush=True)
+                    write(args, rows)
+        del model
+        gc.collect()
+        if on_gpu:
+            torch.cuda.empty_cache()
+
+
+def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """All rows so far, so that a run that is cut off leaves its figures."""
+    if args.out is None:
+        return
+    settings = {key: value for key, value in vars(args).items() if key != "out"}
+    machine = {
+        "machine": platform.machine(),
+        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "threads": torch.get_num_threads(),
+    }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    body = {"settings": settings, **machine, "rows": rows}
+    args.out.write_text(json.dumps(body, indent=2) + "\n")
 
 
 if __name__ == "__main__":
