@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.apply import Progress
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
@@ -55,7 +55,7 @@ def analyze_model(
     ranker: str = "last",
     schedules: int = 20,
     progress: Progress,
-    trust_remote_code: bool = False,
+    **loading: Any,
 ) -> Analysis:
     """Measure attention, withdrawals and objectives on a sample set.
 
@@ -66,7 +66,7 @@ def analyze_model(
         ranker: Whose attention ranks: `last` or `text`.
         schedules: How many random schedules the objectives rank; 0 leaves that out.
         progress: Starts a progress bar by name.
-        trust_remote_code: Let transformers run code that comes with the model.
+        **loading: Passed on to `load_model`: dtype, device_map, quantization, ...
 
     Raises:
         InputError: Model or data cannot be used, or a name is unknown.
@@ -78,7 +78,7 @@ def analyze_model(
 
     scored = make_metric(metric)
     samples = open_samples(data, "calibration")
-    model, processor = open_model(model_name, trust_remote_code=trust_remote_code)
+    model, processor = open_model(model_name, **loading)
     attention = attention_statistics(
         model, processor, samples, ranker=ranker, on_progress=progress("attention")
     )

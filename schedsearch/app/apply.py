@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
 from schedsearch.core import intervals
@@ -96,7 +97,7 @@ def apply_schedule(
     metric: str = "vqa_accuracy",
     repeats: int = 5,
     progress: Progress,
-    trust_remote_code: bool = False,
+    **loading: Any,
 ) -> Application:
     """Run a model with and without a schedule on the same samples.
 
@@ -107,7 +108,7 @@ def apply_schedule(
         metric: Name of the metric.
         repeats: Timed pairs of prefills.
         progress: Starts a progress bar by name.
-        trust_remote_code: Let transformers run code that comes with the model.
+        **loading: Passed on to `load_model`: dtype, device_map, quantization, ...
 
     Raises:
         InputError: Model, schedule or data cannot be used, or do not fit each other.
@@ -124,7 +125,7 @@ def apply_schedule(
 
     schedule = Schedule.load(schedule_path)
     samples = open_samples(data)
-    model, processor = open_model(model_name, trust_remote_code=trust_remote_code)
+    model, processor = open_model(model_name, **loading)
     adapter = adapter_for(model)
     try:
         check_fits(model, adapter, schedule)

@@ -44,6 +44,9 @@ class StudyConfig(Section):
         study: Name of the study, unique in its database.
         model: `demo`, a hub id or a folder.
         revision: Branch, tag or commit on the hub.
+        dtype: float32, float16 or bfloat16; or auto: float32 on the CPU, else the checkpoint's.
+        quantization: 8bit or 4bit weights; needs bitsandbytes.
+        device_map: `auto` spreads the model over all devices; needs accelerate.
         data: What schedules are evaluated on.
         metric: exact_match, log_likelihood or vqa_accuracy; or, without answers, answer_match,
             kl_divergence or last_state_cosine.
@@ -56,6 +59,9 @@ class StudyConfig(Section):
     study: Text
     model: Text
     revision: Text | None = None
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
+    quantization: Literal["8bit", "4bit"] | None = None
+    device_map: Text | None = None
     data: DataConfig
     metric: Literal[
         "exact_match",

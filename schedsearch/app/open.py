@@ -24,6 +24,7 @@ from schedsearch.engine.memory import MemorySet
 from schedsearch.engine.metrics import METRICS, Metric, make_metric
 from schedsearch.engine.metrics.function import FunctionMetric
 from schedsearch.engine.rankers import make_ranker
+from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import InputError
 from schedsearch.execution.subject import Subject
 
@@ -83,6 +84,9 @@ def open_study(
     store: str | os.PathLike[str] = DEFAULT_STORE,
     seed: int = 0,
     revision: str | None = None,
+    dtype: str = "auto",
+    quantization: str | None = None,
+    device_map: str | None = None,
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
     folder: Path = Path(),
@@ -101,6 +105,9 @@ def open_study(
         store: SQLite file, or the URL of a database.
         seed: Of everything random.
         revision: Of a model on the hub.
+        dtype: Of a model that is loaded here, as its quantization and device map: see `load_model`.
+        quantization: `8bit` or `4bit`.
+        device_map: Spreads the model over several devices.
         trust_remote_code: Let transformers run code that comes with the model.
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
@@ -116,12 +123,19 @@ def open_study(
     samples = _sample_set(calibration)
     if isinstance(model, (str, os.PathLike)):
         model_name = str(model)
-        options = {"revision": revision, "trust_remote_code": trust_remote_code}
-        model, own = open_model(model_name, **options)
+        model, own = open_model(
+            model_name,
+            revision=revision,
+            dtype=dtype,
+            quantization=quantization,
+            device_map=device_map,
+            trust_remote_code=trust_remote_code,
+        )
         processor = processor or own
     elif processor is None:
         raise InputError("a model object needs its `processor`; pass it too")
     else:
+        model = unwrapped(model)
         model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
     evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
     subject = make_subject(model, processor, samples, scored, evaluator, model_name)
@@ -137,6 +151,8 @@ def open_study(
         name=name,
         model=model_name,
         revision=revision,
+        dtype=dtype,
+        quantization=quantization,
         weights=subject.target.weights if subject.target else None,
         calibration=samples.name,
         calibration_digest=samples.digest(),
@@ -180,6 +196,9 @@ def open_configured(
         store=store,
         seed=config.seed,
         revision=config.revision,
+        dtype=config.dtype,
+        quantization=config.quantization,
+        device_map=config.device_map,
         trust_remote_code=trust_remote_code,
         prefix_bytes=prefix_bytes,
         folder=folder,

@@ -74,7 +74,7 @@ def profile_model(
     repeats: int = 7,
     ranker: str = "last",
     progress: Progress,
-    trust_remote_code: bool = False,
+    **loading: Any,
 ) -> Profile:
     """Measure a latency model on this device, and check it.
 
@@ -85,7 +85,7 @@ def profile_model(
         repeats: Measured runs of each part and of each prefill.
         ranker: Orders the tokens.
         progress: Starts a progress bar by name.
-        trust_remote_code: Let transformers run code that comes with the model.
+        **loading: Passed on to `load_model`: dtype, device_map, quantization, ...
 
     Raises:
         InputError: Model or data cannot be used, or a number is below 1.
@@ -100,7 +100,7 @@ def profile_model(
     spec = RankerSpec(ranker)
     make_ranker(spec)
     samples = open_samples(data, "calibration")
-    model, processor = open_model(model_name, trust_remote_code=trust_remote_code)
+    model, processor = open_model(model_name, **loading)
     inputs, sample = _prompts(model, processor, samples, batch)
     shape = adapter_for(model).shape(model)
     tried = check_schedules(shape, sample, spec)

@@ -9,7 +9,18 @@ import typer
 from schedsearch.cli import render, studies
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
-from schedsearch.cli.options import AsJson, Data, Images, Limit, MetricName, TrustRemoteCode
+from schedsearch.cli.options import (
+    AsJson,
+    Data,
+    DeviceMap,
+    DType,
+    Images,
+    Limit,
+    MetricName,
+    Quantization,
+    Revision,
+    TrustRemoteCode,
+)
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
 from schedsearch.cli.profile import profile
 from schedsearch.version import VERSION
@@ -60,6 +71,10 @@ def apply(
     limit: Limit = None,
     metric: MetricName = "vqa_accuracy",
     repeats: Annotated[int, typer.Option(min=1, help="Timed pairs of prefills.")] = 5,
+    revision: Revision = None,
+    dtype: DType = "auto",
+    device_map: DeviceMap = None,
+    quantization: Quantization = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,6 +90,10 @@ def apply(
             metric=metric,
             repeats=repeats,
             progress=start,
+            revision=revision,
+            dtype=dtype,
+            device_map=device_map,
+            quantization=quantization,
             trust_remote_code=trust_remote_code,
         )
     if as_json:
@@ -95,6 +114,10 @@ def analyze(
         int, typer.Option(min=0, help="Random schedules that objectives rank; 0: leave that out.")
     ] = 20,
     out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("analysis.png"),
+    revision: Revision = None,
+    dtype: DType = "auto",
+    device_map: DeviceMap = None,
+    quantization: Quantization = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -112,6 +135,10 @@ def analyze(
             ranker=ranker,
             schedules=schedules,
             progress=start,
+            revision=revision,
+            dtype=dtype,
+            device_map=device_map,
+            quantization=quantization,
             trust_remote_code=trust_remote_code,
         )
     if as_json:

@@ -19,6 +19,15 @@ MetricName = Annotated[
         "kl_divergence or last_state_cosine.",
     ),
 ]
+DType = Annotated[
+    str,
+    typer.Option(help="float32, float16, bfloat16; auto: float32 on the CPU, else the model's."),
+]
+DeviceMap = Annotated[
+    str | None, typer.Option(help="`auto` spreads the model over devices; needs accelerate.")
+]
+Quantization = Annotated[str | None, typer.Option(help="8bit or 4bit weights; needs bitsandbytes.")]
+Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
 ]

@@ -6,7 +6,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from schedsearch.cli.options import AsJson, Data, Images, Limit, TrustRemoteCode
+from schedsearch.cli.options import (
+    AsJson,
+    Data,
+    DeviceMap,
+    DType,
+    Images,
+    Limit,
+    Quantization,
+    Revision,
+    TrustRemoteCode,
+)
 from schedsearch.cli.output import output, print_json, progress, table
 
 if TYPE_CHECKING:
@@ -24,6 +34,10 @@ def profile(
     out: Annotated[
         Path, typer.Option(help="schedsearch.latency/1 file to write; a PNG joins it.")
     ] = Path("latency.json"),
+    revision: Revision = None,
+    dtype: DType = "auto",
+    device_map: DeviceMap = None,
+    quantization: Quantization = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -44,6 +58,10 @@ def profile(
             repeats=repeats,
             ranker=ranker,
             progress=start,
+            revision=revision,
+            dtype=dtype,
+            device_map=device_map,
+            quantization=quantization,
             trust_remote_code=trust_remote_code,
         )
     save_profile(result, out)

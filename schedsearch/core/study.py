@@ -22,6 +22,8 @@ class StudySpec:
         model: Hub id or folder.
         revision: Of the model, where it comes from a hub.
         weights: Fingerprint of the model's weights, so that a name cannot change its meaning.
+        dtype: That the model is loaded in; `auto` where that is left to the device.
+        quantization: `8bit` or `4bit`, where the weights are quantised on loading.
         calibration: Name of the calibration set.
         calibration_digest: Its content, as `SampleSet.digest` gives it.
         metric: Name of the metric; larger is better.
@@ -42,6 +44,8 @@ class StudySpec:
     ranker: RankerSpec = RankerSpec()
     revision: str | None = None
     weights: str | None = None
+    dtype: str = "auto"
+    quantization: str | None = None
     questions: int = 1
     seed: int = 0
 

@@ -16,6 +16,7 @@ from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import Sample
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.calibration import image_key, open_image, sample_key
+from schedsearch.engine.wrappers import input_device
 from schedsearch.errors import DataError, UnsupportedError
 
 Layout = tuple[tuple[str, tuple[int, ...]], ...]
@@ -128,7 +129,7 @@ class Encoder:
                 "template that puts a placeholder for each image"
             )
         weights = next(model.parameters())
-        self.device = weights.device
+        self.device = input_device(model)
         self._dtype = weights.dtype
         ids = list(self._adapter.vision_token_ids(model))
         self._placeholders: list[str] = processor.tokenizer.convert_ids_to_tokens(ids)

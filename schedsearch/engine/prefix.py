@@ -20,6 +20,7 @@ from schedsearch.engine.prefill import Passage, Snapshot
 from schedsearch.engine.prefix_memory import Held, Opaque, make_tiers
 from schedsearch.engine.reduction import Reduction
 from schedsearch.engine.replay import Base, record, replay
+from schedsearch.engine.wrappers import input_device
 
 T = TypeVar("T")
 Inputs = Mapping[str, torch.Tensor]
@@ -98,7 +99,7 @@ class Prefixes:
     def __init__(self, model: nn.Module, max_bytes: int | None, scan: int) -> None:
         self._model = model
         self._adapter = adapter_for(model)
-        self._device = next(model.parameters()).device
+        self._device = input_device(model)
         self._tiers = make_tiers(self._device, max_bytes)
         self._batches: dict[Key, _Batch] = {}  # the one not used for longest comes first
         self._patience = _STALE_SCANS * scan

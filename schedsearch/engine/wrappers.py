@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 
@@ -31,6 +32,15 @@ def unwrapped(model: Any) -> Any:
             model = model.get_base_model()
         else:
             return model
+
+
+def input_device(model: Any) -> torch.device:
+    """Where a model's `input_ids` belong, also where its weights are offloaded."""
+    embeddings = model.get_input_embeddings()
+    hook = getattr(embeddings, "_hf_hook", None)
+    place = getattr(hook, "execution_device", None)
+    weight: torch.Tensor = embeddings.weight
+    return weight.device if place is None else torch.device(place)
 
 
 def _check_peft(model: Any) -> None:

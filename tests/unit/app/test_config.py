@@ -33,6 +33,12 @@ def test_defaults_fill_what_is_left_out(tmp_path):
     )
 
 
+def test_how_the_model_is_loaded_can_be_said(tmp_path):
+    wanted = "model: demo\ndtype: bfloat16\nquantization: 4bit\ndevice_map: auto"
+    config = read_study_file(written(tmp_path, GOOD.replace("model: demo", wanted)))
+    assert (config.dtype, config.quantization, config.device_map) == ("bfloat16", "4bit", "auto")
+
+
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_every_metric_can_be_named(tmp_path, name):
     text = GOOD.replace("model: demo", f"model: demo\nmetric: {name}")
@@ -61,6 +67,11 @@ def test_shipped_studies_are_valid():
         (
             ("model: demo", "model: demo\nmetric: accuracy"),
             "must be 'exact_match', 'log_likelihood'",
+        ),
+        (("model: demo", "model: demo\ndtype: int3"), "`dtype` must be 'auto', 'float32'"),
+        (
+            ("model: demo", "model: demo\nquantization: 4"),
+            "`quantization` must be '8bit' or",
         ),
         (("model: demo", "model: demo\nmodel: other"), "study.yaml:4:1: not valid YAML: the key"),
         (("model: demo", "model: [demo"), "study.yaml:"),

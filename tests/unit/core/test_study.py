@@ -29,6 +29,8 @@ CHANGES = {
     "ranker": RankerSpec("text"),
     "revision": "main",
     "weights": "0123",
+    "dtype": "bfloat16",
+    "quantization": "8bit",
     "questions": 3,
     "seed": 1,
 }
@@ -46,6 +48,8 @@ specs = st.builds(
     ranker=rankers,
     revision=st.none() | names,
     weights=st.none() | names,
+    dtype=names,
+    quantization=st.none() | names,
     questions=st.integers(1, 4),
     seed=st.integers(0, 9),
 )
