@@ -53,6 +53,11 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
             "seen the tokens that would be dropped; drop from layer 1 on, or use a ranker "
             "that works before the layers, such as diverse"
         )
+    if (getattr(model, "tp_size", None) or 1) > 1:
+        raise UnsupportedError(
+            "the model is tensor parallel: each process would rank tokens by its own share of the "
+            "heads and keep others; spread it by `device_map`"
+        )
     config: Any = adapter.decoder(model).config
     attention = config._attn_implementation or "eager"
     if attention not in ("eager", "sdpa") and "flash" not in attention:

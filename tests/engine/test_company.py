@@ -11,11 +11,16 @@ from torch import nn
 from transformers import DynamicCache, LlavaForConditionalGeneration, QuantizedCache, cache_utils
 
 from schedsearch import Schedule, UnsupportedError, reduce
+from schedsearch.core.sample import FirstSamples
+from schedsearch.demo import checkpoint_path
+from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.fingerprint import weights_fingerprint
-from schedsearch.engine.loading import describe
+from schedsearch.engine.loading import describe, load_model
+from schedsearch.engine.metrics import make_metric
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.testing_reference import appended, masked_forward
 from tests.engine.devices import PretendedDevices, place
+from tests.engine.embedded import QUESTIONS, REDUCED, embedded, task
 from tests.engine.tiny import (
     CONFIGURATIONS,
     KEEP,
@@ -26,6 +31,9 @@ from tests.engine.tiny import (
     question,
     shared,
 )
+
+# PEFT asks every model by a name that transformers has given up.
+pytestmark = pytest.mark.filterwarnings("ignore:.*is_gradient_checkpointing:FutureWarning")
 
 SCHEDULE = Schedule(KEEP)
 SAMPLE = question(71)
@@ -127,6 +135,17 @@ def test_data_parallel_copies_are_refused() -> None:
         pass
 
 
+def test_tensor_parallel_heads_are_refused() -> None:
+    model = build(TinyLlava())
+    model._tp_size = 2
+
+    with (
+        pytest.raises(UnsupportedError, match="tensor parallel.*`device_map`"),
+        reduce(model, SCHEDULE),
+    ):
+        pass
+
+
 def decoder_in_place(model: Any) -> Any:
     model.get_decoder().compile(backend="eager")
     return model
@@ -215,6 +234,21 @@ def test_weights_on_disk_are_reduced(tmp_path: Path) -> None:
 
     with reduce(model, SCHEDULE):
         assert torch.equal(logits(answer(model)), logits(expected()))
+
+
+def test_a_model_whose_embeddings_lie_on_disk_is_evaluated() -> None:
+    pytest.importorskip("accelerate", reason="needs accelerate")
+    model, processor = load_model(checkpoint_path(), device_map={"model": "disk", "lm_head": "cpu"})
+    assert model.get_input_embeddings().weight.is_meta
+    few = FirstSamples(QUESTIONS, 4)
+    ids = tuple(sample.id for sample in few)
+
+    scores = [
+        Evaluator(one, processor, few, make_metric("log_likelihood")).evaluate(task(REDUCED, ids))
+        for one in (model, embedded()[0])
+    ]
+
+    assert scores[0] == scores[1]
 
 
 @pytest.mark.parametrize("tiny", CONFIGURATIONS, ids=str)
