@@ -13,7 +13,7 @@ import json
 import platform
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from importlib.util import find_spec
@@ -205,6 +205,22 @@ def show(row: Mapping[str, Any]) -> str:
     return line
 
 
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The rows in Markdown."""
+    titles = (
+        "shape | attention | batch | schedule | FLOPs | decoder | of FLOPs | prefill | of FLOPs"
+    )
+    lines = [f"| {titles} | first token | per token |", "|---" * 11 + "|"]
+    for row in rows:
+        cells = [row["model"], row["attention"], str(row["batch"]), row["schedule"]]
+        cells.append(f"{1 / row['flops_ratio']:.2f}x")
+        for key in ("decoder", "prefill"):
+            cells += [f"{row['speedup'][key]:.2f}x", f"{row['over_flops'][key]:.2f}"]
+        cells += [f"{row['speedup'][key]:.2f}x" for key in ("first_token", "per_token")]
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
@@ -239,6 +255,7 @@ def main(arguments: list[str] | None = None) -> None:
         gc.collect()
         if on_gpu:
             torch.cuda.empty_cache()
+    print(table(rows))
 
 
 def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
