@@ -119,7 +119,12 @@ def open_study(
     config = _sampler_config(sampler)
     scored = _metric(metric)
     ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
-    make_ranker(ordering)
+    made = make_ranker(ordering)
+    if config.first == 0 and made.reads_attention:
+        raise InputError(
+            f"`first` must be at least 1 with ranker {ordering.name}, which reads the attention of "
+            "the layer before a drop, but got 0; raise it, or choose diverse or tower"
+        )
     samples = _sample_set(calibration)
     if isinstance(model, (str, os.PathLike)):
         model_name = str(model)

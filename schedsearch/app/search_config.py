@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
 Tokens = Annotated[int, Field(ge=0)]
+Layer = Annotated[int, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -27,7 +28,7 @@ class GSearchConfig(Section):
     acceptance: Literal["drop", "confident"] = "drop"
     tolerance: Annotated[float, Field(ge=0)] = 0.0
     method: Literal["gallop", "bisection", "scan"] = "gallop"
-    first: Count = 2
+    first: Layer = 2
     max_passes: Count = 1
     floor: Tokens = 0
     questions: Count = 1
@@ -54,7 +55,7 @@ class FamilyConfig(Section):
     family: Literal[
         "sigmoid", "logistic", "linear", "step", "staircase", "withdraw", "uniform", "layerwise"
     ] = "sigmoid"
-    first: Count = 2
+    first: Layer = 2
     trials: Count = 50
     questions: Count = 1
     warm_start: list[Text] = []

@@ -8,16 +8,17 @@ from schedsearch.engine.rankers.base import EarlyRanker
 from schedsearch.engine.selection import stage_of
 
 _CHUNK = 256
-_SAME = 1e-6
-"""Cosine distances below are rounding: such tokens are equal, and go by index."""
+_STEP = 2.0**-16
+"""Distances are told apart in such steps: rounding, 1e-7, would order equal tokens by chance."""
 
 
 class DiverseRanker(EarlyRanker):
     """The token that is farthest from all chosen ones comes next.
 
     Distance is 1 - cosine of the features that enter layer 0, over all images of a sample. The
-    first token is the one whose nearest other is farthest. Fewer tokens are a subset of more. Needs
-    neither text nor attention; costs n^2 D + n k D multiply-adds for k of n tokens of width D.
+    first token is the one whose nearest other is farthest. Ties, to 2^-16, go by index. Fewer
+    tokens are a subset of more. Needs neither text nor attention; costs n^2 D + n k D multiply-adds
+    for k of n tokens of width D.
     Source: DivPrune, arXiv 2503.02175.
     """
 
@@ -49,9 +50,8 @@ class DiverseRanker(EarlyRanker):
 
 
 def _distance(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-    """Cosine distances `(batch, n, m)` of directions `(batch, n, width)`, `(batch, m, width)`."""
-    distance = 1 - left @ right.transpose(1, 2)
-    return distance.masked_fill(distance < _SAME, 0.0)
+    """Steps of cosine distance `(batch, n, m)` of directions `(batch, n or m, width)`."""
+    return ((1 - left @ right.transpose(1, 2)) / _STEP).round()
 
 
 def _nearest_other(directions: torch.Tensor, alive: torch.Tensor) -> torch.Tensor:
