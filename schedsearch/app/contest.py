@@ -11,6 +11,7 @@ from schedsearch.app.search_config import SECTIONS, FamilyConfig
 from schedsearch.app.study import Study
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.layerwise import Layerwise
+from schedsearch.core.families.withdraw import Withdraw
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
@@ -23,6 +24,7 @@ from schedsearch.samplers.greedy import GSearch
 OURS = "P-Sigmoid"
 FASTV = "FastV"
 VTW = "VTW"
+VTW_ABOVE = "VTW, above budget"
 
 
 @dataclass(frozen=True)
@@ -98,13 +100,14 @@ class Round:
 
     @property
     def ahead(self) -> Mapping[str, bool]:
-        """Searched contenders whose held-out mean is above P-Sigmoid's, and whether for sure."""
-        found = {one.row.name: one.row.difference for one in self.entries if one.evaluations}
+        """Entries whose held-out mean is above P-Sigmoid's, and whether the interval excludes 0."""
+        found = {one.row.name: one.row.difference for one in self.entries}
         return {name: d.low > 0 for name, d in found.items() if d is not None and d.value > 0}
 
     def beaten(self, name: str) -> bool | None:
-        """Whether P-Sigmoid is better for sure; None where the contender has no schedule."""
-        found = next(one.row.difference for one in self.entries if one.row.name == name)
+        """Whether P-Sigmoid is better and the interval excludes 0; None where there is no entry."""
+        rows = {one.row.name: one.row for one in self.entries}
+        found = rows[name].difference if name in rows else None
         return None if found is None else found.high < 0
 
 
@@ -140,7 +143,7 @@ class Contest:
 def contest(
     study: Study,
     held_out: SampleSet,
-    budgets: Sequence[str],
+    budgets: Sequence[Budget],
     trials: int,
     progress: Progress,
 ) -> Contest:
@@ -153,19 +156,18 @@ def contest(
     Args:
         study: Gives model, ranker, metric, store and calibration samples.
         held_out: Samples that no search has seen.
-        budgets: Each as `Budget.parse` reads it.
+        budgets: In any measure but milliseconds.
         trials: The most schedules that each family may try under each budget.
         progress: Starts a progress bar by name.
 
     Raises:
-        InputError: A budget cannot be read, or P-Sigmoid cannot reach it.
+        InputError: P-Sigmoid cannot reach a budget.
         DataError: A held-out sample is a calibration sample too, or there are fewer than two.
         KeyboardInterrupt: The user has had enough; what was found is stored.
     """
-    parsed = [Budget.parse(budget) for budget in budgets]
     bench = HeldOut(study, held_out, progress)
     full = bench.row("full model", "all layers process all vision tokens", bench.subject.full, None)
-    rounds = tuple(_round(study, bench, budget, trials, progress) for budget in parsed)
+    rounds = tuple(_round(study, bench, budget, trials, progress) for budget in budgets)
     assert full.score is not None
     return Contest(
         study=study.name,
@@ -182,17 +184,16 @@ def contest(
 
 
 def _round(study: Study, bench: HeldOut, budget: Budget, trials: int, progress: Progress) -> Round:
-    written = f"{budget.measure}: {budget.amount:g}"
     ours = _entry(study, bench, CONTENDERS[0], budget, trials, progress, None)
     if ours.schedule is None or ours.calibration is None:
-        raise InputError(f"`--budget {written}`: {ours.row.reason}")
-    against = bench.values(f"{OURS}, {written}", ours.schedule)
+        raise InputError(f"`--budget {budget}`: {ours.row.reason}")
+    against = bench.values(f"{OURS}, {budget}", ours.schedule)
     others = [
         _entry(study, bench, one, budget, trials, progress, against) for one in CONTENDERS[1:]
     ]
     scaled = _scaled(study, bench, budget, against)
-    entries = (ours, *others, *([scaled] if scaled else []))
-    return Round(written, ours.calibration.flops_ratio, entries)
+    beside = [one for one in (_vtw_above(study, bench, others, against), scaled) if one]
+    return Round(str(budget), ours.calibration.flops_ratio, (ours, *others, *beside))
 
 
 def _entry(
@@ -205,23 +206,21 @@ def _entry(
     against: Sequence[float] | None,
 ) -> Entry:
     name, what = contender.name, contender.what
-    written = f"{budget.measure}: {budget.amount:g}"
     config = contender.search({budget.measure: budget.amount}, trials, study.sampler.first)
-    named = f"{study.name}, {written}, {name}, {trials} trials"
-    tell = progress(f"{name}, {written}")
+    named = f"{study.name}, {budget}, {name}, {trials} trials"
+    tell = progress(f"{name}, {budget}")
 
     def show(moment: Moment) -> None:
         tell(moment.status.asked, trials)
 
     try:
-        plug_ins = family_plug_ins(config, study.subject, named, study.store.name)
-        sampler, family = plug_ins
+        sampler, family = family_plug_ins(config, study.subject, named, study.store)
         spec = replace(study.spec, name=named, sampler=sampler, family=family, questions=1)
-        with Study(spec, study.subject, study.evaluator, study.store.name) as own:
-            if own.run(on_moment=show).ending == "interrupted":
-                raise KeyboardInterrupt
-            best = own.best_trial
-            tried = sum(trial.state.finished for trial in own.trials)
+        own = Study(spec, study.subject, study.evaluator, study.store)
+        if own.run(on_moment=show).ending == "interrupted":
+            raise KeyboardInterrupt
+        best = own.best_trial
+        tried = sum(trial.state.finished for trial in own.trials)
         row = bench.row(name, what, best.schedule, against)
     except (InputError, EvaluationError) as error:
         return Entry(Row(name, what, reason=str(error)))
@@ -233,13 +232,31 @@ def _found(study: Study, bench: HeldOut) -> Entry | None:
     best = study.sampler.best(study.trials)
     if best is None:
         return None
-    what = f"the result of study {study.name}, at its own cost"
-    return Entry(
-        bench.row(study.spec.sampler.name, what, best.schedule, None),
-        len(study.trials),
-        best.schedule,
-        best.measurement,
-    )
+    name, what = study.spec.sampler.name, f"the result of study {study.name}, at its own cost"
+    try:
+        row = bench.row(name, what, best.schedule, None)
+    except EvaluationError as error:
+        return Entry(Row(name, what, reason=str(error)))
+    return Entry(row, len(study.trials), best.schedule, best.measurement)
+
+
+def _vtw_above(
+    study: Study, bench: HeldOut, others: Sequence[Entry], against: Sequence[float]
+) -> Entry | None:
+    """VTW one layer later, which costs more than the budget: whole layers do not use it up."""
+    below = next(one.schedule for one in others if one.row.name == VTW)
+    if below is None:
+        return None
+    family, layers = Withdraw(study.sampler.first), study.subject.shape.layers
+    layer = sum(ratio > 0 for ratio in below.keep) + 1
+    if layer > layers:
+        return None
+    schedule = family.at({"layer": layer}, layers, below.ranker)
+    what = "VTW one layer later: the least that costs the budget or more"
+    try:
+        return Entry(bench.row(VTW_ABOVE, what, schedule, against), schedule=schedule)
+    except EvaluationError as error:
+        return Entry(Row(VTW_ABOVE, what, reason=str(error)))
 
 
 def _scaled(study: Study, bench: HeldOut, budget: Budget, against: Sequence[float]) -> Entry | None:

@@ -34,9 +34,10 @@ def render(found: "Contest") -> str:
         f"{found.data_digest}. Full model: {escape(found.metric)} {estimate(found.full)}.",
         "![Score over FLOPs, and the schedules](compare.png)",
         f"Each family could try {found.trials} schedules on {found.calibration_samples} "
-        f"calibration samples, found by the same Bayesian optimisation; one with fewer members was "
-        f"tried out. The best of each on the calibration set is compared here. All rank tokens "
-        f"alike. Brackets are 95 % intervals, each for itself; differences are paired by sample.",
+        f"calibration samples, chosen by the same Bayesian optimisation but for random monotone; "
+        f"one with fewer members was tried out. The best of each on the calibration set is "
+        f"compared here. All rank tokens alike. Brackets are 95 % intervals, each for itself and "
+        f"not corrected for their number; differences are paired by sample.",
     ]
     for one in found.rounds:
         parts += [f"## Budget {one.budget}", _table(one, found), verdict(one)]
@@ -56,20 +57,25 @@ def render(found: "Contest") -> str:
 
 def verdict(one: "Round") -> str:
     """What the data say of P-Sigmoid under one budget, flattering or not."""
-    from schedsearch.app.contest import FASTV, OURS, VTW
+    from schedsearch.app.contest import FASTV, OURS, VTW, VTW_ABOVE
 
     if one.ahead:
         names = [
-            name if sure else f"{name} (the interval includes 0)"
+            f"{name} (the interval {'excludes' if sure else 'includes'} 0)"
             for name, sure in one.ahead.items()
         ]
         words = f"Ahead of {OURS} on held-out samples: {', '.join(names)}."
     else:
-        words = f"{OURS} is at or above every other searched family on held-out samples."
-    for name in (FASTV, VTW):
+        words = f"{OURS} is at or above every other row on held-out samples."
+    missing = [entry.row.name for entry in one.entries if entry.row.score is None]
+    if missing:
+        words += f" Not available: {', '.join(missing)}."
+    for name in (FASTV, VTW, VTW_ABOVE):
         beaten = one.beaten(name)
         if beaten is not None:
-            words += f" Better than {name} for sure: {'yes' if beaten else 'no'}."
+            words += (
+                f" Better than {name}, and the interval excludes 0: {'yes' if beaten else 'no'}."
+            )
     return words
 
 

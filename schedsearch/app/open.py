@@ -27,6 +27,7 @@ from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import InputError
 from schedsearch.execution.subject import Subject
+from schedsearch.store.store import open_store
 
 _GUESS_SAMPLES = 32
 
@@ -144,31 +145,36 @@ def open_study(
         model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
     evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
     subject = make_subject(model, processor, samples, scored, evaluator, model_name)
-    family = PlugIn("layerwise")
-    if isinstance(config, GSearchConfig):
-        chosen = config.model_dump(exclude={"sampler", "questions"})
-        if config.guess == "attention":
-            chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
-        searching = g_search_plug_in(chosen, subject)
-    else:
-        searching, family = family_plug_ins(config, subject, name, store, folder)
-    spec = StudySpec(
-        name=name,
-        model=model_name,
-        revision=revision,
-        dtype=dtype,
-        quantization=quantization,
-        weights=subject.target.weights if subject.target else None,
-        calibration=samples.name,
-        calibration_digest=samples.digest(),
-        metric=_metric_name(scored),
-        sampler=searching,
-        family=family,
-        ranker=ordering,
-        questions=config.questions,
-        seed=seed,
-    )
-    return Study(spec, subject, evaluator, store)
+    opened = open_store(store)
+    try:
+        family = PlugIn("layerwise")
+        if isinstance(config, GSearchConfig):
+            chosen = config.model_dump(exclude={"sampler", "questions"})
+            if config.guess == "attention":
+                chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
+            searching = g_search_plug_in(chosen, subject)
+        else:
+            searching, family = family_plug_ins(config, subject, name, opened, folder)
+        spec = StudySpec(
+            name=name,
+            model=model_name,
+            revision=revision,
+            dtype=dtype,
+            quantization=quantization,
+            weights=subject.target.weights if subject.target else None,
+            calibration=samples.name,
+            calibration_digest=samples.digest(),
+            metric=_metric_name(scored),
+            sampler=searching,
+            family=family,
+            ranker=ordering,
+            questions=config.questions,
+            seed=seed,
+        )
+        return Study(spec, subject, evaluator, opened)
+    except BaseException:
+        opened.close()
+        raise
 
 
 def open_configured(

@@ -39,6 +39,16 @@ def goal(study: "Study") -> str:
 def rule(study: "Study") -> str:
     """When a schedule counted as good."""
     sampler, metric = study.sampler, escape(study.spec.metric)
+    if sampler.name == "frontier":
+        most = study.spec.sampler.param("max_drop", 0)
+        return (
+            f"### Which schedule is the result\n\nThe cheapest that lost at most {most} {metric}, "
+            f"full model minus schedule on the identical calibration samples; where none did, the "
+            f"one that lost least. Schedules that another one beats in both cost and drop were "
+            f"stopped before they had seen all samples. Among many on the same samples the best "
+            f"flatters itself. Held-out samples had no part in the choice. frontier.png shows what "
+            f"was found at every cost."
+        )
     if not isinstance(sampler, GSearch):
         return (
             f"### Which schedule is the result\n\nThe one whose mean drop of {metric}, full model "

@@ -2,28 +2,28 @@
 
 import json
 import math
-import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from schedsearch.app.search_config import FamilyConfig, FrontierConfig, GSearchConfig
+from schedsearch.app.search_config import BudgetConfig, FamilyConfig, FrontierConfig, GSearchConfig
+from schedsearch.app.warm_start import curves_of, start_of
 from schedsearch.core.budget import Budget
-from schedsearch.core.families import Family, make_family
-from schedsearch.core.families.nearest import nearest
-from schedsearch.core.families.published import CURVES
+from schedsearch.core.families import make_family
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens, flops_cost
 from schedsearch.core.latency import LatencyModel
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import OnFailure, Sampler
-from schedsearch.store.store import open_store
+from schedsearch.store.store import Store
 
 AnySearch = GSearchConfig | FamilyConfig
 
@@ -122,7 +122,7 @@ def family_plug_ins(
     config: FamilyConfig,
     subject: Subject,
     study: str,
-    store: str | os.PathLike[str],
+    store: Store,
     folder: Path = Path(),
 ) -> tuple[PlugIn, PlugIn]:
     """Sampler and family of a search over a family's parameters.
@@ -149,26 +149,21 @@ def family_plug_ins(
     for name in ("method", "max_drop"):
         if name in type(config).model_fields:
             settings[name] = getattr(config, name)
-    if not isinstance(config, FrontierConfig):
+    if isinstance(config, BudgetConfig):
         settings |= _budget_settings(config, subject, folder)
-    elif config.latency is not None:
+    elif isinstance(config, FrontierConfig) and config.latency is not None:
         settings["latency"] = LatencyModel.load(folder / config.latency).to_json()
     former = _former(study, store)
-    if former.get("warm_start") == settings["warm_start"]:
-        settings["starts"] = former["starts"]
+    if former and (former.family, former.sampler.param("warm_start", "")) == (
+        family,
+        settings["warm_start"],
+    ):
+        settings["starts"] = former.sampler.param("starts", "")
     else:
-        curves = [
-            curve
-            for name in config.warm_start
-            for curve in _curves(name, subject.shape.layers, config.first, store, folder)
-        ]
-        cost: Cost | None = None
-        if isinstance(config, FrontierConfig):
-            cost = flops_cost(subject.shape, subject.tokens)
-            if config.latency is not None:
-                latency = LatencyModel.from_json(str(settings["latency"]))
-                cost = latency.cost(subject.shape, subject.tokens)
-        starts = [_start(make_family(family), curve, subject, cost) for curve in curves]
+        cost = _searched_cost(config, subject, settings)
+        names, layers = config.warm_start, subject.shape.layers
+        curves = curves_of(names, layers, config.first, partial(_result, store), folder)
+        starts = [start_of(make_family(family), curve, subject, cost) for curve in curves]
         settings["starts"] = json.dumps(starts)
     return PlugIn.from_mapping(config.sampler, settings), family
 
@@ -210,7 +205,29 @@ def _budgeted(name: str) -> Any:
     return known[name]
 
 
-def _budget_settings(config: Any, subject: Subject, folder: Path) -> dict[str, ParamValue]:
+def _result(store: Store, study: str) -> Trial | None:
+    return make_sampler(store.spec(study)).best(store.trials(study))
+
+
+def _former(study: str, store: Store) -> StudySpec | None:
+    """The study of this name, if it has begun."""
+    known = [summary.spec for summary in store.studies()]
+    return next((spec for spec in known if spec.name == study), None)
+
+
+def _searched_cost(
+    config: FamilyConfig, subject: Subject, settings: Mapping[str, ParamValue]
+) -> Cost | None:
+    """What a schedule costs, where the search chooses that too."""
+    if not isinstance(config, FrontierConfig):
+        return None
+    if config.latency is None:
+        return flops_cost(subject.shape, subject.tokens)
+    latency = LatencyModel.from_json(str(settings["latency"]))
+    return latency.cost(subject.shape, subject.tokens)
+
+
+def _budget_settings(config: BudgetConfig, subject: Subject, folder: Path) -> dict[str, ParamValue]:
     wanted, latency = dict(config.budget), ""
     if MILLISECONDS in wanted:
         if config.latency is None:
@@ -225,8 +242,8 @@ def _budget_settings(config: Any, subject: Subject, folder: Path) -> dict[str, P
         Budget.parse(wanted)
     ((measure, amount),) = wanted.items()
     written = f"{measure}: {amount!r}"
-    _budget(written, latency, subject.shape, subject.tokens)
-    settings: dict[str, ParamValue] = {"budget": written}
+    budget = _budget(written, latency, subject.shape, subject.tokens)
+    settings: dict[str, ParamValue] = {"budget": str(budget)}
     return settings | ({"latency": latency} if latency else {})
 
 
@@ -253,42 +270,3 @@ def _read_tokens(written: str) -> tuple[SampleTokens, ...]:
         vision, _, text = lengths.partition("+")
         tokens += [SampleTokens(int(vision), int(text))] * int(times)
     return tuple(tokens)
-
-
-def _former(study: str, store: str | os.PathLike[str]) -> Mapping[str, ParamValue]:
-    """Settings with which a study of this name began; none if it is new."""
-    with open_store(store) as opened:
-        names = [summary.spec.name for summary in opened.studies()]
-        return dict(opened.spec(study).sampler.params) if study in names else {}
-
-
-def _curves(
-    name: str, layers: int, first: int, store: str | os.PathLike[str], folder: Path
-) -> list[tuple[float, ...]]:
-    """Keep ratios that a name of `warm_start` stands for."""
-    if name == "published":
-        return [curve.stretched(layers, first) for curve in CURVES]
-    kind, _, study = name.partition(":")
-    if kind == "study":
-        with open_store(store, create=False) as opened:
-            best = make_sampler(opened.spec(study)).best(opened.trials(study))
-        if best is None:
-            raise InputError(f"`warm_start`: study `{study}` has no result yet; search it first")
-        keep = best.schedule.keep
-    else:
-        keep = Schedule.load(folder / name).keep
-    if len(keep) != layers:
-        raise InputError(
-            f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "
-            f"schedule of this model"
-        )
-    return [keep]
-
-
-def _start(
-    family: Family, keep: tuple[float, ...], subject: Subject, cost: Cost | None
-) -> dict[str, float]:
-    """The family's point that is nearest to a curve; with its cost where that is searched."""
-    keep = (1.0,) * family.first + keep[family.first :]
-    point = nearest(family, keep, subject.shape, subject.tokens)
-    return point if cost is None else point | {"budget": cost(Schedule(keep))}

@@ -1,12 +1,12 @@
 """A study as users hold it: search, ask for more, look at trials, take the result."""
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
 from schedsearch.core.pareto import (
+    Costs,
     costs,
     full,
     hypervolume,
@@ -25,7 +25,7 @@ from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.nesting import Nesting
-from schedsearch.store.store import Store, open_store
+from schedsearch.store.store import Store
 
 if TYPE_CHECKING:
     from schedsearch.engine.evaluator import Evaluator
@@ -138,27 +138,36 @@ class StudyView:
     @property
     def frontier(self) -> FrontierView:
         """Quality at every cost that was tried, whatever the search was for."""
-        trials, sampler = self.trials, self.sampler
+        trials, cost, sampler = self.trials, self._costs, self.sampler
         if sampler.name == "frontier":
-            own = cast("Frontier", sampler)
-            cost, unit, worth_nothing = own.costs, own.budget.unit, own.reference(trials)
+            worth_nothing = cast("Frontier", sampler).reference(trials)
         else:
-            drops = [costs(trial)[1] for trial in trials if full(trial)]
-            cost, unit, worth_nothing = costs, "FLOPs ratio", reference(drops)
+            worth_nothing = reference([costs(trial)[1] for trial in trials if full(trial)])
         front = pareto(trials, cost)
         return FrontierView(
-            unit,
+            self.cost,
             tuple(front),
             tuple(map(cost, front)),
             worth_nothing,
             tuple(hypervolume(trials, worth_nothing, cost)),
         )
 
+    @property
+    def cost(self) -> str:
+        """What costs are in this study: `FLOPs ratio`, or what its frontier is made of."""
+        frontier = self.sampler.name == "frontier"
+        return cast("Frontier", self.sampler).budget.unit if frontier else "FLOPs ratio"
+
+    @property
+    def _costs(self) -> Callable[[Trial], Costs]:
+        frontier = self.sampler.name == "frontier"
+        return cast("Frontier", self.sampler).costs if frontier else costs
+
     def pick(self, budget: float | None = None, max_drop: float | None = None) -> Trial:
-        """The best trial of at most this FLOPs ratio, or the cheapest with at most this drop.
+        """The best trial of at most this cost, or the cheapest with at most this drop.
 
         Args:
-            budget: Greatest FLOPs ratio.
+            budget: Greatest cost, as `cost` says.
             max_drop: Greatest drop, in the unit of the metric; with `budget` both must hold.
 
         Returns:
@@ -167,12 +176,13 @@ class StudyView:
         Raises:
             InputError: There is none.
         """
+        trials, cost = self.trials, self._costs
+        if budget is not None:
+            best = within_budget(trials, budget, cost)
+            trials = [trial for trial in pareto(trials, cost) if cost(trial)[0] <= budget]
         if max_drop is not None:
-            trials = self.trials
-            if budget is not None:
-                trials = [t for t in pareto(trials) if costs(t)[0] <= budget]
-            return within_drop(trials, max_drop)
-        return self.best_trial if budget is None else within_budget(self.trials, budget)
+            return within_drop(trials, max_drop, cost)
+        return self.best_trial if budget is None else best
 
     def layers(self) -> list[Layers]:
         """Result and number of questions, layer by layer."""
@@ -239,6 +249,15 @@ class Study(StudyView):
 
     Made by `schedsearch.search` and `schedsearch.app.open.open_study`; a context manager that
     closes the store.
+
+    Args:
+        spec: What is searched; the store has no other study of this name.
+        subject: What is evaluated.
+        evaluator: Evaluates it.
+        store: Where the study is kept.
+
+    Raises:
+        InputError: The search cannot begin, or the study exists with another specification.
     """
 
     def __init__(
@@ -246,21 +265,16 @@ class Study(StudyView):
         spec: StudySpec,
         subject: Subject,
         evaluator: "Evaluator",
-        store: str | os.PathLike[str],
+        store: Store,
     ) -> None:
-        make_sampler(spec)  # a study that cannot be searched must not take its name
-        opened = open_store(store)
-        try:
-            opened.create_study(spec)
-            super().__init__(opened, spec.name)
-        except BaseException:
-            opened.close()
-            raise
+        make_sampler(spec).ask([])  # a study that cannot be searched must not take its name
+        store.create_study(spec)
+        super().__init__(store, spec.name)
         self.subject = subject
         self.evaluator = evaluator
         executor = LocalExecutor(self._evaluate, lambda: evaluator.work)
         chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
-        self.scoring = Scoring(spec.name, subject, opened, executor, chunk, self.sampler.screens)
+        self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.sampler.screens)
 
     def __enter__(self) -> Self:
         return self

@@ -24,7 +24,7 @@ _BAR = 40
 def run(found: "Run", view: "StudyView") -> None:
     """What a run of a search did."""
     output.print(
-        f"{view.name}: {found.closed} trials in {found.seconds:.0f} s, "
+        f"{escape(view.name)}: {found.closed} trials in {found.seconds:.0f} s, "
         f"{found.evaluated} evaluations of a sample"
     )
     effort(found.effort)

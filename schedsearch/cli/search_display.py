@@ -17,7 +17,7 @@ class SearchDisplay:
 
     def __init__(self, study: str) -> None:
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
             TextColumn("{task.completed}/{task.total} samples"),
             TimeElapsedColumn(),
@@ -40,7 +40,7 @@ class SearchDisplay:
     def closed(self, _study: "StudyView", trial: "Trial") -> None:
         """Report a trial where there is no terminal to draw on."""
         if not errors.is_terminal:
-            errors.print(outcome(trial), soft_wrap=True)
+            errors.print(outcome(trial), soft_wrap=True, markup=False)
 
     def show(self, moment: "Moment") -> None:
         """Draw what a moment says."""

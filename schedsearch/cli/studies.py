@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import AsJson, TrustRemoteCode
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
+from schedsearch.errors import RunError
 
 StorePath = Annotated[
     str,
@@ -61,6 +63,12 @@ def search(
             errors.print(f"{_WHY[run.ending]}; continue with: {shlex.join(again)}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
+    if run.ending == "finished" and run.best is None:
+        reason = next((one.reason for one in reversed(study.trials) if one.reason), "no trial")
+        raise RunError(
+            f"the search has ended without a result: {reason}; remove the cause, then "
+            f"search under a new study name"
+        )
 
 
 _WHY = {
@@ -102,7 +110,7 @@ def export(
     store: StorePath = _DEFAULT_STORE,
     budget: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="The best trial of at most this FLOPs ratio."),
+        typer.Option(min=0, help="The best trial of at most this cost, as `show` names it."),
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -123,7 +131,7 @@ def export(
         print_json({"schedule": str(out), "trial": trial.number})
     else:
         render.picked(trial)
-        output.print(f"Schedule: {out}")
+        output.print(f"Schedule: {escape(str(out))}")
 
 
 def report(
@@ -152,7 +160,7 @@ def report(
     else:
         if comparison is not None:
             render.comparison(comparison)
-        output.print(f"Report: {folder}")
+        output.print(f"Report: {escape(str(folder))}")
 
 
 def compare(
@@ -172,15 +180,19 @@ def compare(
     from schedsearch.app.contest import contest
     from schedsearch.app.contest_report import write_contest
     from schedsearch.app.open import configured_samples, open_configured
+    from schedsearch.app.plots import check_picture
+    from schedsearch.core.budget import Budget
 
     config = read_study_file(file)
+    budgets = [Budget.parse(one) for one in budget]
+    check_picture(out / "compare.png")
     with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
         held_out = configured_samples(config, file.parent, "held-out")
         with progress() as start:
-            found = contest(study, held_out, budget, trials, start)
+            found = contest(study, held_out, budgets, trials, start)
         folder = write_contest(found, out)
     if as_json:
         print_json(found)
     else:
         render.contest(found)
-        output.print(f"Comparison: {folder}")
+        output.print(f"Comparison: {escape(str(folder))}")

@@ -52,10 +52,13 @@ class Budget:
     def __post_init__(self) -> None:
         named = self.measure in MEASURES
         most = 1.0 if named else math.inf
-        if named == (self.own_cost is not None) or not (
-            is_number(self.amount) and 0 <= self.amount <= most
-        ):
-            _refuse({self.measure: self.amount})
+        if named == (self.own_cost is not None):
+            _refuse_measure(self.measure)
+        if not (is_number(self.amount) and 0 <= self.amount <= most):
+            raise InputError(
+                f"a budget in {self.measure} must be a number in [0, {most:g}], but got "
+                f"{self.amount!r}; choose one inside"
+            )
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -94,6 +97,10 @@ class Budget:
             return min(most, least + self.amount * (most - least))  # rounding must not leave it
         return self.amount
 
+    def __str__(self) -> str:
+        """Return what `parse` reads."""
+        return f"{self.measure}: {self.amount!r}"
+
     @property
     def unit(self) -> str:
         """What `limit` is, in words."""
@@ -102,8 +109,15 @@ class Budget:
 
 def _refuse(value: object) -> NoReturn:
     raise InputError(
-        f"a budget must be one of {', '.join(MEASURES)} with a number in [0, 1], but got "
-        f"{value!r}; write {{flops: 0.4}} for 40 % of the full model's decoder FLOPs"
+        f"a budget must be one of {', '.join(MEASURES)}, with a number, but got {value!r}; "
+        f"write `flops: 0.4` for 40 % of the full model's decoder FLOPs"
+    )
+
+
+def _refuse_measure(measure: str) -> NoReturn:
+    more = "; milliseconds need a latency profile" if measure == "milliseconds" else ""
+    raise InputError(
+        f"a budget must be one of {', '.join(MEASURES)}, but got {measure!r}{more}; choose one"
     )
 
 

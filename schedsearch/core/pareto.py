@@ -51,26 +51,30 @@ def undominated(pairs: Sequence[Costs]) -> list[int]:
     return found
 
 
-def within_budget(trials: Iterable[Trial], flops: float) -> Trial:
-    """Return the trial that loses least among those of at most this FLOPs ratio.
+def within_budget(
+    trials: Iterable[Trial], budget: float, cost: Callable[[Trial], Costs] = costs
+) -> Trial:
+    """Return the trial that loses least among those of at most this cost.
 
     Raises:
-        InputError: There is none; the message names the least FLOPs ratio measured.
+        InputError: There is none; the message names the least cost measured.
     """
-    front = _front(trials)
-    fitting = [trial for trial in front if costs(trial)[0] <= flops]
-    return fitting[-1] if fitting else _refuse("budget", flops, costs(front[0])[0])
+    front = _front(trials, cost)
+    fitting = [trial for trial in front if cost(trial)[0] <= budget]
+    return fitting[-1] if fitting else _refuse("budget", budget, cost(front[0])[0])
 
 
-def within_drop(trials: Iterable[Trial], max_drop: float) -> Trial:
-    """Return the trial of least FLOPs among those that lose at most this much, in the metric.
+def within_drop(
+    trials: Iterable[Trial], max_drop: float, cost: Callable[[Trial], Costs] = costs
+) -> Trial:
+    """Return the cheapest trial among those that lose at most this much, in the metric.
 
     Raises:
         InputError: There is none; the message names the least drop measured.
     """
-    front = _front(trials)
-    fitting = [trial for trial in front if costs(trial)[1] <= max_drop]
-    return fitting[0] if fitting else _refuse("max_drop", max_drop, costs(front[-1])[1])
+    front = _front(trials, cost)
+    fitting = [trial for trial in front if cost(trial)[1] <= max_drop]
+    return fitting[0] if fitting else _refuse("max_drop", max_drop, cost(front[-1])[1])
 
 
 def hypervolume(
@@ -112,15 +116,15 @@ def _area(front: Iterable[Costs], reference: Costs) -> float:
     return area
 
 
-def _front(trials: Iterable[Trial]) -> list[Trial]:
-    front = pareto(trials)
+def _front(trials: Iterable[Trial], cost: Callable[[Trial], Costs]) -> list[Trial]:
+    front = pareto(trials, cost)
     if not front:
         raise InputError("no trial has been measured on all samples yet; search first")
     return front
 
 
 def _refuse(name: str, value: float, least: float) -> NoReturn:
-    what = "FLOPs ratio" if name == "budget" else "drop"
+    what = "cost" if name == "budget" else "drop"
     raise InputError(
         f"`{name}` must be at least {least!r}, the least {what} of the trials, but got {value!r}; "
         f"allow that much, or search on"

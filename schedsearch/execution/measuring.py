@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState, least_drop
+from schedsearch.errors import RunError
 from schedsearch.execution.reading import Reading
-from schedsearch.execution.scoring import OnScores, Scoring
+from schedsearch.execution.scoring import EvaluationError, OnScores, Scoring
 from schedsearch.samplers.sampler import Sampler
 
 
@@ -56,7 +57,7 @@ class Measuring:
         """
         subject, sampler = self._scoring.subject, self._sampler
         if not self._full:
-            self._full = self._scoring.scores(subject.full, show)
+            self._full = self._keep_all(trial, show)
             self._reading = self._former_reading(history)
         full, reading = self._full, self._reading
         shared, probes, drop = _shared(trial.schedule, best), reading.probes, -math.inf
@@ -94,6 +95,18 @@ class Measuring:
         against = [one for one in full if one.sample_id in names]
         measurement = Measurement.of(measured, *costs, against)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
+
+    def _keep_all(self, trial: Trial, show: OnScores) -> list[SampleScore]:
+        """Scores of the full model, without which no other trial means anything."""
+        try:
+            return self._scoring.scores(self._scoring.subject.full, show)
+        except EvaluationError as error:
+            if min(trial.schedule.keep) == 1:
+                raise
+            raise RunError(
+                f"keep-all cannot be evaluated: {error}; every comparison needs it: remove the "
+                f"cause and run again"
+            ) from None
 
     def _former_reading(self, history: Sequence[Trial]) -> Reading:
         """The order of reading as the closed trials have left it; their scores are stored."""

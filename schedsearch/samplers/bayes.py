@@ -52,10 +52,13 @@ class Bayes(Budgeted):
     def _phase(self, known: Known) -> str:
         return "model" if self._modelled(known) else "sobol"
 
+    @property
+    def _enough(self) -> int:
+        """Measurements before there is a model."""
+        return min(2 * (len(self.space.parameters) + 1), _MOST_START)
+
     def _modelled(self, known: Known) -> bool:
-        dimension = len(self.space.parameters)
-        enough = min(2 * (dimension + 1), _MOST_START)
-        return dimension > 0 and sum(1 for _ in known.measured()) >= enough
+        return bool(self.space.parameters) and len(list(known.measured())) >= self._enough
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""

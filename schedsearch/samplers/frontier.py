@@ -27,7 +27,6 @@ from schedsearch.samplers.bayes import Bayes
 from schedsearch.samplers.budgeted import Known, Point
 from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, reproducible
 
-_MOST_START = 12
 _MC_SAMPLES = 64
 
 
@@ -125,14 +124,6 @@ class Frontier(Bayes):
         trials = sorted(history, key=lambda trial: trial.number)
         return self._reference([one for one in trials if self._point(one) is not None])
 
-    @property
-    def _enough(self) -> int:
-        """Measurements before there is a model."""
-        return min(2 * (len(self.space.parameters) + 1), _MOST_START)
-
-    def _modelled(self, known: Known) -> bool:
-        return _count(known) >= self._enough
-
     @cached_property
     def _budgets(self) -> Parameter:
         first = self.family.first
@@ -158,7 +149,7 @@ class Frontier(Bayes):
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
         rows = self._rows(known)
-        measured = [(at["budget"], drop) for at, drop, _ in rows[: _count(known)]]
+        measured = [(at["budget"], drop) for at, drop, _ in rows[: len(list(known.measured()))]]
         _, worst = self._reference([trial for _, trial in known.answered])
         low, high = self._budgets.low / self._full, self._budgets.high / self._full
 
@@ -209,10 +200,6 @@ class Frontier(Bayes):
             return self._full, self.reference_drop
         drops = [costs(trial)[1] for trial in trials if full(trial)]
         return self._full, reference(drops[: self._enough])[1]
-
-
-def _count(known: Known) -> int:
-    return sum(1 for _ in known.measured())
 
 
 @contextmanager

@@ -37,11 +37,21 @@ def study(folder: Path, text: str) -> Path:
     return path
 
 
-def spec_of(settings: dict, folder: Path = Path(), store: str = "s.db") -> StudySpec:
+def spec_of(settings: dict, folder: Path, name: str = "s") -> StudySpec:
     config = SECTIONS[settings["sampler"]].model_validate(settings)
-    sampler, family = family_plug_ins(config, SUBJECT, "s", folder / store, folder)
+    with open_store(folder / "s.db") as store:
+        sampler, family = family_plug_ins(config, SUBJECT, name, store, folder)
     return StudySpec(
-        "s", "m", "c", "digest", "exact_match", sampler, family, RankerSpec("text"), seed=7
+        name,
+        "m",
+        "c",
+        "digest",
+        "exact_match",
+        sampler,
+        family,
+        RankerSpec("text"),
+        questions=config.questions,
+        seed=7,
     )
 
 
@@ -49,7 +59,7 @@ def spec_of(settings: dict, folder: Path = Path(), store: str = "s.db") -> Study
     "settings",
     [
         BUDGET,
-        BUDGET | {"family": "step", "first": 1, "trials": 9, "questions": 1},
+        BUDGET | {"family": "step", "first": 1, "trials": 9, "questions": 3},
         {"sampler": "optuna", "method": "gp", "budget": {"kv": 0.5}},
         {"sampler": "random", "budget": {"mean_keep": 0.5}, "family": "linear"},
         {"sampler": "random-monotone", "budget": {"feasible": 0.25}},
@@ -71,7 +81,8 @@ def test_specification_brings_the_sampler_back(tmp_path, settings):
     for name in ("method", "max_drop"):
         if name in settings:
             assert getattr(sampler, name) == settings[name]
-    (question,) = sampler.ask([])
+    question, *_ = asked = sampler.ask([])
+    assert len(asked) == settings.get("questions", 1)
     if "budget" in settings:
         cost = sampler.budget.cost(SHAPE, TOKENS)(question.schedule)
         limit = sampler.budget.limit(SHAPE, TOKENS, sampler.first)
@@ -124,7 +135,10 @@ def test_frontier_may_be_one_of_milliseconds(tmp_path):
         ("{sampler: bays}", "`sampler` is one of g-search, bayes, optuna, random"),
         ("{sampler: bayes, budget: {flops: 0.5}, tolerance: 0.1}", "`search.tolerance` is not"),
         ("{sampler: bayes, budget: {flops: 0.5}, trails: 9}", "did you mean `trials`?"),
-        ("{sampler: bayes, budget: {flops: 0.5}, famly: x}", "allowed here: sampler, family, first"),
+        (
+            "{sampler: bayes, budget: {flops: 0.5}, famly: x}",
+            "allowed here: sampler, family, first",
+        ),
         ("{sampler: bayes, budget: {flops: 0.5}, trials: 0}", "`search.trials` must be greater"),
         ("{sampler: frontier, budget: {flops: 0.5}}", "`search.budget` is not a key"),
         ("[bayes]", "`search` must be settings whose `sampler`"),
@@ -142,6 +156,7 @@ def test_wrong_section_is_named_with_the_remedy(tmp_path, text, expected):
         (BUDGET | {"budget": {"flops": 0.5, "kv": 0.5}}, "a budget must be one of"),
         (BUDGET | {"budget": {"tokens": 3.0}}, "a budget must be one of"),
         (BUDGET | {"budget": {"milliseconds": 3.0}}, "needs `latency`"),
+        (BUDGET | {"budget": {"flops": -0.1}}, r"in flops must be a number in \[0, 1\]"),
         (BUDGET | {"latency": "x.json"}, "`latency` belongs to a budget in milliseconds"),
         (BUDGET | {"warm_start": ["study:none"]}, "none"),
         (BUDGET | {"warm_start": ["no.json"]}, "no.json"),
@@ -149,7 +164,7 @@ def test_wrong_section_is_named_with_the_remedy(tmp_path, text, expected):
     ids=str,
 )
 def test_what_cannot_be_searched_is_refused(tmp_path, settings, expected):
-    with open_store(tmp_path / "s.db"), pytest.raises(InputError, match=expected):
+    with pytest.raises(InputError, match=expected):
         spec_of(settings, tmp_path)
 
 
@@ -177,8 +192,8 @@ def test_frontier_begins_at_the_cost_of_the_curve(tmp_path):
 
 def test_study_keeps_the_curves_that_it_began_with(tmp_path):
     settings = BUDGET | {"family": "layerwise", "warm_start": ["study:other"]}
-    other = spec_of({"sampler": "random", "budget": {"flops": 0.9}, "trials": 3}, tmp_path)
-    other = StudySpec(**{**vars(other), "name": "other"})
+    chance = {"sampler": "random", "budget": {"flops": 0.9}, "trials": 3}
+    other = spec_of(chance, tmp_path, "other")
     with open_store(tmp_path / "s.db") as store:
         store.create_study(other)
 
@@ -202,10 +217,9 @@ def test_study_keeps_the_curves_that_it_began_with(tmp_path):
         store.create_study(first)
         answer(0.1)
         assert spec_of(settings, tmp_path) == first
-        fresh = StudySpec(**{**vars(first), "name": "fresh"})
-        config = SECTIONS["bayes"].model_validate(settings)
-        later, _ = family_plug_ins(config, SUBJECT, "fresh", tmp_path / "s.db")
-        assert later != fresh.sampler
+        assert spec_of(settings, tmp_path, "fresh").sampler != first.sampler
+        changed = spec_of(settings | {"family": "step"}, tmp_path)
+        assert set(make_sampler(changed).starts[0]) == {"layer"}
 
 
 def test_python_settings_are_checked_like_a_file(tmp_path):

@@ -1,0 +1,78 @@
+"""Curves that a search begins with: published, found by another study, or from a file."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from schedsearch.core.families import Family
+from schedsearch.core.families.nearest import nearest
+from schedsearch.core.families.published import CURVES
+from schedsearch.core.flops import Cost
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Trial
+from schedsearch.errors import InputError
+from schedsearch.execution.subject import Subject
+
+Keep = tuple[float, ...]
+
+
+def curves_of(
+    names: Sequence[str],
+    layers: int,
+    first: int,
+    result: Callable[[str], Trial | None],
+    folder: Path,
+) -> list[Keep]:
+    """Keep ratios that the names of `warm_start` stand for.
+
+    Args:
+        names: `published`, `study:NAME`, or the path of a schedule file.
+        layers: Of the model.
+        first: First layer that may process fewer vision tokens than there are.
+        result: The best trial of a study, by name.
+        folder: What paths are relative to.
+
+    Raises:
+        InputError: A name stands for nothing, or for a schedule of another depth.
+    """
+    curves: list[Keep] = []
+    for name in names:
+        kind, _, study = name.partition(":")
+        if name == "published":
+            curves += [curve.stretched(layers, first) for curve in CURVES]
+            continue
+        if kind == "study":
+            best = result(study)
+            if best is None:
+                raise InputError(
+                    f"`warm_start`: study `{study}` has no result yet; search it first"
+                )
+            keep = best.schedule.keep
+        else:
+            keep = Schedule.load(folder / name).keep
+        if len(keep) != layers:
+            raise InputError(
+                f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "
+                f"schedule of this model"
+            )
+        curves.append(keep)
+    return curves
+
+
+def start_of(family: Family, keep: Keep, subject: Subject, cost: Cost | None) -> dict[str, float]:
+    """The family's point that is nearest to a curve.
+
+    Args:
+        family: Of the search.
+        keep: The curve.
+        subject: The model and the calibration set.
+        cost: What the search calls cost, where it chooses that too; the point then has a `budget`.
+    """
+    first, layers = family.first, subject.shape.layers
+    keep = (1.0,) * first + keep[first:]
+    point = nearest(family, keep, subject.shape, subject.tokens)
+    if cost is None:
+        return point
+    # A curve of many drops may take longer than the full model.
+    nothing = Schedule((1.0,) * first + (0.0,) * (layers - first))
+    least, most = cost(nothing), cost(subject.full)
+    return point | {"budget": min(most, max(least, cost(Schedule(keep))))}
