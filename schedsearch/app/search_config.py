@@ -83,7 +83,7 @@ class OptunaConfig(BudgetConfig):
     """A sampler of Optuna; see `schedsearch.samplers.optuna_sampler.OptunaSampler`."""
 
     sampler: Literal["optuna"]
-    method: Literal["tpe", "gp", "qmc", "cmaes"] = "tpe"
+    method: Literal["tpe", "gp", "qmc", "cmaes", "random"] = "tpe"
 
 
 class RandomConfig(BudgetConfig):

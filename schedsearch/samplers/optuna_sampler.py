@@ -10,7 +10,14 @@ from typing import ClassVar
 
 import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import BaseSampler, CmaEsSampler, GPSampler, QMCSampler, TPESampler
+from optuna.samplers import (
+    BaseSampler,
+    CmaEsSampler,
+    GPSampler,
+    QMCSampler,
+    RandomSampler,
+    TPESampler,
+)
 from optuna.trial import TrialState as State
 
 from schedsearch.core.pareto import full
@@ -23,6 +30,7 @@ _TRIES = 8
 
 _STATELESS: Mapping[str, Callable[[int], BaseSampler]] = {
     "gp": lambda seed: GPSampler(seed=seed),
+    "random": lambda seed: RandomSampler(seed=seed),
     "tpe": lambda seed: TPESampler(seed=seed),
 }
 # What these know lies in attributes of study and trials, which only asking writes.
@@ -41,7 +49,7 @@ class OptunaSampler(Budgeted):
     running, 8 times at most; then random points follow.
 
     Attributes:
-        method: `gp` and `tpe` are given the history as it is, and a seed of each question. `cmaes`
+        method: `gp`, `random` and `tpe` are given the history as it is, and a seed of each question. `cmaes`
             and `qmc` are asked for the whole history again.
     """
 

@@ -136,5 +136,5 @@ def test_tree_of_parzen_estimators_learns():
 
 
 def test_unknown_methods_are_refused():
-    with pytest.raises(InputError, match="cmaes, gp, qmc, tpe"):
+    with pytest.raises(InputError, match="cmaes, gp, qmc, random, tpe"):
         make(OptunaSampler, method="grid")
