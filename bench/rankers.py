@@ -23,13 +23,15 @@ from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
 from schedsearch.engine.rankers import RANKERS, make_ranker
 
+SPECS = [*map(RankerSpec, RANKERS), RankerSpec.from_mapping("local", {"rows": "last"})]
+
 
 @dataclass(frozen=True)
 class Row:
     """What a ranker reaches.
 
     Attributes:
-        ranker: Its name, with default parameters.
+        ranker: Its name, with parameters that are not the defaults.
         first: First layer before which tokens are dropped.
         flops: FLOPs ratio.
         kept: Vision tokens from `first` on, of those there are.
@@ -59,7 +61,9 @@ def main(arguments: argparse.Namespace) -> None:
             [one.score for one in evaluator.evaluate(Task(schedule, "held-out", ids))]
         )
         return Row(
-            ranker=schedule.ranker.name,
+            ranker=" ".join(
+                [schedule.ranker.name, *(str(value) for _, value in schedule.ranker.params)]
+            ),
             first=first,
             flops=flops_ratio(shape, schedule, tokens),
             kept=schedule.counts(n_max)[-1],
@@ -70,16 +74,14 @@ def main(arguments: argparse.Namespace) -> None:
     rows = [row(Schedule.full(shape.layers), 0)]
     for budget in arguments.flops:
         for first in (1, 0):
-            for name in RANKERS:
-                if first == 0 and make_ranker(RankerSpec(name)).reads_attention:
+            for spec in SPECS:
+                if first == 0 and make_ranker(spec).reads_attention:
                     continue
-                schedule = Uniform(first).schedule(
-                    {}, Budget("flops", budget), shape, tokens, RankerSpec(name)
-                )
+                schedule = Uniform(first).schedule({}, Budget("flops", budget), shape, tokens, spec)
                 rows.append(row(schedule, first))
     for one in rows:
         print(  # noqa: T201
-            f"{one.ranker:8} from layer {one.first}: FLOPs {one.flops:.3f}, {one.kept:3} of "
+            f"{one.ranker:10} from layer {one.first}: FLOPs {one.flops:.3f}, {one.kept:3} of "
             f"{n_max} tokens, {one.score:.3f} +- {one.error:.3f}"
         )
     if arguments.out:
