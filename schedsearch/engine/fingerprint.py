@@ -103,8 +103,12 @@ def _digest_input(values: torch.Tensor) -> bytes:
     if flat.is_floating_point():
         flat = flat.to(torch.bfloat16).view(torch.int16)
     picked = flat[:: -(-flat.numel() // _SAMPLED)].contiguous()
-    total = int(flat.sum(dtype=torch.int64))
-    return f"{total}\n".encode() + picked.cpu().numpy().tobytes()
+    octets = flat.contiguous().view(torch.uint8)
+    if octets.storage_offset() % 8:
+        octets = octets.clone()
+    whole = octets.numel() // 8 * 8  # summed eight at a time, as fast as memory is read
+    total = octets[:whole].view(torch.int64).sum() + octets[whole:].sum(dtype=torch.int64)
+    return f"{int(total)}\n".encode() + picked.cpu().numpy().tobytes()
 
 
 def _switches(model: nn.Module) -> Iterator[str]:

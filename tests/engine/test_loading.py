@@ -322,6 +322,17 @@ def test_the_memory_fingerprint_does_not_depend_on_dtype_but_on_every_matrix() -
     assert weights_fingerprint(model) == memory_fingerprint(model) == before
 
 
+def test_the_memory_fingerprint_does_not_depend_on_where_in_a_storage_weights_lie() -> None:
+    values = torch.randn(37, generator=torch.Generator().manual_seed(1)).to(torch.bfloat16)
+    alone, inside = torch.nn.Linear(37, 1, bias=False), torch.nn.Linear(37, 1, bias=False)
+    alone.weight = torch.nn.Parameter(values[None].clone())
+    inside.weight = torch.nn.Parameter(torch.cat([values[:3], values])[3:][None])
+
+    assert memory_fingerprint(inside) == memory_fingerprint(alone)
+    inside.weight.data[0, 36] += 1
+    assert memory_fingerprint(inside) != memory_fingerprint(alone)
+
+
 def test_a_model_describes_itself_as_a_target() -> None:
     model, _ = embedded()
 
