@@ -174,15 +174,15 @@ def _spread(
         return {}
     if device_map is not None and device is not None:
         raise InputError("`device` and `device_map` both place the model; give one of them")
-    _check_installed("accelerate", "`device_map` and `quantization` need")
-    spread: dict[str, Any] = {"device_map": {"": target} if device_map is None else device_map}
-    if quantization is None:
-        return spread
-    if quantization not in _QUANTIZATIONS:
+    if quantization not in (None, *_QUANTIZATIONS):
         raise InputError(
             f"`quantization` must be {' or '.join(_QUANTIZATIONS)}, but got {quantization!r}; "
             "choose one of them"
         )
+    _check_installed("accelerate", "`device_map` and `quantization` need")
+    spread: dict[str, Any] = {"device_map": {"": target} if device_map is None else device_map}
+    if quantization is None:
+        return spread
     _check_installed("bitsandbytes", "`quantization` needs")
     if quantization == "8bit":
         return {**spread, "quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
