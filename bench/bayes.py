@@ -265,8 +265,10 @@ def asking(table: Table, make: Callable[..., Budgeted]) -> float:
     return statistics.median(seconds)
 
 
-def compare(name: str, seeds: int) -> dict[str, Any]:
-    """Let all samplers search a table; return how many evaluations the target has taken them."""
+def compare(
+    name: str, seeds: int, samplers: Sequence[str], longest: int | None = None
+) -> dict[str, Any]:
+    """Let samplers search a table; return how many evaluations the target has taken them."""
     table = Table.read(name)
     best, typical = table.best(), table.typical()
     held_back = name in HELD_BACK
@@ -284,7 +286,9 @@ def compare(name: str, seeds: int) -> dict[str, Any]:
         f"{row['random_point']:.4f}",
         flush=True,
     )
-    for own, (make, most) in SAMPLERS.items():
+    for own in samplers:
+        make, most = SAMPLERS[own]
+        most = longest or most
         limits = {share: typical - share * (typical - best) for share in SHARES}
         runs = [
             search(table, make(**table.problem, seed=seed, trials=most), limits[max(SHARES)])
@@ -351,12 +355,14 @@ def main() -> None:
     comparing = parts.add_parser("compare")
     comparing.add_argument("--names", nargs="+", choices=OBJECTIVES, default=list(OBJECTIVES))
     comparing.add_argument("--seeds", type=int, default=20)
+    comparing.add_argument("--samplers", nargs="+", choices=SAMPLERS, default=list(SAMPLERS))
+    comparing.add_argument("--most", type=int, help="evaluations of a run, for all of them")
     comparing.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.part == "tabulate":
         tabulate(args.name, args.samples, args.schedules)
         return
-    rows = [compare(name, args.seeds) for name in args.names]
+    rows = [compare(name, args.seeds, args.samplers, args.most) for name in args.names]
     if args.out:
         settings = {"seeds": args.seeds, "command": "bench/bayes.py compare"}
         args.out.write_text(json.dumps({**settings, **machine(), "rows": rows}, indent=1) + "\n")
