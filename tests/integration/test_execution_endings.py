@@ -27,6 +27,7 @@ from tests.unit.execution.synthetic import (
     SUBJECT,
     Place,
     evaluate,
+    evaluations,
     new_place,
     spec,
     uninterrupted,
@@ -60,7 +61,7 @@ def test_finished_run_tells_what_it_did(place):
     run = place.search()
     trials = place.trials()
     assert (run.ending, run.closed) == ("finished", len(trials))
-    assert run.evaluated == len(place.evaluated) == len(trials) * DIFFERENT
+    assert run.evaluated == len(place.evaluated) == evaluations(trials)
     assert run.best in trials
     assert run.seconds > 0
     assert_ready_for_the_next_run(place)
@@ -160,7 +161,7 @@ def test_progress_display_may_stop_a_run_within_a_trial(place):
     assert states(place) == [COMPLETE, COMPLETE, WAITING]
     assert run.evaluated == 2 * DIFFERENT + CHUNK
     assert_next_run_finishes(place)
-    assert len(place.evaluated) == len(uninterrupted()) * DIFFERENT
+    assert len(place.evaluated) == evaluations(uninterrupted())
 
 
 def test_interrupt_abandons_the_task_at_work_only(place):

@@ -66,6 +66,15 @@ def score(content: int, counts: Sequence[int]) -> float:
     return 1 - 2 * lost + random.Random(f"{content} {counts}").uniform(-0.05, 0.05)
 
 
+def evaluations(trials: Sequence[Trial]) -> int:
+    """Different samples and counts that trials stand for; the small images share some counts.
+
+    Keep-all shares none, for it has no ranker.
+    """
+    asked = [(trial.schedule == FULL, trial.schedule, one) for trial in trials for one in CONTENT]
+    return len({(full, keep.counts(visions(one)), one) for full, keep, one in asked})
+
+
 def counts_of(task: Task, content: int) -> tuple[int, ...]:
     return task.schedule.counts(visions(content))
 
