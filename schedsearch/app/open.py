@@ -7,8 +7,8 @@ from typing import Any, cast
 
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
 from schedsearch.app.config import StudyConfig
-from schedsearch.app.samplers import AnySearch, family_plug_ins, g_search_plug_in
-from schedsearch.app.search_config import SECTIONS, GSearchConfig, SearchConfig
+from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
+from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
 from schedsearch.app.study import Study
 from schedsearch.core.canonical import digest
 from schedsearch.core.plugin import PlugIn
@@ -117,7 +117,7 @@ def open_study(
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
     """
-    config = _sampler_config(sampler)
+    config = parse_search(sampler)
     scored = _metric(metric)
     ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
     made = make_ranker(ordering)
@@ -267,28 +267,6 @@ def make_subject(
         greatest=metric.greatest,
         full_pass=evaluator.full_work(),
     )
-
-
-def _sampler_config(given: AnySearch | Mapping[str, Any] | None) -> AnySearch:
-    from pydantic import TypeAdapter, ValidationError
-
-    from schedsearch.core.complaints import complaint, field_names
-
-    if isinstance(given, tuple(SECTIONS.values())):
-        return cast(AnySearch, given)
-    if given is not None and not isinstance(given, Mapping):
-        raise InputError(
-            f"`sampler` must be settings of a search such as {{'tolerance': 0.01}}, but got "
-            f"{type(given).__name__}"
-        )
-    settings = dict(given or {})
-    try:
-        return cast(AnySearch, TypeAdapter(SearchConfig).validate_python(settings))
-    except ValidationError as error:
-        section = SECTIONS.get(str(settings.get("sampler")), GSearchConfig)
-        names = field_names(section)
-        unknown = f"is no setting of this search; {{hint}}allowed: {', '.join(sorted(names))}"
-        raise InputError(f"`sampler`: {complaint(error, unknown, names, SECTIONS)}") from None
 
 
 def _metric(given: str | Metric | Scorer) -> Metric:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-from schedsearch.app.search_config import BudgetConfig, FamilyConfig, FrontierConfig, GSearchConfig
+from schedsearch.app.search_config import BudgetConfig, FamilyConfig, FrontierConfig
 from schedsearch.app.warm_start import curves_of, start_of
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import make_family
@@ -24,8 +24,6 @@ from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import OnFailure, Sampler
 from schedsearch.store.store import Store
-
-AnySearch = GSearchConfig | FamilyConfig
 
 MILLISECONDS = "milliseconds"
 

@@ -1,9 +1,20 @@
 """The `search` section of a study file: one model for each sampler."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    TypeAdapter,
+    ValidationError,
+)
+
+from schedsearch.core.complaints import complaint, field_names
+from schedsearch.errors import InputError
 
 Text = Annotated[str, Field(min_length=1)]
 Count = Annotated[int, Field(ge=1)]
@@ -110,6 +121,8 @@ class FrontierConfig(FamilyConfig):
     latency: Text | None = None
 
 
+AnySearch = GSearchConfig | FamilyConfig
+
 SECTIONS: Mapping[str, type[Section]] = {
     "g-search": GSearchConfig,
     "bayes": BayesConfig,
@@ -140,3 +153,26 @@ SearchConfig = Annotated[
         custom_error_message=f"must be settings whose `sampler` is one of {', '.join(SECTIONS)}",
     ),
 ]
+
+
+def parse_search(given: AnySearch | Mapping[str, Any] | None) -> AnySearch:
+    """Settings of a search as a program writes them, checked like a study file's.
+
+    Raises:
+        InputError: They are no settings of any search; the message names what is wrong.
+    """
+    if isinstance(given, tuple(SECTIONS.values())):
+        return cast(AnySearch, given)
+    if given is not None and not isinstance(given, Mapping):
+        raise InputError(
+            f"`sampler` must be settings of a search such as {{'tolerance': 0.01}}, but got "
+            f"{type(given).__name__}"
+        )
+    settings = dict(given or {})
+    try:
+        return cast(AnySearch, TypeAdapter(SearchConfig).validate_python(settings))
+    except ValidationError as error:
+        section = SECTIONS.get(str(settings.get("sampler")), GSearchConfig)
+        names = field_names(section)
+        unknown = f"is no setting of this search; {{hint}}allowed: {', '.join(sorted(names))}"
+        raise InputError(f"`sampler`: {complaint(error, unknown, names, SECTIONS)}") from None

@@ -49,8 +49,8 @@ class OptunaSampler(Budgeted):
     running, 8 times at most; then random points follow.
 
     Attributes:
-        method: `gp`, `random` and `tpe` are given the history as it is, and a seed of each question. `cmaes`
-            and `qmc` are asked for the whole history again.
+        method: `gp`, `random` and `tpe` are given the history as it is, and a seed of each
+            question. `cmaes` and `qmc` are asked for the whole history again.
     """
 
     method: str = "tpe"
