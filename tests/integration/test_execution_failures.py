@@ -9,11 +9,14 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import Engine, event
 
+from schedsearch.core.budget import Budget
+from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task, Trial, TrialState
 from schedsearch.errors import InputError, RunError
 from schedsearch.execution.executor import Evaluate
 from schedsearch.execution.loop import Limits
+from schedsearch.samplers.random_search import RandomSearch
 from tests.unit.execution.children import child, pipe, search_with_small_files
 from tests.unit.execution.synthetic import (
     CHUNK,
@@ -22,6 +25,7 @@ from tests.unit.execution.synthetic import (
     LAYERS,
     SEARCH,
     STUDY,
+    SUBJECT,
     Place,
     evaluate,
     evaluations,
@@ -245,3 +249,22 @@ def test_search_resumes_when_a_read_only_database_is_writable_again(place):
     assert place.trials() == stored
     assert place.search().ending == "finished"
     assert_nothing_lost(place, 0)
+
+
+def test_full_model_that_cannot_be_evaluated_ends_a_search_under_a_budget_at_once(place):
+    sampler = RandomSearch(
+        family=Sigmoid(first=1),
+        budget=Budget("flops", 0.7),
+        shape=SUBJECT.shape,
+        tokens=SUBJECT.tokens,
+        trials=4,
+    )
+
+    def full(task: Task) -> bool:
+        return task.schedule == FULL
+
+    with pytest.raises(RunError, match="keep-all cannot be evaluated: no memory"):
+        place.search(sampler=sampler, inner=bad_where(full, raising(RunError("no memory"))))
+    assert [trial.state for trial in place.trials()] == [TrialState.WAITING]
+
+    assert place.search(sampler=sampler).closed == 4
