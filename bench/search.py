@@ -122,7 +122,7 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
     """G-Search as a study runs it, with its history in memory."""
     began, before = time.monotonic(), problem.evaluator.work
     n = len(problem.ids)
-    settings = {"screens": (n // 12,)} | settings
+    settings = {"screens": (n // 12,) if n >= 12 else ()} | settings
     sampler = GSearch(
         layers=problem.layers,
         n_max=problem.n_max,
