@@ -171,10 +171,11 @@ def solve_budget(
     low, high = 0.0, 1.0
     best, most = candidate(low), candidate(high)
     if not cost(best) <= limit <= cost(most):
+        what = f"a {budget.unit}" if budget.measure in MEASURES else budget.unit
+        reach = _rounded_inward(cost(best), cost(most))
         raise InputError(
-            f"`budget` must be a {budget.unit} in {_rounded_inward(cost(best), cost(most))}, which "
-            f"this family can reach with these parameters, but got {limit!r}; choose one inside, "
-            f"or other parameters"
+            f"`budget` must be {what} in {reach}, which this family can reach with these "
+            f"parameters, but got {limit!r}; choose one inside, or other parameters"
         )
     if cost(most) <= limit:
         return most

@@ -79,9 +79,8 @@ class Frontier(Bayes):
             )
         if self._budgets.high < self._budgets.low:
             raise InputError(
-                f"`budget` must be a {self.budget.unit} of at least {self._budgets.low:.4f}, the "
-                f"least that any schedule reaches, but got {self._budgets.high}; leave it out to "
-                f"search all budgets"
+                f"`budget` must be at least {self._budgets.low:.4f}, the least that any schedule "
+                f"reaches, but got {self._budgets.high}; leave it out to search all budgets"
             )
         super().__post_init__()
 
