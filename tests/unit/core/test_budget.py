@@ -93,7 +93,7 @@ def test_cost_of_ones_own_is_met_from_below():
         return sum(0.25 + keep for keep in schedule.keep)
 
     assert solve(Budget("seconds", 8 + 2 + 30 * 0.25, seconds)) == uniform(0.25)
-    with pytest.raises(InputError, match=r"`budget` must be a seconds in \[10\.0, 40\.0\]"):
+    with pytest.raises(InputError, match=r"`budget` must be seconds in \[10\.0, 40\.0\]"):
         solve(Budget("seconds", 3.0, seconds))
 
 

@@ -128,7 +128,7 @@ def test_milliseconds_are_used_up_to_the_token(name, extra, share, noisy, n_text
 
 def test_limit_out_of_reach_is_refused_in_milliseconds():
     budget = Budget("milliseconds", 5.0, MODEL.cost(SHAPE, [SAMPLE]))
-    with pytest.raises(InputError, match=r"must be a milliseconds in \[\d+\.\d+, 44\.0\]"):
+    with pytest.raises(InputError, match=r"must be milliseconds in \[\d+\.\d+, 44\.0\]"):
         solve_budget(lambda keep: Schedule((1.0, 1.0) + (keep,) * 4), budget, SHAPE, [SAMPLE])
 
 
