@@ -9,8 +9,6 @@ each runs once, after the full model. Needs torch, transformers and numpy only.
 
 import argparse
 import gc
-import json
-import platform
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
-import transformers
+from record import write
 from shapes import SCALED, TEXT, TRUE_SIZE, Case, build, prompts
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers import StoppingCriteria
@@ -256,24 +254,6 @@ def main(arguments: list[str] | None = None) -> None:
         if on_gpu:
             torch.cuda.empty_cache()
     print(table(rows))
-
-
-def write(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
-    """All rows so far, so that a run that is cut off leaves its figures."""
-    if args.out is None:
-        return
-    settings = {key: value for key, value in vars(args).items() if key != "out"}
-    machine = {
-        "machine": platform.machine(),
-        "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "transformers": transformers.__version__,
-        "threads": torch.get_num_threads(),
-    }
-    args.out.parent.mkdir(parents=True, exist_ok=True)
-    body = {"settings": settings, **machine, "rows": rows}
-    args.out.write_text(json.dumps(body, indent=2) + "\n")
 
 
 if __name__ == "__main__":

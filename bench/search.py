@@ -11,9 +11,7 @@ Needs torch, transformers and numpy only; the history lives in memory.
 """
 
 import argparse
-import json
 import math
-import platform
 import random
 import shutil
 import subprocess
@@ -27,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import transformers
+from record import write
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from schedsearch.core.flops import DecoderShape, flops_ratio, kv_ratio, prefill_flops
@@ -391,19 +389,7 @@ def main() -> None:
         rows = growth(args)
     else:
         rows = [full_size(args)]
-    if args.out:
-        settings = {key: value for key, value in vars(args).items() if key != "out"}
-        machine = {
-            "machine": platform.machine(),
-            "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu",
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "transformers": transformers.__version__,
-            "threads": torch.get_num_threads(),
-        }
-        body = {"settings": settings, **machine, "rows": rows}
-        args.out.parent.mkdir(parents=True, exist_ok=True)
-        args.out.write_text(json.dumps(body, indent=2) + "\n")
+    write(args, rows)
     # Galloping asks other questions; where a model does not nest it may end at another schedule.
     exact = {"random": "ours", "embedded": "bisection"}.get(args.part)
     if exact and not all(row[exact]["same_schedule"] for row in rows):

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from schedsearch.app.analyze import Analysis
     from schedsearch.app.apply import Application
     from schedsearch.app.compare import Comparison
-    from schedsearch.app.contest import Contest
-    from schedsearch.app.study import FrontierView, Layers
+    from schedsearch.app.compare_families import FamilyComparison
+    from schedsearch.app.study_view import FrontierView, Layers
 
 _UPRIGHT = 16
 """More numbers than this would run into each other if they were not turned."""
@@ -137,7 +137,7 @@ def save_frontier(found: "FrontierView", metric: str, path: Path) -> None:
         grown.set_title(f"Against {found.cost} {cost:.4g}, drop {drop:.3g}")
 
 
-def save_contest(found: "Contest", path: Path) -> None:
+def save_family_comparison(found: "FamilyComparison", path: Path) -> None:
     """Held-out score over FLOPs for every family, and the schedules of the tightest budget."""
     with picture(path, 12, 2) as (figure, (scores, curves)):
         rounds = sorted(found.rounds, key=lambda one: one.flops)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from schedsearch.app.files import write_file
 from schedsearch.app.plots import save_frontier, save_report
 from schedsearch.app.report_text import model_name, render, without_folders
-from schedsearch.app.study import StudyView, trial_row
+from schedsearch.app.study_view import StudyView, trial_row
 from schedsearch.core import intervals
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import Split

@@ -11,8 +11,8 @@ from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
     from schedsearch.app.compare import Comparison
-    from schedsearch.app.contest import Contest
-    from schedsearch.app.study import StudyView
+    from schedsearch.app.compare_families import FamilyComparison
+    from schedsearch.app.study_view import StudyView
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
     from schedsearch.store.admin import CheckReport
@@ -156,9 +156,9 @@ def comparison(found: "Comparison") -> None:
     )
 
 
-def contest(found: "Contest") -> None:
+def family_comparison(found: "FamilyComparison") -> None:
     """Every family's best under each budget, on held-out data."""
-    from schedsearch.app.contest_report import verdict
+    from schedsearch.app.compare_families_report import verdict
 
     output.print(f"full model: {found.metric} {estimate(found.full)}")
     for one in found.rounds:

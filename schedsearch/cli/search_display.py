@@ -7,7 +7,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from schedsearch.cli.output import errors
 
 if TYPE_CHECKING:
-    from schedsearch.app.study import StudyView
+    from schedsearch.app.study_view import StudyView
     from schedsearch.core.trial import Trial
     from schedsearch.execution.loop import Moment
 

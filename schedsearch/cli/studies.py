@@ -93,7 +93,7 @@ def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> 
 
 def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Show trials, questions per layer and the curve so far."""
-    from schedsearch.app.study import StudyView, trial_row
+    from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
     with open_store(store, create=False) as opened:
@@ -120,7 +120,7 @@ def export(
 ) -> None:
     """Write the schedule found so far, or another trial's, as a schedsearch.schedule/1 file."""
     from schedsearch.app.report import write_schedule
-    from schedsearch.app.study import StudyView
+    from schedsearch.app.study_view import StudyView
     from schedsearch.store.store import open_store
 
     with open_store(store, create=False) as opened:
@@ -176,9 +176,9 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Search every family under the same budgets and compare their best on held-out data."""
+    from schedsearch.app.compare_families import compare_families
+    from schedsearch.app.compare_families_report import write_family_comparison
     from schedsearch.app.config import read_study_file
-    from schedsearch.app.contest import contest
-    from schedsearch.app.contest_report import write_contest
     from schedsearch.app.open import configured_samples, open_configured
     from schedsearch.app.plots import check_picture
     from schedsearch.core.budget import Budget
@@ -189,10 +189,10 @@ def compare(
     with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
         held_out = configured_samples(config, file.parent, "held-out")
         with progress() as start:
-            found = contest(study, held_out, budgets, trials, start)
-        folder = write_contest(found, out)
+            found = compare_families(study, held_out, budgets, trials, start)
+        folder = write_family_comparison(found, out)
     if as_json:
         print_json(found)
     else:
-        render.contest(found)
+        render.family_comparison(found)
         output.print(f"Comparison: {escape(str(folder))}")

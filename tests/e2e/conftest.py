@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from schedsearch import Schedule
 from schedsearch.cli import main
 from schedsearch.cli.output import errors, output
 
@@ -20,6 +21,16 @@ class Ran:
 
 
 Run = Callable[..., Ran]
+
+KEEP = (1.0, 1.0, 0.8, 0.7, 0.6, 0.3, 0.1, 0.1)
+
+
+@pytest.fixture
+def schedule(tmp_path):
+    """File of a schedule for the embedded model."""
+    path = tmp_path / "schedule.json"
+    Schedule(KEEP).save(path)
+    return path
 
 
 @pytest.fixture

@@ -8,15 +8,7 @@ import pytest
 from PIL import Image
 
 from schedsearch import Schedule
-
-KEEP = (1.0, 1.0, 0.8, 0.7, 0.6, 0.3, 0.1, 0.1)
-
-
-@pytest.fixture
-def schedule(tmp_path):
-    path = tmp_path / "schedule.json"
-    Schedule(KEEP).save(path)
-    return path
+from tests.e2e.conftest import KEEP
 
 
 @pytest.fixture

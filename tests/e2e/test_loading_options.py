@@ -6,18 +6,8 @@ import pytest
 
 from schedsearch import InputError
 from schedsearch.app.open import open_study
-from schedsearch.core.schedule import Schedule
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.engine import loading
-
-KEEP = (1.0, 1.0, 0.5, 0.5, 0.3, 0.3, 0.2, 0.1)
-
-
-@pytest.fixture
-def schedule(tmp_path):
-    path = tmp_path / "schedule.json"
-    Schedule(KEEP).save(path)
-    return path
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ from schedsearch import DataError, RankerSpec, Schedule, reduce
 from schedsearch.app.compare import FOUND, FULL, Comparison, Row, compare
 from schedsearch.app.open import open_study
 from schedsearch.app.report import write_report
-from schedsearch.app.study import Study, trial_row
+from schedsearch.app.study import Study
+from schedsearch.app.study_view import trial_row
 from schedsearch.core import intervals
 from schedsearch.core.flops import flops_ratio, kv_ratio, prefill_flops
 from schedsearch.core.intervals import Interval

@@ -9,7 +9,7 @@ from PIL import Image
 from schedsearch import InputError, RankerSpec, RunError, Schedule, ScheduleError, TrialState
 from schedsearch.app.bootstrap import open_model
 from schedsearch.app.open import open_study, search
-from schedsearch.app.study import StudyView
+from schedsearch.app.study_view import StudyView
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.execution.loop import StopStudy
 from schedsearch.store.store import open_store

@@ -67,33 +67,26 @@ class Ranker(ABC):
         """
 
 
-class AttentionRanker(Ranker):
+class GivenRanker(Ranker):
+    """Scores are what was read or computed before: the `attention` that `scores` is handed."""
+
+    def scores(
+        self,
+        prompt: Prompt,  # noqa: ARG002
+        candidates: torch.Tensor,  # noqa: ARG002
+        counts: torch.Tensor,  # noqa: ARG002
+        attention: torch.Tensor | None,
+    ) -> torch.Tensor:
+        """What was handed in."""
+        assert attention is not None
+        return attention
+
+
+class AttentionRanker(GivenRanker):
     """Scores a token by the attention that text pays to it in the layer before (2412.00556)."""
 
     reads_attention = True
 
-    def scores(
-        self,
-        prompt: Prompt,  # noqa: ARG002
-        candidates: torch.Tensor,  # noqa: ARG002
-        counts: torch.Tensor,  # noqa: ARG002
-        attention: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """The attention itself."""
-        assert attention is not None
-        return attention
 
-
-class EarlyRanker(Ranker):
+class EarlyRanker(GivenRanker):
     """Ranks before layer 0, so it may drop there too; every later drop goes by the same order."""
-
-    def scores(
-        self,
-        prompt: Prompt,  # noqa: ARG002
-        candidates: torch.Tensor,  # noqa: ARG002
-        counts: torch.Tensor,  # noqa: ARG002
-        attention: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """What `order` returned."""
-        assert attention is not None
-        return attention

@@ -11,7 +11,7 @@ from schedsearch.app.compare import Comparison, Row
 from schedsearch.app.open import open_study
 from schedsearch.app.report import write_report, write_schedule
 from schedsearch.app.report_text import render, without_folders
-from schedsearch.app.study import StudyView
+from schedsearch.app.study_view import StudyView
 from schedsearch.core.intervals import Interval
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA

@@ -7,8 +7,15 @@ from statistics import mean
 import pytest
 
 from schedsearch import RankerSpec
-from schedsearch.app.contest import CONTENDERS, FASTV, OURS, VTW, VTW_ABOVE, contest
-from schedsearch.app.contest_report import write_contest
+from schedsearch.app.compare_families import (
+    FAMILY_SEARCHES,
+    FASTV,
+    OURS,
+    VTW,
+    VTW_ABOVE,
+    compare_families,
+)
+from schedsearch.app.compare_families_report import write_family_comparison
 from schedsearch.app.open import open_study
 from schedsearch.core import intervals
 from schedsearch.core.budget import Budget
@@ -54,7 +61,7 @@ def study(model, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def found(study):
-    return contest(study, HELD_OUT, [HALF], TRIALS, silent)
+    return compare_families(study, HELD_OUT, [HALF], TRIALS, silent)
 
 
 def evaluating(model, samples):
@@ -80,7 +87,7 @@ def calibration_scores(model):
 def test_every_family_is_searched_under_the_budget(study, found):
     (one,) = found.rounds
     names = [entry.row.name for entry in one.entries]
-    assert names == [*(each.name for each in CONTENDERS), VTW_ABOVE, "G-Search, scaled"]
+    assert names == [*(each.name for each in FAMILY_SEARCHES), VTW_ABOVE, "G-Search, scaled"]
     limit = study.subject.costs(one.entries[0].schedule)[0]
     for entry in one.entries:
         cost, _ = study.subject.costs(entry.schedule)
@@ -136,7 +143,7 @@ def scaled_by(keep: Sequence[float], scale: float) -> tuple[float, ...]:
 
 def test_second_comparison_goes_on_where_the_first_ended(study, found):
     before = [len(study.store.trials(each.spec.name)) for each in study.store.studies()]
-    again = contest(study, HELD_OUT, [HALF], TRIALS, silent)
+    again = compare_families(study, HELD_OUT, [HALF], TRIALS, silent)
     assert again == found
     assert before == [len(study.store.trials(each.spec.name)) for each in study.store.studies()]
 
@@ -144,7 +151,7 @@ def test_second_comparison_goes_on_where_the_first_ended(study, found):
 @pytest.mark.usefixtures("found")
 def test_held_out_scores_reach_no_history(study, calibration_scores):
     names = [summary.spec.name for summary in study.store.studies()]
-    assert len(names) == 1 + len(CONTENDERS)
+    assert len(names) == 1 + len(FAMILY_SEARCHES)
     seen = {}
     for name in names:
         for trial in study.store.trials(name):
@@ -155,7 +162,7 @@ def test_held_out_scores_reach_no_history(study, calibration_scores):
 
 
 def test_report_says_what_the_data_say(found, tmp_path):
-    write_contest(found, tmp_path / "out")
+    write_family_comparison(found, tmp_path / "out")
     text = (tmp_path / "out" / "compare.md").read_text()
     (table,) = tables(text).values()
     assert [row[0] for row in table][1:] == [e.row.name for e in found.rounds[0].entries]
@@ -167,4 +174,4 @@ def test_report_says_what_the_data_say(found, tmp_path):
 
 def test_budget_out_of_reach_is_named(study):
     with pytest.raises(InputError, match=r"`--budget flops: 0.01`.*which this family can reach"):
-        contest(study, HELD_OUT, [Budget("flops", 0.01)], TRIALS, silent)
+        compare_families(study, HELD_OUT, [Budget("flops", 0.01)], TRIALS, silent)

@@ -28,7 +28,7 @@ VTW_ABOVE = "VTW, above budget"
 
 
 @dataclass(frozen=True)
-class Contender:
+class FamilySearch:
     """A family and how its best member is looked for.
 
     Attributes:
@@ -43,8 +43,8 @@ class Contender:
     family: str
     sampler: str = "bayes"
 
-    def search(self, budget: Mapping[str, float], trials: int, first: int) -> FamilyConfig:
-        """The search section of the contender's study."""
+    def section(self, budget: Mapping[str, float], trials: int, first: int) -> FamilyConfig:
+        """The search section of its study."""
         settings: dict[str, Any] = {
             "sampler": self.sampler,
             "family": self.family,
@@ -55,21 +55,21 @@ class Contender:
         return cast(FamilyConfig, SECTIONS[self.sampler].model_validate(settings))
 
 
-CONTENDERS = (
-    Contender(OURS, "a falling sigmoid with a floor", "sigmoid"),
-    Contender("logistic", "the sigmoid without a floor", "logistic"),
-    Contender("linear", "a straight line, cut off at 0 and 1", "linear"),
-    Contender(FASTV, "everything before a layer, one share behind it", "step"),
-    Contender("PyramidDrop", "the same factor at even stairs", "staircase"),
-    Contender(VTW, "everything before a layer, nothing behind it", "withdraw"),
-    Contender("uniform", "one share from the first layer on", "uniform"),
-    Contender("random monotone", "falling schedules at random", "layerwise", "random-monotone"),
+FAMILY_SEARCHES = (
+    FamilySearch(OURS, "a falling sigmoid with a floor", "sigmoid"),
+    FamilySearch("logistic", "the sigmoid without a floor", "logistic"),
+    FamilySearch("linear", "a straight line, cut off at 0 and 1", "linear"),
+    FamilySearch(FASTV, "everything before a layer, one share behind it", "step"),
+    FamilySearch("PyramidDrop", "the same factor at even stairs", "staircase"),
+    FamilySearch(VTW, "everything before a layer, nothing behind it", "withdraw"),
+    FamilySearch("uniform", "one share from the first layer on", "uniform"),
+    FamilySearch("random monotone", "falling schedules at random", "layerwise", "random-monotone"),
 )
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A contender's best schedule under a budget.
+    """A search's best schedule under a budget.
 
     Attributes:
         row: What it is worth on held-out samples, minus P-Sigmoid's, paired.
@@ -85,8 +85,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Round:
-    """All contenders under one budget.
+class AtBudget:
+    """All families under one budget.
 
     Attributes:
         budget: As it was given.
@@ -112,7 +112,7 @@ class Round:
 
 
 @dataclass(frozen=True)
-class Contest:
+class FamilyComparison:
     """What `schedsearch compare` measured.
 
     Attributes:
@@ -122,7 +122,7 @@ class Contest:
         samples: How many there are.
         calibration_samples: How many each evaluation of a search had.
         metric: Name of the metric; larger is better.
-        trials: The most schedules that each contender could try, under each budget.
+        trials: The most schedules that each search could try, under each budget.
         full: Score of the full model.
         rounds: One for each budget.
         found: The study's own result at its own cost, beside; None where it has none.
@@ -136,17 +136,17 @@ class Contest:
     metric: str
     trials: int
     full: Interval
-    rounds: tuple[Round, ...]
+    rounds: tuple[AtBudget, ...]
     found: Entry | None
 
 
-def contest(
+def compare_families(
     study: Study,
     held_out: SampleSet,
     budgets: Sequence[Budget],
     trials: int,
     progress: Progress,
-) -> Contest:
+) -> FamilyComparison:
     """Search the best schedule of every family under every budget, then compare on held-out data.
 
     Each search is a study of its own in the store of `study`, named after it, so what was
@@ -167,9 +167,9 @@ def contest(
     """
     bench = HeldOut(study, held_out, progress)
     full = bench.row("full model", "all layers process all vision tokens", bench.subject.full, None)
-    rounds = tuple(_round(study, bench, budget, trials, progress) for budget in budgets)
+    rounds = tuple(_at_budget(study, bench, budget, trials, progress) for budget in budgets)
     assert full.score is not None
-    return Contest(
+    return FamilyComparison(
         study=study.name,
         data=held_out.name,
         data_digest=held_out.digest(),
@@ -183,30 +183,32 @@ def contest(
     )
 
 
-def _round(study: Study, bench: HeldOut, budget: Budget, trials: int, progress: Progress) -> Round:
-    ours = _entry(study, bench, CONTENDERS[0], budget, trials, progress, None)
+def _at_budget(
+    study: Study, bench: HeldOut, budget: Budget, trials: int, progress: Progress
+) -> AtBudget:
+    ours = _entry(study, bench, FAMILY_SEARCHES[0], budget, trials, progress, None)
     if ours.schedule is None or ours.calibration is None:
         raise InputError(f"`--budget {budget}`: {ours.row.reason}")
     against = bench.values(f"{OURS}, {budget}", ours.schedule)
     others = [
-        _entry(study, bench, one, budget, trials, progress, against) for one in CONTENDERS[1:]
+        _entry(study, bench, one, budget, trials, progress, against) for one in FAMILY_SEARCHES[1:]
     ]
     scaled = _scaled(study, bench, budget, against)
     beside = [one for one in (_vtw_above(study, bench, others, against), scaled) if one]
-    return Round(str(budget), ours.calibration.flops_ratio, (ours, *others, *beside))
+    return AtBudget(str(budget), ours.calibration.flops_ratio, (ours, *others, *beside))
 
 
 def _entry(
     study: Study,
     bench: HeldOut,
-    contender: Contender,
+    search: FamilySearch,
     budget: Budget,
     trials: int,
     progress: Progress,
     against: Sequence[float] | None,
 ) -> Entry:
-    name, what = contender.name, contender.what
-    config = contender.search({budget.measure: budget.amount}, trials, study.sampler.first)
+    name, what = search.name, search.what
+    config = search.section({budget.measure: budget.amount}, trials, study.sampler.first)
     named = f"{study.name}, {budget}, {name}, {trials} trials"
     tell = progress(f"{name}, {budget}")
 

@@ -7,26 +7,26 @@ from pydantic_core import to_json
 
 from schedsearch.app.files import write_file
 from schedsearch.app.markdown import escape, estimate, table
-from schedsearch.app.plots import save_contest
+from schedsearch.app.plots import save_family_comparison
 from schedsearch.app.report_text import without_folders
 
 if TYPE_CHECKING:
-    from schedsearch.app.contest import Contest, Entry, Round
+    from schedsearch.app.compare_families import AtBudget, Entry, FamilyComparison
 
 
-def write_contest(found: "Contest", folder: Path) -> Path:
+def write_family_comparison(found: "FamilyComparison", folder: Path) -> Path:
     """Write compare.md, compare.png and compare.json, and return their folder.
 
     Raises:
         InputError: The folder cannot be written, or matplotlib is missing.
     """
-    save_contest(found, folder / "compare.png")
+    save_family_comparison(found, folder / "compare.png")
     write_file(folder / "compare.json", to_json(found, indent=2, inf_nan_mode="null") + b"\n")
     write_file(folder / "compare.md", render(found).encode())
     return folder
 
 
-def render(found: "Contest") -> str:
+def render(found: "FamilyComparison") -> str:
     """The comparison in Markdown."""
     parts = [
         f"# Families under equal budgets: {escape(found.study)}",
@@ -55,9 +55,9 @@ def render(found: "Contest") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def verdict(one: "Round") -> str:
+def verdict(one: "AtBudget") -> str:
     """What the data say of P-Sigmoid under one budget, flattering or not."""
-    from schedsearch.app.contest import FASTV, OURS, VTW, VTW_ABOVE
+    from schedsearch.app.compare_families import FASTV, OURS, VTW, VTW_ABOVE
 
     if one.ahead:
         names = [
@@ -79,7 +79,7 @@ def verdict(one: "Round") -> str:
     return words
 
 
-def _table(one: "Round", found: "Contest") -> str:
+def _table(one: "AtBudget", found: "FamilyComparison") -> str:
     headers = ("", escape(found.metric), "minus P-Sigmoid", "FLOPs ratio", "KV ratio", "tried")
     return table(headers, [_cells(entry) for entry in one.entries])
 

@@ -1,0 +1,234 @@
+"""What a store knows of a study, without its model: trials, result, frontier."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+from schedsearch.app.samplers import make_sampler
+from schedsearch.core.pareto import (
+    Costs,
+    costs,
+    full,
+    hypervolume,
+    pareto,
+    reference,
+    within_budget,
+    within_drop,
+)
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Effort, Trial
+from schedsearch.errors import InputError, ScheduleError
+from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.nesting import Nesting
+from schedsearch.store.store import Store
+
+if TYPE_CHECKING:
+    from schedsearch.samplers.frontier import Frontier
+
+
+@dataclass(frozen=True)
+class Layers:
+    """How the search settled one layer.
+
+    Attributes:
+        layer: The layer.
+        count: Vision tokens of the result, on the largest prompt.
+        keep: The same as a ratio.
+        questions: Trials that asked about this layer; None of searches that do not ask so.
+    """
+
+    layer: int
+    count: int
+    keep: float
+    questions: int | None
+
+
+@dataclass(frozen=True)
+class FrontierView:
+    """What a study knows of quality at every cost.
+
+    Attributes:
+        cost: What costs are: `FLOPs ratio`, or what the search has measured instead.
+        trials: Those that no other beats in both cost and drop; cost rising.
+        costs: Cost and drop of each of them.
+        reference: Cost and drop from which on a trial is worth nothing.
+        hypervolume: The area that the trials so far dominate, after each trial by number.
+    """
+
+    cost: str
+    trials: tuple[Trial, ...]
+    costs: tuple[tuple[float, float], ...]
+    reference: tuple[float, float]
+    hypervolume: tuple[float, ...]
+
+
+class StudyView:
+    """A study in a store, without its model: what has been found so far.
+
+    Args:
+        store: The store.
+        name: Name of the study.
+
+    Raises:
+        InputError: The store has no study of that name.
+    """
+
+    def __init__(self, store: Store, name: str) -> None:
+        self.store = store
+        self.name = name
+        self.spec = store.spec(name)
+        self.sampler = make_sampler(self.spec)
+
+    @property
+    def trials(self) -> list[Trial]:
+        """All trials, by number."""
+        return self.store.trials(self.name)
+
+    @property
+    def best_trial(self) -> Trial:
+        """The accepted trial whose schedule is the result so far.
+
+        Raises:
+            InputError: There is none yet.
+        """
+        best = self.sampler.best(self.trials)
+        if best is None:
+            raise InputError(
+                f"study `{self.name}` has no result yet: no trial is complete; run the search first"
+            )
+        return best
+
+    @property
+    def best(self) -> Schedule:
+        """The schedule of `best_trial`.
+
+        Raises:
+            InputError: There is none yet.
+        """
+        return self.best_trial.schedule
+
+    @property
+    def finished(self) -> bool:
+        """Whether the search has asked everything it wanted to know."""
+        return self.sampler.finished(self.trials)
+
+    @property
+    def effort(self) -> Effort:
+        """What the search has cost so far, in full-forward equivalents."""
+        return self.store.effort(self.name)
+
+    @property
+    def nesting(self) -> Nesting | None:
+        """How often keeping more was rejected where keeping less was accepted.
+
+        None of searches that neither accept nor reject.
+        """
+        return self.sampler.nesting(self.trials) if isinstance(self.sampler, GSearch) else None
+
+    @property
+    def frontier(self) -> FrontierView:
+        """Quality at every cost that was tried, whatever the search was for."""
+        trials, cost, sampler = self.trials, self._costs, self.sampler
+        if sampler.name == "frontier":
+            worth_nothing = cast("Frontier", sampler).reference(trials)
+        else:
+            worth_nothing = reference([costs(trial)[1] for trial in trials if full(trial)])
+        front = pareto(trials, cost)
+        return FrontierView(
+            self.cost,
+            tuple(front),
+            tuple(map(cost, front)),
+            worth_nothing,
+            tuple(hypervolume(trials, worth_nothing, cost)),
+        )
+
+    @property
+    def cost(self) -> str:
+        """What costs are in this study: `FLOPs ratio`, or what its frontier is made of."""
+        frontier = self.sampler.name == "frontier"
+        return cast("Frontier", self.sampler).budget.unit if frontier else "FLOPs ratio"
+
+    @property
+    def _costs(self) -> Callable[[Trial], Costs]:
+        frontier = self.sampler.name == "frontier"
+        return cast("Frontier", self.sampler).costs if frontier else costs
+
+    def pick(self, budget: float | None = None, max_drop: float | None = None) -> Trial:
+        """The best trial of at most this cost, or the cheapest with at most this drop.
+
+        Args:
+            budget: Greatest cost, as `cost` says.
+            max_drop: Greatest drop, in the unit of the metric; with `budget` both must hold.
+
+        Returns:
+            A trial measured on all samples; `best_trial` where neither is given.
+
+        Raises:
+            InputError: There is none.
+        """
+        trials, cost = self.trials, self._costs
+        if budget is not None:
+            best = within_budget(trials, budget, cost)
+            trials = [trial for trial in pareto(trials, cost) if cost(trial)[0] <= budget]
+        if max_drop is not None:
+            return within_drop(trials, max_drop, cost)
+        return self.best_trial if budget is None else best
+
+    def layers(self) -> list[Layers]:
+        """Result and number of questions, layer by layer."""
+        best = self.best
+        counts = best.counts(self.sampler.n_max)
+        asked = [trial.params.get("layer") for trial in self.trials if trial.params.get("pass")]
+        by_layer = isinstance(self.sampler, GSearch)
+        return [
+            Layers(layer, count, best.keep[layer], asked.count(layer) if by_layer else None)
+            for layer, count in enumerate(counts)
+        ]
+
+    def trials_dataframe(self) -> Any:
+        """One row per trial, as a pandas data frame.
+
+        Raises:
+            InputError: pandas is not installed.
+        """
+        try:
+            import pandas
+        except ImportError:
+            raise InputError("`trials_dataframe` needs pandas; pip install pandas") from None
+        return pandas.DataFrame([trial_row(trial) for trial in self.trials])
+
+    def enqueue(self, schedule: Schedule) -> Trial:
+        """Have this schedule evaluated too, before anything else the search asks.
+
+        A schedule that is waiting, running or complete already is not added again. The sampler
+        uses the answer where it would have asked the same, ranker included; the result of the
+        search is always a schedule that the sampler settled on.
+
+        Raises:
+            ScheduleError: It has another number of layers than the model, or an unknown ranker.
+        """
+        from schedsearch.engine.rankers import make_ranker
+
+        make_ranker(schedule.ranker)
+        if schedule.layers != self.sampler.layers:
+            raise ScheduleError(
+                f"`keep` must have one ratio for each of {self.sampler.layers} decoder layers, "
+                f"but got {schedule.layers}"
+            )
+        return self.store.enqueue(self.name, schedule)
+
+
+def trial_row(trial: Trial) -> dict[str, Any]:
+    """A trial as flat columns, for tables and CSV files."""
+    measured = trial.measurement
+    names = ("score", "standard_error", "drop", "drop_standard_error", "flops_ratio", "kv_ratio")
+    return {
+        "number": trial.number,
+        "state": str(trial.state),
+        "samples": trial.samples,
+        "read": trial.read,
+        **{name: getattr(measured, name, None) for name in (*names, "n")},
+        **{f"params_{name}": value for name, value in trial.params.items()},
+        **{f"keep_{layer}": keep for layer, keep in enumerate(trial.schedule.keep)},
+        "reason": trial.reason,
+    }
