@@ -146,6 +146,7 @@ def solve_budget(
     shape: DecoderShape,
     tokens: Sequence[SampleTokens],
     first: int = 2,
+    spare: float = 0.0,
 ) -> Schedule:
     """Return the costliest schedule of a curve that is within the budget.
 
@@ -158,6 +159,7 @@ def solve_budget(
         shape: The language model.
         tokens: The samples over which the cost is taken.
         first: First layer that may process fewer vision tokens than there are.
+        spare: The share of the budget that may be left over; then it takes fewer steps.
 
     Raises:
         InputError: The budget is outside what the curve reaches; the message names the range.
@@ -183,8 +185,11 @@ def solve_budget(
     for _ in range(50):
         middle = (low + high) / 2
         schedule = candidate(middle)
-        if cost(schedule) <= limit:
+        used = cost(schedule)
+        if used <= limit:
             low, best = middle, schedule
+            if used > (1 - spare) * limit:
+                break
         else:
             high = middle
     return best

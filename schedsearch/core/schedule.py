@@ -174,7 +174,7 @@ class Schedule:
 
     def counts(self, n_vision: int) -> tuple[int, ...]:
         """Return the vision tokens per layer, shape (layers,), of a sample with `n_vision`."""
-        return tuple(kept_count(keep, n_vision) for keep in self.keep)
+        return tuple([kept_count(keep, n_vision) for keep in self.keep])
 
     def drop_layers(self, n_vision: int) -> tuple[int, ...]:
         """Return the layers before which tokens leave a sample with `n_vision` vision tokens."""
@@ -199,7 +199,7 @@ def _validated(keep: object) -> tuple[float, ...]:
             f"`keep` must be a sequence with one ratio per decoder layer, but got {keep!r}; "
             f"write [1.0, 1.0, 0.5, ...]"
         )
-    ratios = tuple(_ratio(value, layer) for layer, value in enumerate(keep))
+    ratios = tuple([_ratio(value, layer) for layer, value in enumerate(keep)])
     if not ratios:
         raise ScheduleError("`keep` must not be empty; give one ratio per decoder layer")
     for layer, (above, here) in enumerate(zip(ratios, ratios[1:], strict=False), start=1):

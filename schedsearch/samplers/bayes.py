@@ -1,21 +1,33 @@
 """Bayesian optimisation of a family's parameters under a budget."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from random import Random
 from statistics import median, median_low
 from typing import ClassVar
 
 import torch
+from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
 from botorch.sampling.normal import SobolQMCNormalSampler
+from torch import Tensor
 
+from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial, TrialState
+from schedsearch.errors import InputError
 from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point
-from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, reproducible, sobol
+from schedsearch.samplers.surrogate import (
+    curves,
+    fitted,
+    most_promising,
+    reproducible,
+    sobol,
+    values_of,
+)
 
-_MOST_START = 12
+_START = 4
 _CENTRES = 4
 _MC_SAMPLES = 64
 _CONTRAST = 0.3
@@ -25,13 +37,15 @@ _CONTRAST = 0.3
 class Bayes(Budgeted):
     """Asks where a Gaussian process of the drop promises the greatest improvement.
 
-    The criterion is qLogNoisyExpectedImprovement (arXiv 2310.20708) with the open trials pending.
-    A drop counts as exact: all trials read the same samples, and what other samples would change,
-    they would change alike for schedules that are near. What is modelled is the drop's logarithm
-    (see `contrasted`), so that the worst trials do not hide what distinguishes the best. Until
-    there are 2 (d + 1) measurements in d dimensions, 12 at most, the points of a scrambled Sobol
-    sequence are asked, and no trial is stopped. A pruned trial, of which a bound alone is known, is
-    taken to have lost the median of the measured drops.
+    The process knows a point by the curve of its schedule, not by its parameters: a family has far
+    points that stand for nearly the same schedule, and near ones that do not. The criterion is
+    qLogNoisyExpectedImprovement (arXiv 2310.20708) with the open trials pending. Noise is a share,
+    fitted, of the drops' standard errors: all trials read the same samples, and what other samples
+    would change, they would change alike for schedules that are near. What is modelled is the
+    drop's logarithm (see `contrasted`), so that the worst trials do not hide what distinguishes the
+    best. Until there are 4 measurements, the middle of the space and the points of a scrambled
+    Sobol sequence are asked, and no trial is stopped. A pruned trial, of which a bound alone is
+    known, is taken to have lost the median of the measured drops.
     """
 
     name: ClassVar[str] = "bayes"
@@ -45,9 +59,11 @@ class Bayes(Budgeted):
         return enough and super().hopeless(history, trial, least_drop)
 
     def _candidates(self, known: Known) -> Iterator[Point]:
-        if not self._modelled(known):
-            return iter(sobol(self.space, self.seed, known.asked, TRIES))
-        return iter(self._promising(known))
+        if self._modelled(known):
+            yield from self._promising(known)
+        else:
+            yield {each.name: each.at(0.5) for each in self.space.parameters}
+            yield from sobol(self.space, self.seed, known.asked, TRIES)
 
     def _phase(self, known: Known) -> str:
         return "model" if self._modelled(known) else "sobol"
@@ -55,7 +71,7 @@ class Bayes(Budgeted):
     @property
     def _enough(self) -> int:
         """Measurements before there is a model."""
-        return min(2 * (len(self.space.parameters) + 1), _MOST_START)
+        return _START
 
     def _modelled(self, known: Known) -> bool:
         return bool(self.space.parameters) and len(list(known.measured())) >= self._enough
@@ -63,33 +79,69 @@ class Bayes(Budgeted):
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
         rows = self._learnt(known)
-        drops = [drop for _, drop in rows]
+        values, errors = contrasted([row[1:] for row in rows])
         seed = Random(f"{self.seed} {known.number}").getrandbits(31)
         with reproducible(seed):
-            inputs = in_cube(self.space, (point for point, _ in rows))
+            inputs = self._inputs([point for point, *_ in rows])
             acquisition = qLogNoisyExpectedImprovement(
-                fitted(inputs, contrasted(drops), [None] * len(drops)),
+                fitted(inputs, values, errors),
                 inputs,
                 SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
-                X_pending=in_cube(self.space, known.pending) if known.pending else None,
+                X_pending=self._inputs(known.pending) if known.pending else None,
             )
-            order = sorted(range(len(drops)), key=drops.__getitem__)
-            return most_promising(self.space, acquisition, inputs[order[:_CENTRES]], seed)
+            best = [point for point, *_ in sorted(rows, key=lambda row: row[1])]
+            return self._ranked(acquisition, best[:_CENTRES])
 
-    def _learnt(self, known: Known) -> list[tuple[Point, float]]:
-        """Return points and their drops."""
-        rows = [(point, drop) for point, _, drop in known.measured()]
-        middle = median_low(drop for _, drop in rows)
+    def _ranked(self, acquisition: AcquisitionFunction, best: Sequence[Point]) -> list[Point]:
+        """Return points, the most promising first; some of them are near the best ones."""
+
+        def promise(points: Sequence[Point]) -> Tensor:
+            reached: dict[int, Point] = {}
+            for i, point in enumerate(points):
+                with suppress(InputError):
+                    self._schedule(point, rough=True)
+                    reached[i] = point
+            values = torch.full((len(points),), -math.inf, dtype=torch.float64)
+            if reached:
+                values[list(reached)] = values_of(acquisition, self._inputs(reached.values()))
+            return values
+
+        return most_promising(self.space, promise, best, self.seed)
+
+    def _inputs(self, points: Iterable[Point]) -> Tensor:
+        """Return what the process knows points by, shape (points, d)."""
+        return curves((self._roughly(point) for point in points), self.first)
+
+    def _roughly(self, point: Point) -> Schedule:
+        """Return about the schedule of a point that reaches the budget."""
+        with suppress(InputError):
+            return self._schedule(point, rough=True)
+        return self._schedule(point)
+
+    def _learnt(self, known: Known) -> list[tuple[Point, float, float]]:
+        """Return points, their drops and the standard errors of these."""
+        measured = known.measured()
+        rows = [(point, drop, found.drop_standard_error or 0.0) for point, found, drop in measured]
+        middle = median_low(drop for _, drop, _ in rows)
         pruned = [point for point, trial in known.answered if trial.state is TrialState.PRUNED]
-        return [*rows, *((point, middle) for point in pruned)]
+        return [*rows, *((point, middle, 0.0) for point in pruned)]
 
 
-def contrasted(drops: Sequence[float]) -> list[float]:
+def contrasted(measured: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
     """Return values, the greatest for the least drop, in which small drops lie far apart.
 
     -log(drop - least + s), where s is `_CONTRAST` of the way from the least to the median drop.
     Neither the unit of the drops nor where they begin changes the differences of the values.
+
+    Args:
+        measured: Drops and their standard errors.
+
+    Returns:
+        The values, and how much they change by the standard errors of the drops.
     """
+    drops = [drop for drop, _ in measured]
     least = min(drops)
     spread = _CONTRAST * (median(drops) - least) or max(drops) - least or 1.0
-    return [-math.log(drop - least + spread) for drop in drops]
+    above = [drop - least + spread for drop in drops]
+    errors = [error / one for (_, error), one in zip(measured, above, strict=True)]
+    return [-math.log(one) for one in above], errors

@@ -5,8 +5,9 @@ import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from itertools import chain, product
+from statistics import median_high
 from typing import ClassVar
 
 from schedsearch.core.budget import Budget
@@ -23,6 +24,7 @@ Point = dict[str, float]
 
 MOST_ENUMERATED = 1024
 TRIES = 64
+_SPARE = 5e-3
 
 
 @dataclass(frozen=True)
@@ -184,23 +186,32 @@ class Budgeted(ABC):
         """Return what is being done after the starts."""
         return "search"
 
-    def _schedule(self, point: Mapping[str, float]) -> Schedule:
+    def _schedule(self, point: Mapping[str, float], rough: bool = False) -> Schedule:
         """Return the schedule that a point stands for.
 
-        Raises:
-            InputError: There is none within the budget.
-        """
-        return self._within(self.budget, point)
-
-    def _within(self, budget: Budget, point: Mapping[str, float]) -> Schedule:
-        """Return the family's schedule that uses the budget up.
+        Args:
+            point: Of the space.
+            rough: Solve the budget for a prompt of median length alone and use it up nearly: for
+                a model, that has to know what many points are like.
 
         Raises:
             InputError: There is none within the budget.
         """
         # The solution costs up to 0.1 s where samples differ in length, and questions repeat.
-        spec = (self.family, budget, self.shape, self.tokens, self.ranker)
-        return _solved(*spec, budget.own_cost, tuple(point.items()))
+        budget, values = self._within(point)
+        tokens, spare = (self._median, _SPARE) if rough else (self.tokens, 0.0)
+        spec = (self.family, budget, self.shape, tokens, self.ranker)
+        return _solved(*spec, budget.own_cost, tuple(values.items()), spare)
+
+    def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
+        """Return the budget that a point's schedule uses up, and the family's parameters."""
+        return self.budget, point
+
+    @cached_property
+    def _median(self) -> tuple[SampleTokens]:
+        """A prompt of median length."""
+        lengths = [(sample.n_vision, sample.n_text) for sample in self.tokens]
+        return (SampleTokens(*map(median_high, zip(*lengths, strict=True))),)
 
     def _question(self, known: Known, taken: set[object]) -> Question | None:
         """Return the first candidate that reaches the budget and is no known evaluation."""
@@ -279,7 +290,7 @@ def enumerated(space: Space) -> list[Point] | None:
     return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=8192)
 def _solved(
     family: Family,
     budget: Budget,
@@ -288,8 +299,9 @@ def _solved(
     ranker: RankerSpec,
     _own_cost: Cost | None,  # budgets that differ in it alone are equal
     point: tuple[tuple[str, float], ...],
+    spare: float,
 ) -> Schedule:
-    return family.schedule(dict(point), budget, shape, tokens, ranker)
+    return family.schedule(dict(point), budget, shape, tokens, ranker, spare)
 
 
 def _rank(trial: Trial) -> tuple[float, float, int]:

@@ -25,9 +25,10 @@ from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.samplers.bayes import Bayes
 from schedsearch.samplers.budgeted import Known, Point
-from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, reproducible
+from schedsearch.samplers.surrogate import fitted, reproducible
 
 _MC_SAMPLES = 64
+_MOST_START = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +36,11 @@ class Frontier(Bayes):
     """Asks where the frontier of drop and cost may advance furthest; `budget` is searched too.
 
     The criterion is qLogNoisyExpectedHypervolumeImprovement (arXiv 2105.08195, 2310.20708) with
-    the open trials pending. The drop is a Gaussian process with the measured standard errors as
-    noise; to lose less than nothing is worth no more than to lose nothing, else the unknown corners
-    of a space where nothing is lost anyway would promise most. The cost needs no model: it is the
-    budget. A pruned trial, of which a bound alone is known, is taken to have lost the median of the
-    drops measured at no more cost. The start is that of `Bayes`.
+    the open trials pending. The drop is a Gaussian process like that of `Bayes`; to lose less than
+    nothing is worth no more than to lose nothing, else the unknown corners of a space where nothing
+    is lost anyway would promise most. The cost needs no model: it is the budget. A pruned trial, of
+    which a bound alone is known, is taken to have lost the median of the drops measured at no more
+    cost. The start is that of `Bayes`, up to 2 (d + 1) measurements in d dimensions, 12 at most.
 
     BoTorch's C++ kernel for the criterion is not used, see `_interpreted`: no compiler is needed.
 
@@ -123,6 +124,10 @@ class Frontier(Bayes):
         trials = sorted(history, key=lambda trial: trial.number)
         return self._reference([one for one in trials if self._point(one) is not None])
 
+    @property
+    def _enough(self) -> int:
+        return min(2 * (len(self.space.parameters) + 1), _MOST_START)
+
     @cached_property
     def _budgets(self) -> Parameter:
         first = self.family.first
@@ -139,58 +144,63 @@ class Frontier(Bayes):
         """Cost of the full model."""
         return self._cost(Schedule.full(self.shape.layers))
 
-    def _schedule(self, point: Mapping[str, float]) -> Schedule:
+    def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
         values = dict(point)
         own = self.budget.own_cost
         measure = self.budget.measure if own else "flops"
-        return self._within(Budget(measure, values.pop("budget"), own), values)
+        return Budget(measure, values.pop("budget"), own), values
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
         rows = self._rows(known)
         measured = [(at["budget"], drop) for at, drop, _ in rows[: len(list(known.measured()))]]
         _, worst = self._reference([trial for _, trial in known.answered])
-        low, high = self._budgets.low / self._full, self._budgets.high / self._full
 
         def saved(samples: Tensor, X: Tensor | None = None) -> Tensor:
             """Return what is not lost, relative to the worst, and not spent: (..., n, 2)."""
             assert X is not None, "the budget is one of the inputs"
             kept = samples[..., 0].clamp(max=1)
-            spent = low + (high - low) * X[..., -1]
-            return torch.stack([kept, (1 - spent).expand_as(kept)], dim=-1)
+            return torch.stack([kept, (1 - X[..., -1]).expand_as(kept)], dim=-1)
 
         seed = Random(f"{self.seed} {known.number}").getrandbits(31)
         with reproducible(seed), _interpreted():
-            inputs = in_cube(self.space, (point for point, _, _ in rows))
-            errors = [None if error is None else error / worst for _, _, error in rows]
+            inputs = self._inputs([point for point, _, _ in rows])
+            errors = [error / worst for _, _, error in rows]
             acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
                 fitted(inputs, [1 - drop / worst for _, drop, _ in rows], errors),
                 [0.0, 0.0],
                 inputs[: len(measured)],
                 SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
                 objective=GenericMCMultiOutputObjective(saved),
-                X_pending=in_cube(self.space, known.pending) if known.pending else None,
+                X_pending=self._inputs(known.pending) if known.pending else None,
             )
-            return most_promising(self.space, acquisition, inputs[undominated(measured)], seed)
+            return self._ranked(acquisition, [rows[i][0] for i in undominated(measured)])
 
-    def _rows(self, known: Known) -> list[tuple[Point, float, float | None]]:
+    def _inputs(self, points: Iterable[Point]) -> Tensor:
+        """Return what the process knows points by: their curves, and last their costs / full."""
+        points = list(points)
+        costs = [[point["budget"] / self._full] for point in points]
+        return torch.cat([super()._inputs(points), torch.tensor(costs, dtype=torch.float64)], -1)
+
+    def _rows(self, known: Known) -> list[tuple[Point, float, float]]:
         """Return points, their drops and the standard errors of these; the measured ones first.
 
         A measured point stands at the budget that its schedule really uses, which gives the same
         schedule.
         """
         low, high = self._budgets.low, self._budgets.high
-        rows: list[tuple[Point, float, float | None]] = []
+        rows: list[tuple[Point, float, float]] = []
         for point, trial in known.answered:
             if (found := full(trial)) is not None:
                 used = min(high, max(low, self._cost(trial.schedule)))
-                rows.append(({**point, "budget": used}, found[1], found[0].drop_standard_error))
-        guesses: list[tuple[Point, float, float | None]] = []
+                error = found[0].drop_standard_error or 0.0
+                rows.append(({**point, "budget": used}, found[1], error))
+        guesses: list[tuple[Point, float, float]] = []
         for point, trial in known.answered:
             if trial.state is TrialState.PRUNED:
                 cheaper = [drop for at, drop, _ in rows if at["budget"] <= point["budget"]]
                 lost = median_low(cheaper or [drop for _, drop, _ in rows])
-                guesses.append((point, lost, None))
+                guesses.append((point, lost, 0.0))
         return rows + guesses
 
     def _reference(self, trials: Iterable[Trial]) -> Costs:

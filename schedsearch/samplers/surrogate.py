@@ -1,9 +1,10 @@
-"""Gaussian processes over the points of a space, and the points they promise most of (BoTorch)."""
+"""Gaussian processes over curves of schedules, and the points they promise most of (BoTorch)."""
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
@@ -12,20 +13,26 @@ from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
 from botorch.models import SingleTaskGP
 from botorch.models.transforms import Standardize
-from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
-from botorch.optim.optimize import optimize_acqf
+from gpytorch.constraints import GreaterThan, Interval
+from gpytorch.kernels import MaternKernel
+from gpytorch.likelihoods import FixedNoiseGaussianLikelihood
 from gpytorch.mlls import ExactMarginalLogLikelihood
+from gpytorch.priors import LogNormalPrior
 from linear_operator.utils.warnings import NumericalWarning
 from torch import Tensor
 from torch.quasirandom import SobolEngine
 
+from schedsearch.core.schedule import Schedule
 from schedsearch.core.space import Parameter, Space
 from schedsearch.samplers.budgeted import Point, enumerated
 
 _LEAST_NOISE = 1e-4
-_FIT_STEPS, _CLIMB_STEPS = 100, 20
-_RAW, _AROUND, _CLIMBERS = 256, 128, 4
-_AROUND_SPREAD = 0.05
+_LENGTHSCALE, _LEAST_LENGTHSCALE = 0.6, 0.01
+_SHARE, _SHARE_SPREAD = 1e-3, 2.5
+_FIT_STEPS = 100
+_POOL = 256
+_AROUND, _SPREADS = 32, (0.1, 0.025)
+_TOP = 4
 
 
 @contextmanager
@@ -87,25 +94,62 @@ def in_cube(space: Space, points: Iterable[Mapping[str, float]]) -> Tensor:
     return torch.tensor(rows, dtype=torch.float64).reshape(len(rows), len(space.parameters))
 
 
-def fitted(inputs: Tensor, values: Sequence[float], errors: Sequence[float | None]) -> SingleTaskGP:
+def curves(schedules: Iterable[Schedule], first: int) -> Tensor:
+    """Return what schedules keep in the layers from `first` on: double, shape (schedules, layers).
+
+    Divided by the root of the number of layers, so that the distance of two rows is the root mean
+    square of what the schedules differ in, whatever the depth.
+    """
+    rows = [schedule.keep[first:] for schedule in schedules]
+    found = torch.tensor(rows, dtype=torch.float64)
+    return found / math.sqrt(found.shape[-1])
+
+
+class SharedNoise(FixedNoiseGaussianLikelihood):  # type: ignore[misc]
+    """Noise of which the variances are known but for one factor, `share`, that is fitted.
+
+    Measurements on the same samples err alike. What is left of their standard errors where one is
+    compared with another is not known beforehand; its prior is wide and has its median at 1e-3.
+    """
+
+    def __init__(self, variances: Tensor) -> None:
+        super().__init__(variances)
+        share = torch.nn.Parameter(torch.tensor([_SHARE], dtype=torch.float64))
+        self.register_parameter("share", share)
+        self.register_constraint("share", Interval(1e-6, 4.0, transform=None, initial_value=_SHARE))
+        prior = LogNormalPrior(math.log(_SHARE), _SHARE_SPREAD)
+        self.register_prior("share_prior", prior, lambda own: own.share)
+
+    def _shaped_noise_covar(self, base_shape: torch.Size, *params: Any, **kwargs: Any) -> Any:
+        known = super()._shaped_noise_covar(base_shape, *params, **kwargs)
+        return (known * self.share).add_jitter(_LEAST_NOISE)
+
+
+def fitted(inputs: Tensor, values: Sequence[float], errors: Sequence[float]) -> SingleTaskGP:
     """Return the process that fits measurements best.
 
-    Matern 5/2, with a prior of the lengthscales that grows with the dimension (arXiv 2402.02229).
+    Matern 5/2 of the distance, with one lengthscale: what schedules differ in counts the same in
+    every layer. A share of the standard errors is noise, see `SharedNoise`.
 
     Args:
-        inputs: In the unit cube, shape (n, d).
+        inputs: As `curves` returns them, shape (n, d).
         values: What was measured there; n of them.
-        errors: Their standard errors; taken to be at least 1 % of the values' spread.
+        errors: Their standard errors, on the same samples; 0 where unknown.
     """
     targets = torch.tensor(values, dtype=torch.float64)[:, None]
     spread = targets.var().item() if len(values) > 1 else 0.0
-    least = _LEAST_NOISE * (spread or 1.0)
-    noise = torch.tensor([max(least, (each or 0.0) ** 2) for each in errors], dtype=torch.float64)
+    variances = torch.tensor(errors, dtype=torch.float64) ** 2 / (spread or 1.0)
     model = SingleTaskGP(
         inputs,
         targets,
-        noise[:, None],
-        covar_module=get_covar_module_with_dim_scaled_prior(inputs.shape[-1], use_rbf_kernel=False),
+        likelihood=SharedNoise(variances),
+        covar_module=MaternKernel(
+            nu=2.5,
+            lengthscale_prior=LogNormalPrior(math.log(_LENGTHSCALE), 1.0),
+            lengthscale_constraint=GreaterThan(
+                _LEAST_LENGTHSCALE, transform=None, initial_value=_LENGTHSCALE
+            ),
+        ),
         outcome_transform=Standardize(1),
     )
     steps = {"options": {"maxiter": _FIT_STEPS}}
@@ -116,46 +160,57 @@ def fitted(inputs: Tensor, values: Sequence[float], errors: Sequence[float | Non
     return model
 
 
-def most_promising(
-    space: Space, acquisition: AcquisitionFunction, best: Tensor, seed: int
-) -> list[Point]:
-    """Return points of the space, those where the acquisition is greatest first.
+def values_of(acquisition: AcquisitionFunction, inputs: Tensor) -> Tensor:
+    """Return what each input is worth by itself, shape (n,)."""
+    with torch.no_grad():
+        return torch.cat([acquisition(part[:, None]) for part in torch.split(inputs, _POOL)])
 
-    Every point of a space of few whole numbers. Else: of a Sobol sequence, of a cloud around the
-    best points known, and where a climb from the most promising of these ends. All are compared
-    as the points of the space that they are rounded to.
+
+def most_promising(
+    space: Space,
+    promise: Callable[[Sequence[Point]], Tensor],
+    best: Sequence[Point],
+    seed: int,
+) -> list[Point]:
+    """Return points of the space, those that promise most first.
+
+    Every point of a space of few whole numbers. Else: of a Sobol sequence, of clouds around the
+    best points known, and of narrower clouds around the most promising of all these.
 
     Args:
         space: What is searched.
-        acquisition: Of one point each, shape (..., 1, d).
-        best: In the unit cube, shape (n, d).
-        seed: Of the Sobol sequence; what lies around the best is drawn from torch's own state.
+        promise: Of each point; -inf for one that cannot be asked.
+        best: Points that are known to be good.
+        seed: Of the Sobol sequence, which is best the same at every question, so that its
+            schedules are solved once; what lies around the best is drawn from torch's own state.
     """
     points = enumerated(space)
-    if points is None:
-        raw = _raw(best, seed)
-        order = _values(acquisition, raw).argsort(descending=True, stable=True)
-        climbed, _ = optimize_acqf(
-            acquisition,
-            bounds=torch.tensor([[0.0], [1.0]], dtype=torch.float64).expand(2, raw.shape[-1]),
-            q=1,
-            num_restarts=_CLIMBERS,
-            batch_initial_conditions=raw[order[:_CLIMBERS], None],
-            options={"maxiter": _CLIMB_STEPS},
-            return_best_only=False,
-            retry_on_optimization_warning=False,
-        )
-        points = [point_at(space, row.tolist()) for row in torch.cat([climbed[:, 0], raw])]
-    values = _values(acquisition, in_cube(space, points))
-    return [points[i] for i in values.argsort(descending=True, stable=True).tolist()]
+    if points is not None:
+        return _ordered(points, promise(points))
+    found = sobol(space, seed, 0, _POOL)
+    for spread in _SPREADS:
+        found += _around(space, best, spread)
+    values = promise(found)
+    for spread in _SPREADS:
+        new = _around(space, _ordered(found, values)[:_TOP], spread / 2)
+        found += new
+        values = torch.cat([values, promise(new)])
+    return _ordered(found, values)
 
 
-def _raw(best: Tensor, seed: int) -> Tensor:
-    """Return where climbs may begin, shape (candidates, d)."""
-    everywhere = _sobol(best.shape[-1], _RAW, seed)
-    centres = best[torch.arange(_AROUND) % len(best)]
-    around = centres + _AROUND_SPREAD * torch.randn_like(centres)
-    return torch.cat([everywhere, around.clamp(0, 1)])
+def _ordered(points: Sequence[Point], values: Tensor) -> list[Point]:
+    """Return the points of the greatest values first, without those of -inf."""
+    order = values.argsort(descending=True, stable=True).tolist()
+    return [points[i] for i in order if values[i] > -math.inf]
+
+
+def _around(space: Space, centres: Sequence[Point], spread: float) -> list[Point]:
+    """Return random points near the centres."""
+    if not centres:
+        return []
+    around = in_cube(space, [centres[i % len(centres)] for i in range(_AROUND)])
+    drawn = around + spread * torch.randn_like(around)
+    return [point_at(space, shares) for shares in drawn.tolist()]
 
 
 def _sobol(dimension: int, points: int, seed: int) -> Tensor:
@@ -165,8 +220,3 @@ def _sobol(dimension: int, points: int, seed: int) -> Tensor:
     engine = SobolEngine(dimension, scramble=True, seed=seed)  # type: ignore[no-untyped-call]
     drawn: Tensor = engine.draw(points, dtype=torch.float64)
     return drawn
-
-
-def _values(acquisition: AcquisitionFunction, inputs: Tensor) -> Tensor:
-    with torch.no_grad():
-        return torch.cat([acquisition(part[:, None]) for part in torch.split(inputs, _RAW)])

@@ -67,6 +67,7 @@ class Family(ABC):
         shape: DecoderShape,
         tokens: Sequence[SampleTokens],
         ranker: RankerSpec | None = None,
+        spare: float = 0.0,
     ) -> Schedule:
         """Return the family's schedule that uses the budget up, exact to one token per layer.
 
@@ -78,6 +79,7 @@ class Family(ABC):
             shape: The language model.
             tokens: The samples over which the cost is taken.
             ranker: Orders the tokens; `last` by default.
+            spare: The share of the budget that may be left over, to be faster.
 
         Raises:
             InputError: The budget is outside the range that the family reaches with `params`,
@@ -99,6 +101,7 @@ class Family(ABC):
             shape,
             tokens,
             self.first,
+            spare,
         )
 
     def read(self, _keep: Sequence[float]) -> dict[str, float] | None:

@@ -6,10 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from schedsearch.core.budget import Budget
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import TrialState
 from schedsearch.samplers.bayes import Bayes, contrasted
+from schedsearch.samplers.budgeted import enumerated
 from schedsearch.samplers.random_search import RandomSearch
 from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, point_at, reproducible
 from tests.unit.samplers_bo.budgeted import (
@@ -42,13 +44,14 @@ def asked(sampler, history):
     return [question.params for question in sampler.ask(history)]
 
 
-def test_start_is_spread_out_and_the_model_follows():
+def test_start_is_the_middle_and_spread_out_and_the_model_follows():
     sampler = make(Bayes, trials=64, tokens=(SampleTokens(2000, 10),))
-    start = [trial.params["midpoint"] for trial in search(replace(sampler, trials=8))]
-    assert sorted(int(8 * value) for value in start) == list(range(8))
-    history = search(replace(sampler, trials=9))
-    assert sampler.status(history[:7]).phase == "sobol"
-    assert sampler.status(history[:8]).phase == "model"
+    start = [trial.params["midpoint"] for trial in search(replace(sampler, trials=4))]
+    assert start[0] == 0.5
+    assert len({int(4 * value) for value in start[1:]}) == 3
+    history = search(replace(sampler, trials=5))
+    assert sampler.status(history[:3]).phase == "sobol"
+    assert sampler.status(history[:4]).phase == "model"
 
 
 def test_state_of_torch_is_left_as_it_was_and_means_nothing():
@@ -95,7 +98,7 @@ def opened_at(number, trial):
 def test_nothing_is_stopped_before_there_is_a_model():
     sampler, history = modelled()
     trial = opened_at(8, history[0])
-    assert not sampler.hopeless(history[:5], replace(trial, number=5), 9.0)
+    assert not sampler.hopeless(history[:3], replace(trial, number=3), 9.0)
     assert sampler.hopeless(history, trial, 9.0)
     assert not sampler.hopeless(history, trial, -9.0)
 
@@ -109,63 +112,124 @@ def test_equal_drops_and_any_error_are_no_obstacle(error):
 
 def test_values_keep_the_order_and_set_the_best_apart():
     drops = [5.0, 0.1, 0.2, 0.0, 0.3]
-    values = contrasted(drops)
+    values, _ = contrasted([(drop, 0.0) for drop in drops])
     assert sorted(range(5), key=values.__getitem__) == [0, 4, 2, 1, 3]
     assert values[3] - values[1] == pytest.approx(math.log(0.16 / 0.06))
     assert values[4] - values[0] == pytest.approx(math.log(5.06 / 0.36))
-    assert contrasted([100 * drop - 7 for drop in drops]) == pytest.approx(
-        [value - math.log(100) for value in values]
-    )
+    moved, _ = contrasted([(100 * drop - 7, 0.0) for drop in drops])
+    assert moved == pytest.approx([value - math.log(100) for value in values])
+
+
+def test_errors_change_with_the_values():
+    drops = [5.0, 0.1, 0.2, 0.0, 0.3]
+    values, errors = contrasted([(drop, 1e-6 * (1 + drop)) for drop in drops])
+    for i in (0, 1, 4):  # to move the least or the median would move the scale
+        step = 1e-6 * (1 + drops[i])
+        beside, _ = contrasted([(drop + step * (j == i), 0.0) for j, drop in enumerate(drops)])
+        assert values[i] - beside[i] == pytest.approx(errors[i], rel=1e-4)
 
 
 def test_values_are_finite_where_most_drops_are_equal():
-    assert contrasted([0.25]) == contrasted([0.25, 0.25])[:1] == [0.0]
-    assert contrasted([0.0, 0.0, 0.5]) == pytest.approx([-math.log(0.5)] * 2 + [-math.log(1.0)])
+    assert contrasted([(0.25, 0.1)])[0] == contrasted([(0.25, 0.1)] * 2)[0][:1] == [0.0]
+    values, errors = contrasted([(0.0, 0.0), (0.0, 0.0), (0.5, 0.1)])
+    assert values == pytest.approx([-math.log(0.5)] * 2 + [-math.log(1.0)])
+    assert errors == pytest.approx([0.0, 0.0, 0.1])
 
 
-def test_a_reported_error_changes_nothing_that_is_asked():
-    sampler, history = modelled()
-    vague = [complete(trial, trial.measurement.drop, 10.0) for trial in history]
-    assert asked(sampler, vague) == asked(sampler, history)
+def line(n, wave=0.0):
+    """Inputs, and values that rise along them and go up and down from one to the next."""
+    inputs = torch.linspace(0, 1, n, dtype=torch.float64)[:, None]
+    return inputs, [i / n + wave * (-1) ** i for i in range(n)]
 
 
-def test_noise_is_what_was_measured():
-    inputs = torch.tensor([[0.0], [0.5], [1.0]], dtype=torch.float64)
+def share(inputs, values, error):
     with reproducible(0):
-        exact = fitted(inputs, [0.0, 1.0, 0.0], [0.0, 0.0, 0.0])
-        vague = fitted(inputs, [0.0, 1.0, 0.0], [0.0, 2.0, 0.0])
-        means = [model.posterior(inputs).mean[1].item() for model in (exact, vague)]
-    assert means[0] == pytest.approx(1.0, abs=0.05)
-    assert means[1] < 0.5
+        return fitted(inputs, values, [error] * len(values)).likelihood.share.item()
 
 
-class Peak(torch.nn.Module):
-    """Falls with the squared distance from a place, shape (..., 1, d)."""
+def test_noise_is_as_much_of_the_errors_as_the_values_show():
+    calm, rough = line(24), line(24, 0.1)
+    assert share(*calm, 0.1) < 0.01
+    assert 0.3 < share(*rough, 0.1) < 4.0
+    assert share(*rough, 0.4) == pytest.approx(share(*rough, 0.1) / 16, rel=0.2)
 
-    def __init__(self, place):
-        super().__init__()
-        self.place = torch.tensor(place, dtype=torch.float64)
 
-    def forward(self, inputs):
-        return -((inputs[..., 0, :] - self.place) ** 2).sum(-1)
+def test_values_without_errors_are_reached():
+    inputs, values = line(12, 0.1)
+    with reproducible(0):
+        exact, vague = (fitted(inputs, values, [error] * 12) for error in (0.0, 0.1))
+        apart = [
+            (model.posterior(inputs).mean[:, 0] - torch.tensor(values)).abs().max().item()
+            for model in (exact, vague)
+        ]
+    assert apart[0] < 0.01
+    assert apart[1] > 0.05
+
+
+def peak(space, place):
+    """What points promise that fall with the squared distance from a place in the unit cube."""
+    return lambda points: -((in_cube(space, points) - torch.tensor(place)) ** 2).sum(-1)
 
 
 def test_most_promising_point_is_found_between_the_samples():
-    peak = Peak([0.431, 0.9, 0.123])
+    promise = peak(SPACE, [0.431, 0.9, 0.123])
     with reproducible(3):
-        points = most_promising(SPACE, peak, torch.full((1, 3), 0.5, dtype=torch.float64), seed=3)
+        points = most_promising(SPACE, promise, [point_at(SPACE, [0.5] * 3)], seed=3)
     cube = in_cube(SPACE, points)
-    assert cube[0].tolist() == pytest.approx([0.431, 5.5 / 6, 0.123], abs=0.01)
-    values = peak(cube[:, None])
-    assert values.tolist() == sorted(values.tolist(), reverse=True)
+    assert cube[0].tolist() == pytest.approx([0.431, 5.5 / 6, 0.123], abs=0.03)
+    values = promise(points).tolist()
+    assert values == sorted(values, reverse=True)
+
+
+def test_points_near_the_best_are_looked_at():
+    at, sought = [0.2, 0.5 / 6, 0.7], [0.22, 0.5 / 6, 0.69]
+    nearest = {}
+    for centres in ([], [point_at(SPACE, at)]):
+        with reproducible(0):
+            points = most_promising(SPACE, lambda points: torch.zeros(len(points)), centres, seed=0)
+        apart = (in_cube(SPACE, points) - torch.tensor(sought)).norm(dim=-1)
+        nearest[len(centres)] = (apart < 0.04).sum().item()
+    assert nearest[1] > nearest[0] + 5
+
+
+def test_points_that_cannot_be_asked_are_left_out():
+    def promise(points):
+        layers = torch.tensor([float(point["layer"]) for point in points])
+        return torch.where(layers > 4, -math.inf, layers)
+
+    with reproducible(0):
+        points = most_promising(SPACE, promise, [], seed=0)
+    assert {point["layer"] for point in points} == {2, 3, 4}
 
 
 def test_spaces_of_few_whole_numbers_are_compared_as_a_whole():
     space = Space((Parameter("layer", 2, 7, integer=True), Parameter("steps", 1, 4, integer=True)))
-    points = most_promising(space, Peak([0.0, 1.0]), torch.zeros(1, 2, dtype=torch.float64), seed=0)
+    points = most_promising(space, peak(space, [0.0, 1.0]), [], seed=0)
     assert len(points) == 24
     assert points[0] == {"layer": 2, "steps": 4}
     assert points[-1] == {"layer": 7, "steps": 1}
+
+
+def test_model_knows_schedules_not_parameters():
+    """Above an amplitude of 1 the steepest curves are steps, wherever the midpoint lies."""
+    sampler = make(Bayes, budget=Budget("feasible", 0.9), tokens=(SampleTokens(2000, 10),))
+    same = [{"steepness": steepness, "midpoint": 0.3, "floor": 1.0} for steepness in (2.0, 150.0)]
+    other = {"steepness": 150.0, "midpoint": 0.3, "floor": 0.0}
+    rows = sampler._inputs([*same, other])
+    assert (rows[0] - rows[1]).norm() < 1e-3
+    assert (rows[0] - rows[2]).norm() > 0.1
+    keep = torch.tensor([sampler._schedule(point).keep[2:] for point in same])
+    assert rows[:2] * math.sqrt(6) == pytest.approx(keep, abs=0.01)
+
+
+def test_points_out_of_reach_are_no_candidates():
+    tight = {"family": "staircase", "budget": Budget("feasible", 0.1)}
+    sampler = make(Bayes, **tight, trials=100)
+    known = sampler._known(search(make(RandomSearch, **tight, trials=4)), 4)
+    candidates = list(sampler._candidates(known))
+    assert 0 < len(candidates) < len(enumerated(sampler.space))
+    for point in candidates:
+        sampler._schedule(point)
 
 
 def test_cube_and_space_are_inverse():

@@ -136,7 +136,7 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     )
     assert failing == sampler._rows(sampler._known(history, 8))
     drops = [trial.measurement.drop for trial in history]
-    assert pruning[-1] == (again.params, sorted(drops)[3], None)
+    assert pruning[-1] == (again.params, sorted(drops)[3], 0.0)
     again = replace(again, params={**again.params, "budget": ratio(cheapest)})
     (*_, guess) = sampler._rows(sampler._known([*history, pruned(again)], 9))
     assert guess[1] == cheapest.measurement.drop
@@ -186,8 +186,7 @@ def test_hopeless_is_what_a_known_trial_beats():
 
 
 def test_what_is_stopped_is_never_on_the_frontier():
-    sampler = make(trials=12)
-    history = search(sampler, prunes=True)
+    history = search(make(Chance, trials=20), prunes=True)
     stopped = [trial for trial in history if trial.state is TrialState.PRUNED]
     assert stopped
     front = [costs(trial) for trial in pareto(history)]
