@@ -28,7 +28,7 @@ from schedsearch.samplers.budgeted import Point, enumerated
 
 _LEAST_NOISE = 1e-4
 _LENGTHSCALE, _LEAST_LENGTHSCALE = 0.6, 0.01
-_SHARE, _SHARE_SPREAD = 1e-3, 2.5
+_SHARE, _SHARE_SPREAD = 1e-4, 2.5
 _FIT_STEPS = 100
 _POOL = 256
 _AROUND, _SPREADS = 32, (0.1, 0.025)
@@ -109,7 +109,7 @@ class SharedNoise(FixedNoiseGaussianLikelihood):  # type: ignore[misc]
     """Noise of which the variances are known but for one factor, `share`, that is fitted.
 
     Measurements on the same samples err alike. What is left of their standard errors where one is
-    compared with another is not known beforehand; its prior is wide and has its median at 1e-3.
+    compared with another is not known beforehand; its prior is wide.
     """
 
     def __init__(self, variances: Tensor) -> None:
