@@ -28,7 +28,7 @@ from schedsearch.samplers.budgeted import Point, enumerated
 
 _LEAST_NOISE = 1e-4
 _LENGTHSCALE, _LEAST_LENGTHSCALE = 0.6, 0.01
-_SHARE, _SHARE_SPREAD = 1e-4, 2.5
+_SHARES, _SHARE, _SHARE_SPREAD = (1e-6, 4.0), 1e-4, 2.5
 _FIT_STEPS = 100
 _POOL = 256
 _AROUND, _SPREADS = 32, (0.1, 0.025)
@@ -116,9 +116,14 @@ class SharedNoise(FixedNoiseGaussianLikelihood):  # type: ignore[misc]
         super().__init__(variances)
         share = torch.nn.Parameter(torch.tensor([_SHARE], dtype=torch.float64))
         self.register_parameter("share", share)
-        self.register_constraint("share", Interval(1e-6, 4.0, transform=None, initial_value=_SHARE))
+        bounds = Interval(*_SHARES, transform=None, initial_value=_SHARE)
+        self.register_constraint("share", bounds)
         prior = LogNormalPrior(math.log(_SHARE), _SHARE_SPREAD)
-        self.register_prior("share_prior", prior, lambda own: own.share)
+        self.register_prior("share_prior", prior, lambda own: own.share, SharedNoise._set)
+
+    def _set(self, share: Tensor) -> None:
+        """Take a share from the prior, where a fit has to begin anew."""
+        self.initialize(share=share.clamp(*_SHARES))
 
     def _shaped_noise_covar(self, base_shape: torch.Size, *params: Any, **kwargs: Any) -> Any:
         known = super()._shaped_noise_covar(base_shape, *params, **kwargs)

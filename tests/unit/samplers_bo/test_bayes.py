@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from botorch.optim.utils import sample_all_priors
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.flops import SampleTokens
@@ -152,6 +153,18 @@ def test_noise_is_as_much_of_the_errors_as_the_values_show():
     assert share(*calm, 0.1) < 0.01
     assert 0.3 < share(*rough, 0.1) < 4.0
     assert share(*rough, 0.4) == pytest.approx(share(*rough, 0.1) / 16, rel=0.2)
+
+
+def test_fit_can_begin_anew_from_the_priors():
+    """What BoTorch does where the first fit fails."""
+    with reproducible(0):
+        model = fitted(*line(12), [0.1] * 12)
+        share, length = model.likelihood.share.item(), model.covar_module.lengthscale.item()
+        sample_all_priors(model)
+        assert model.likelihood.share.item() != share
+        assert model.covar_module.lengthscale.item() != length
+        model.likelihood._set(torch.tensor([9.0]))
+    assert model.likelihood.share.item() == 4.0
 
 
 def test_values_without_errors_are_reached():
