@@ -159,7 +159,7 @@ def solve_budget(
         shape: The language model.
         tokens: The samples over which the cost is taken.
         first: First layer that may process fewer vision tokens than there are.
-        spare: The share of the budget that may be left over; then it takes fewer steps.
+        spare: The share of what there is to choose that may be left over; it takes fewer steps.
 
     Raises:
         InputError: The budget is outside what the curve reaches; the message names the range.
@@ -172,15 +172,17 @@ def solve_budget(
 
     low, high = 0.0, 1.0
     best, most = candidate(low), candidate(high)
-    if not cost(best) <= limit <= cost(most):
+    least, greatest = cost(best), cost(most)
+    if not least <= limit <= greatest:
         what = f"a {budget.unit}" if budget.measure in MEASURES else budget.unit
-        reach = _rounded_inward(cost(best), cost(most))
+        reach = _rounded_inward(least, greatest)
         raise InputError(
             f"`budget` must be {what} in {reach}, which this family can reach with these "
             f"parameters, but got {limit!r}; choose one inside, or other parameters"
         )
-    if cost(most) <= limit:
+    if greatest <= limit:
         return most
+    enough = limit - spare * (limit - least)
     # 2**-50 of the range moves no layer of any prompt by more than one token.
     for _ in range(50):
         middle = (low + high) / 2
@@ -188,7 +190,7 @@ def solve_budget(
         used = cost(schedule)
         if used <= limit:
             low, best = middle, schedule
-            if used > (1 - spare) * limit:
+            if enough < used:
                 break
         else:
             high = middle

@@ -1,9 +1,9 @@
 """Bayesian optimisation of a family's parameters under a budget."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from statistics import median, median_low
 from typing import ClassVar
@@ -16,8 +16,8 @@ from torch import Tensor
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial, TrialState
-from schedsearch.errors import InputError
-from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point
+from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point, Row
+from schedsearch.samplers.rough_cost import RoughCost, about
 from schedsearch.samplers.surrogate import (
     curves,
     fitted,
@@ -79,52 +79,52 @@ class Bayes(Budgeted):
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
         rows = self._learnt(known)
-        values, errors = contrasted([row[1:] for row in rows])
+        values, errors = contrasted([row[2:] for row in rows])
         seed = Random(f"{self.seed} {known.number}").getrandbits(31)
         with reproducible(seed):
-            inputs = self._inputs([point for point, *_ in rows])
+            inputs = self._inputs([row[:2] for row in rows])
             acquisition = qLogNoisyExpectedImprovement(
                 fitted(inputs, values, errors),
                 inputs,
                 SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
                 X_pending=self._inputs(known.pending) if known.pending else None,
             )
-            best = [point for point, *_ in sorted(rows, key=lambda row: row[1])]
+            best = [row[0] for row in sorted(rows, key=lambda row: row[2])]
             return self._ranked(acquisition, best[:_CENTRES])
 
     def _ranked(self, acquisition: AcquisitionFunction, best: Sequence[Point]) -> list[Point]:
         """Return points, the most promising first; some of them are near the best ones."""
 
         def promise(points: Sequence[Point]) -> Tensor:
-            reached: dict[int, Point] = {}
-            for i, point in enumerate(points):
-                with suppress(InputError):
-                    self._schedule(point, rough=True)
-                    reached[i] = point
             values = torch.full((len(points),), -math.inf, dtype=torch.float64)
+            schedules = [(i, point, self._about(point)) for i, point in enumerate(points)]
+            reached = [(i, (point, found)) for i, point, found in schedules if found is not None]
             if reached:
-                values[list(reached)] = values_of(acquisition, self._inputs(reached.values()))
+                inputs = self._inputs([pair for _, pair in reached])
+                values[[i for i, _ in reached]] = values_of(acquisition, inputs)
             return values
 
         return most_promising(self.space, promise, best, self.seed)
 
-    def _inputs(self, points: Iterable[Point]) -> Tensor:
-        """Return what the process knows points by, shape (points, d)."""
-        return curves((self._roughly(point) for point in points), self.first)
+    def _inputs(self, pairs: Sequence[tuple[Point, Schedule]]) -> Tensor:
+        """Return what the process knows points with their schedules by, shape (points, d)."""
+        return curves([schedule for _, schedule in pairs], self.first)
 
-    def _roughly(self, point: Point) -> Schedule:
-        """Return about the schedule of a point that reaches the budget."""
-        with suppress(InputError):
-            return self._schedule(point, rough=True)
-        return self._schedule(point)
+    def _about(self, point: Point) -> Schedule | None:
+        """Return about the schedule of a point; None if it does not reach the budget."""
+        budget, values = self._within(point)
+        spec = (self.family, self._rough_cost, budget.amount, self.shape)
+        return about(*spec, tuple(values.items()))
 
-    def _learnt(self, known: Known) -> list[tuple[Point, float, float]]:
-        """Return points, their drops and the standard errors of these."""
-        measured = known.measured()
-        rows = [(point, drop, found.drop_standard_error or 0.0) for point, found, drop in measured]
-        middle = median_low(drop for _, drop, _ in rows)
-        pruned = [point for point, trial in known.answered if trial.state is TrialState.PRUNED]
-        return [*rows, *((point, middle, 0.0) for point in pruned)]
+    @cached_property
+    def _rough_cost(self) -> RoughCost:
+        return RoughCost.of(self.budget.cost(self.shape, self.tokens), self.layers, self.first)
+
+    def _learnt(self, known: Known) -> list[Row]:
+        rows = list(known.measured())
+        guess = median_low(row[2] for row in rows), median_low(row[3] for row in rows)
+        pruned = [row for row in known.answered if row[1].state is TrialState.PRUNED]
+        return [*rows, *((point, trial.schedule, *guess) for point, trial in pruned)]
 
 
 def contrasted(measured: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -141,7 +141,9 @@ def contrasted(measured: Sequence[tuple[float, float]]) -> tuple[list[float], li
     """
     drops = [drop for drop, _ in measured]
     least = min(drops)
-    spread = _CONTRAST * (median(drops) - least) or max(drops) - least or 1.0
+    spreads = _CONTRAST * (median(drops) - least), max(drops) - least, 1.0
+    rounding = 1e-9 * max(map(abs, drops))
+    spread = next(each for each in spreads if each > rounding)
     above = [drop - least + spread for drop in drops]
     errors = [error / one for (_, error), one in zip(measured, above, strict=True)]
     return [-math.log(one) for one in above], errors

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import chain, product
-from statistics import median_high
 from typing import ClassVar
 
 from schedsearch.core.budget import Budget
@@ -16,15 +15,16 @@ from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
 from schedsearch.core.pareto import costs, full
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
-from schedsearch.core.trial import Measurement, Trial, TrialState
+from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.samplers.sampler import OnFailure, Question, Status
 
 Point = dict[str, float]
+Row = tuple[Point, Schedule, float, float]
+"""A point, its schedule, the drop, and the standard error of that; 0 where unknown."""
 
 MOST_ENUMERATED = 1024
 TRIES = 64
-_SPARE = 5e-3
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,19 @@ class Known:
 
     number: int
     answered: tuple[tuple[Point, Trial], ...]
-    pending: tuple[Point, ...]
+    pending: tuple[tuple[Point, Schedule], ...]
 
     @property
     def asked(self) -> int:
         """How many questions came before."""
         return len(self.answered) + len(self.pending)
 
-    def measured(self) -> Iterator[tuple[Point, Measurement, float]]:
-        """Yield the points measured on all samples, with their drops: what a model may learn."""
+    def measured(self) -> Iterator[Row]:
+        """Yield the points measured on all samples: what a model may learn."""
         for point, trial in self.answered:
             if (found := full(trial)) is not None:
-                yield point, *found
+                measurement, drop = found
+                yield point, trial.schedule, drop, measurement.drop_standard_error or 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +130,7 @@ class Budgeted(ABC):
         """
         trials = _in_order(history)
         first = _next_number(trials)
-        taken = {self._evaluation(trial.schedule) for trial in trials if _decided(trial)}
+        taken = [trial.schedule for trial in trials if _decided(trial)]
         asked: list[Question] = []
         for number in range(first, first + self.questions):
             if not all(trial.state.finished for trial in self._before(trials, number)):
@@ -139,7 +140,7 @@ class Budgeted(ABC):
             if question is None:
                 break
             asked.append(question)
-            taken.add(self._evaluation(question.schedule))
+            taken.append(question.schedule)
         return asked
 
     def finished(self, history: Sequence[Trial]) -> bool:
@@ -186,38 +187,35 @@ class Budgeted(ABC):
         """Return what is being done after the starts."""
         return "search"
 
-    def _schedule(self, point: Mapping[str, float], rough: bool = False) -> Schedule:
+    def _schedule(self, point: Mapping[str, float]) -> Schedule:
         """Return the schedule that a point stands for.
-
-        Args:
-            point: Of the space.
-            rough: Solve the budget for a prompt of median length alone and use it up nearly: for
-                a model, that has to know what many points are like.
 
         Raises:
             InputError: There is none within the budget.
         """
-        # The solution costs up to 0.1 s where samples differ in length, and questions repeat.
+        # The solution takes a second where a thousand samples differ in length, and questions
+        # repeat.
         budget, values = self._within(point)
-        tokens, spare = (self._median, _SPARE) if rough else (self.tokens, 0.0)
-        spec = (self.family, budget, self.shape, tokens, self.ranker)
-        return _solved(*spec, budget.own_cost, tuple(values.items()), spare)
+        spec = (self.family, budget, self.shape, self.tokens, self.ranker)
+        return _solved(*spec, budget.own_cost, tuple(values.items()))
 
     def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
-        """Return the budget that a point's schedule uses up, and the family's parameters."""
-        return self.budget, point
+        """Return what a point's schedule may cost, and the family's parameters."""
+        return self._limit, point
 
     @cached_property
-    def _median(self) -> tuple[SampleTokens]:
-        """A prompt of median length."""
-        lengths = [(sample.n_vision, sample.n_text) for sample in self.tokens]
-        return (SampleTokens(*map(median_high, zip(*lengths, strict=True))),)
+    def _limit(self) -> Budget:
+        """The budget, in the unit of the cost."""
+        measure = "flops" if self.budget.measure == "feasible" else self.budget.measure
+        limit = self.budget.limit(self.shape, self.tokens, self.first)
+        return Budget(measure, limit, self.budget.own_cost)
 
-    def _question(self, known: Known, taken: set[object]) -> Question | None:
+    def _question(self, known: Known, taken: Sequence[Schedule]) -> Question | None:
         """Return the first candidate that reaches the budget and is no known evaluation."""
-        tried: list[Point] = [point for point, _ in known.answered] + list(known.pending)
+        tried = [point for point, _ in (*known.answered, *known.pending)]
         error: InputError | None = None
         rest = chain(self._candidates(known), self._at_random(known.number))
+        lengths = {sample.n_vision for sample in self.tokens}
         for point in chain(map(self.space.check, self.starts), rest):
             if point in tried:
                 continue
@@ -227,7 +225,7 @@ class Budgeted(ABC):
             except InputError as out_of_reach:
                 error = out_of_reach
                 continue
-            if self._evaluation(schedule) not in taken:
+            if not any(schedule.same_evaluation(other, lengths) for other in taken):
                 return Question(point, schedule)
         if error is not None and not known.asked:
             raise error
@@ -251,8 +249,8 @@ class Budgeted(ABC):
         return Known(
             number,
             tuple((point, trial) for point, trial in points if trial.number <= seen),
-            tuple(point for point, trial in points if trial.number > seen)
-            + tuple(dict(question.params) for question in asked),  # type: ignore[arg-type]
+            tuple((point, trial.schedule) for point, trial in points if trial.number > seen)
+            + tuple((dict(question.params), question.schedule) for question in asked),  # type: ignore[arg-type]
         )
 
     def _before(self, trials: Sequence[Trial], number: int) -> list[Trial]:
@@ -272,11 +270,6 @@ class Budgeted(ABC):
         except InputError:
             return None
 
-    def _evaluation(self, schedule: Schedule) -> object:
-        """Return what two schedules share if and only if they are the same evaluation."""
-        lengths = sorted({sample.n_vision for sample in self.tokens})
-        return schedule.ranker, tuple(schedule.counts(n) for n in lengths)
-
 
 def enumerated(space: Space) -> list[Point] | None:
     """Return all points of a space of few whole numbers; None of any other."""
@@ -290,7 +283,7 @@ def enumerated(space: Space) -> list[Point] | None:
     return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=1024)
 def _solved(
     family: Family,
     budget: Budget,
@@ -299,9 +292,8 @@ def _solved(
     ranker: RankerSpec,
     _own_cost: Cost | None,  # budgets that differ in it alone are equal
     point: tuple[tuple[str, float], ...],
-    spare: float,
 ) -> Schedule:
-    return family.schedule(dict(point), budget, shape, tokens, ranker, spare)
+    return family.schedule(dict(point), budget, shape, tokens, ranker)
 
 
 def _rank(trial: Trial) -> tuple[float, float, int]:

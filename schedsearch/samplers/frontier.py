@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf
 from random import Random
 from statistics import median_low
@@ -24,7 +24,7 @@ from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.samplers.bayes import Bayes
-from schedsearch.samplers.budgeted import Known, Point
+from schedsearch.samplers.budgeted import Known, Point, Row
 from schedsearch.samplers.surrogate import fitted, reproducible
 
 _MC_SAMPLES = 64
@@ -36,11 +36,12 @@ class Frontier(Bayes):
     """Asks where the frontier of drop and cost may advance furthest; `budget` is searched too.
 
     The criterion is qLogNoisyExpectedHypervolumeImprovement (arXiv 2105.08195, 2310.20708) with
-    the open trials pending. The drop is a Gaussian process like that of `Bayes`; to lose less than
-    nothing is worth no more than to lose nothing, else the unknown corners of a space where nothing
-    is lost anyway would promise most. The cost needs no model: it is the budget. A pruned trial, of
-    which a bound alone is known, is taken to have lost the median of the drops measured at no more
-    cost. The start is that of `Bayes`, up to 2 (d + 1) measurements in d dimensions, 12 at most.
+    the open trials pending. The drop is a Gaussian process like that of `Bayes`, which knows a
+    point by its cost too; to lose less than nothing is worth no more than to lose nothing, else the
+    unknown corners of a space where nothing is lost anyway would promise most. The cost needs no
+    model: it is the budget. A pruned trial, of which a bound alone is known, is taken to have lost
+    the median of the drops measured at no more cost. The start is that of `Bayes`, up to 2 (d + 1)
+    measurements in d dimensions, 12 at most.
 
     BoTorch's C++ kernel for the criterion is not used, see `_interpreted`: no compiler is needed.
 
@@ -137,7 +138,7 @@ class Frontier(Bayes):
 
     @cached_property
     def _cost(self) -> Cost:
-        return self.budget.cost(self.shape, self.tokens)
+        return lru_cache(maxsize=1024)(self.budget.cost(self.shape, self.tokens))
 
     @cached_property
     def _full(self) -> float:
@@ -152,8 +153,9 @@ class Frontier(Bayes):
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
-        rows = self._rows(known)
-        measured = [(at["budget"], drop) for at, drop, _ in rows[: len(list(known.measured()))]]
+        rows = self._learnt(known)
+        measured = len(list(known.measured()))
+        front = undominated([(at["budget"], drop) for at, _, drop, _ in rows[:measured]])
         _, worst = self._reference([trial for _, trial in known.answered])
 
         def saved(samples: Tensor, X: Tensor | None = None) -> Tensor:
@@ -164,43 +166,41 @@ class Frontier(Bayes):
 
         seed = Random(f"{self.seed} {known.number}").getrandbits(31)
         with reproducible(seed), _interpreted():
-            inputs = self._inputs([point for point, _, _ in rows])
-            errors = [error / worst for _, _, error in rows]
+            inputs = self._inputs([row[:2] for row in rows])
+            errors = [error / worst for *_, error in rows]
             acquisition = logei.qLogNoisyExpectedHypervolumeImprovement(
-                fitted(inputs, [1 - drop / worst for _, drop, _ in rows], errors),
+                fitted(inputs, [1 - drop / worst for _, _, drop, _ in rows], errors),
                 [0.0, 0.0],
-                inputs[: len(measured)],
+                inputs[:measured],
                 SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
                 objective=GenericMCMultiOutputObjective(saved),
                 X_pending=self._inputs(known.pending) if known.pending else None,
             )
-            return self._ranked(acquisition, [rows[i][0] for i in undominated(measured)])
+            return self._ranked(acquisition, [rows[i][0] for i in front])
 
-    def _inputs(self, points: Iterable[Point]) -> Tensor:
+    def _inputs(self, pairs: Sequence[tuple[Point, Schedule]]) -> Tensor:
         """Return what the process knows points by: their curves, and last their costs / full."""
-        points = list(points)
-        costs = [[point["budget"] / self._full] for point in points]
-        return torch.cat([super()._inputs(points), torch.tensor(costs, dtype=torch.float64)], -1)
+        costs = [[point["budget"] / self._full] for point, _ in pairs]
+        return torch.cat([super()._inputs(pairs), torch.tensor(costs, dtype=torch.float64)], -1)
 
-    def _rows(self, known: Known) -> list[tuple[Point, float, float]]:
-        """Return points, their drops and the standard errors of these; the measured ones first.
+    def _learnt(self, known: Known) -> list[Row]:
+        """Return what the process learns, the measured points first.
 
         A measured point stands at the budget that its schedule really uses, which gives the same
         schedule.
         """
         low, high = self._budgets.low, self._budgets.high
-        rows: list[tuple[Point, float, float]] = []
-        for point, trial in known.answered:
-            if (found := full(trial)) is not None:
-                used = min(high, max(low, self._cost(trial.schedule)))
-                error = found[0].drop_standard_error or 0.0
-                rows.append(({**point, "budget": used}, found[1], error))
-        guesses: list[tuple[Point, float, float]] = []
+        rows: list[Row] = []
+        for point, schedule, drop, error in known.measured():
+            used = min(high, max(low, self._cost(schedule)))
+            rows.append(({**point, "budget": used}, schedule, drop, error))
+        unsure = median_low(row[3] for row in rows)
+        guesses: list[Row] = []
         for point, trial in known.answered:
             if trial.state is TrialState.PRUNED:
-                cheaper = [drop for at, drop, _ in rows if at["budget"] <= point["budget"]]
-                lost = median_low(cheaper or [drop for _, drop, _ in rows])
-                guesses.append((point, lost, 0.0))
+                cheaper = [row[2] for row in rows if row[0]["budget"] <= point["budget"]]
+                lost = median_low(cheaper or [row[2] for row in rows])
+                guesses.append((point, trial.schedule, lost, unsure))
         return rows + guesses
 
     def _reference(self, trials: Iterable[Trial]) -> Costs:

@@ -72,7 +72,7 @@ class OptunaSampler(Budgeted):
             return self._replay(known)
         study = optuna.create_study(sampler=stateless(self.question_seed(known.number)))
         outcomes = [(point, *_outcome(trial)) for point, trial in known.answered]
-        outcomes += [(point, State.RUNNING, None) for point in known.pending]
+        outcomes += [(point, State.RUNNING, None) for point, _ in known.pending]
         for point, state, value in outcomes:
             if state is not State.FAIL:
                 study.add_trial(
@@ -118,7 +118,7 @@ class OptunaSampler(Budgeted):
         for point, trial in known.answered:
             tell(self.questions - 1)
             untold.append((self._ask_again(study, point), trial))
-        for behind, point in enumerate(known.pending, start=1):
+        for behind, (point, _) in enumerate(known.pending, start=1):
             tell(max(0, self.questions - behind))
             self._ask_again(study, point)
         tell(0)

@@ -106,28 +106,31 @@ def curves(schedules: Iterable[Schedule], first: int) -> Tensor:
 
 
 class SharedNoise(FixedNoiseGaussianLikelihood):  # type: ignore[misc]
-    """Noise of which the variances are known but for one factor, `share`, that is fitted.
+    """Noise of which the variances are known but for one factor, `noise_share`, that is fitted.
 
     Measurements on the same samples err alike. What is left of their standard errors where one is
-    compared with another is not known beforehand; its prior is wide.
+    compared with another is not known beforehand: by the prior nearly nothing, unless the values
+    clearly show noise.
     """
 
     def __init__(self, variances: Tensor) -> None:
         super().__init__(variances)
         share = torch.nn.Parameter(torch.tensor([_SHARE], dtype=torch.float64))
-        self.register_parameter("share", share)
+        self.register_parameter("noise_share", share)
         bounds = Interval(*_SHARES, transform=None, initial_value=_SHARE)
-        self.register_constraint("share", bounds)
+        self.register_constraint("noise_share", bounds)
         prior = LogNormalPrior(math.log(_SHARE), _SHARE_SPREAD)
-        self.register_prior("share_prior", prior, lambda own: own.share, SharedNoise._set)
+        self.register_prior(
+            "noise_share_prior", prior, lambda own: own.noise_share, SharedNoise._set
+        )
 
     def _set(self, share: Tensor) -> None:
         """Take a share from the prior, where a fit has to begin anew."""
-        self.initialize(share=share.clamp(*_SHARES))
+        self.initialize(noise_share=share.clamp(*_SHARES))
 
     def _shaped_noise_covar(self, base_shape: torch.Size, *params: Any, **kwargs: Any) -> Any:
         known = super()._shaped_noise_covar(base_shape, *params, **kwargs)
-        return (known * self.share).add_jitter(_LEAST_NOISE)
+        return (known * self.noise_share).add_jitter(_LEAST_NOISE)
 
 
 def fitted(inputs: Tensor, values: Sequence[float], errors: Sequence[float]) -> SingleTaskGP:
@@ -142,8 +145,9 @@ def fitted(inputs: Tensor, values: Sequence[float], errors: Sequence[float]) -> 
         errors: Their standard errors, on the same samples; 0 where unknown.
     """
     targets = torch.tensor(values, dtype=torch.float64)[:, None]
-    spread = targets.var().item() if len(values) > 1 else 0.0
-    variances = torch.tensor(errors, dtype=torch.float64) ** 2 / (spread or 1.0)
+    scale = Standardize(1)
+    scale(targets)
+    variances = (torch.tensor(errors, dtype=torch.float64) / scale.stdvs.squeeze()) ** 2
     model = SingleTaskGP(
         inputs,
         targets,

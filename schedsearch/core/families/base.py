@@ -79,7 +79,7 @@ class Family(ABC):
             shape: The language model.
             tokens: The samples over which the cost is taken.
             ranker: Orders the tokens; `last` by default.
-            spare: The share of the budget that may be left over, to be faster.
+            spare: The share of what there is to choose that may be left over, to be faster.
 
         Raises:
             InputError: The budget is outside the range that the family reaches with `params`,

@@ -72,8 +72,10 @@ def test_open_trials_are_taken_into_account():
     (first,) = asked(replace(sampler, questions=1), history)
     waiting = replace(history[-1], state=TrialState.WAITING, measurement=None)
     near = {**first, "midpoint": min(1.0, first["midpoint"] + 1e-6)}
-    busy = replace(waiting, params=near)
-    elsewhere = replace(waiting, params={"steepness": 1.0, "midpoint": 0.0})
+    far = {"steepness": 1.0, "midpoint": 0.0}
+    busy, elsewhere = (
+        replace(waiting, params=point, schedule=sampler._schedule(point)) for point in (near, far)
+    )
     (beside,) = asked(sampler, [*history[:-1], busy])
     (free,) = asked(sampler, [*history[:-1], elsewhere])
     cube = in_cube(sampler.space, [near, beside, free])
@@ -89,7 +91,7 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     assert failing == sampler._learnt(sampler._known(history, 8))
     assert len(pruning) == 9
     drops = sorted(trial.measurement.drop for trial in history)
-    assert pruning[-1][1] == drops[3]
+    assert pruning[-1][2:] == (drops[3], 1e-3)
 
 
 def opened_at(number, trial):
@@ -145,7 +147,7 @@ def line(n, wave=0.0):
 
 def share(inputs, values, error):
     with reproducible(0):
-        return fitted(inputs, values, [error] * len(values)).likelihood.share.item()
+        return fitted(inputs, values, [error] * len(values)).likelihood.noise_share.item()
 
 
 def test_noise_is_as_much_of_the_errors_as_the_values_show():
@@ -159,12 +161,12 @@ def test_fit_can_begin_anew_from_the_priors():
     """What BoTorch does where the first fit fails."""
     with reproducible(0):
         model = fitted(*line(12), [0.1] * 12)
-        share, length = model.likelihood.share.item(), model.covar_module.lengthscale.item()
+        share, length = model.likelihood.noise_share.item(), model.covar_module.lengthscale.item()
         sample_all_priors(model)
-        assert model.likelihood.share.item() != share
+        assert model.likelihood.noise_share.item() != share
         assert model.covar_module.lengthscale.item() != length
         model.likelihood._set(torch.tensor([9.0]))
-    assert model.likelihood.share.item() == 4.0
+    assert model.likelihood.noise_share.item() == 4.0
 
 
 def test_values_without_errors_are_reached():
@@ -224,25 +226,47 @@ def test_spaces_of_few_whole_numbers_are_compared_as_a_whole():
 
 
 def test_model_knows_schedules_not_parameters():
-    """Above an amplitude of 1 the steepest curves are steps, wherever the midpoint lies."""
-    sampler = make(Bayes, budget=Budget("feasible", 0.9), tokens=(SampleTokens(2000, 10),))
-    same = [{"steepness": steepness, "midpoint": 0.3, "floor": 1.0} for steepness in (2.0, 150.0)]
-    other = {"steepness": 150.0, "midpoint": 0.3, "floor": 0.0}
-    rows = sampler._inputs([*same, other])
-    assert (rows[0] - rows[1]).norm() < 1e-3
-    assert (rows[0] - rows[2]).norm() > 0.1
-    keep = torch.tensor([sampler._schedule(point).keep[2:] for point in same])
-    assert rows[:2] * math.sqrt(6) == pytest.approx(keep, abs=0.01)
+    """With floor 1 the curve is flat, whatever the steepness."""
+    sampler = make(Bayes, budget=Budget("feasible", 0.9))
+    flat = [{"steepness": steepness, "midpoint": 0.3, "floor": 1.0} for steepness in (2.0, 150.0)]
+    points = [*flat, {"steepness": 150.0, "midpoint": 0.3, "floor": 0.0}]
+    rows = sampler._inputs([(point, sampler._schedule(point)) for point in points])
+    assert rows[0].tolist() == rows[1].tolist()
+    apart = [a - b for a, b in zip(*(sampler._schedule(p).keep for p in points[1:]), strict=True)]
+    rms = math.sqrt(statistics.fmean(each**2 for each in apart[2:]))
+    assert (rows[1] - rows[2]).norm().item() == pytest.approx(rms)
+
+
+MIXED = (SampleTokens(40, 60),) * 6 + (SampleTokens(576, 40),) * 5 + (SampleTokens(0, 80),) * 2
+
+
+@pytest.mark.parametrize("measure", ["flops", "feasible", "kv", "mean_keep"])
+@pytest.mark.parametrize("family", ["sigmoid", "staircase"])
+def test_candidates_are_about_what_is_asked(family, measure):
+    sampler = make(Bayes, family, budget=Budget(measure, 0.6), tokens=MIXED, trials=100)
+    known = sampler._known(search(make(RandomSearch, family, trials=4)), 4)
+    candidates = list(sampler._candidates(known))
+    assert len(candidates) >= 15
+    for point in candidates[::20]:
+        pairs = zip(sampler._about(point).keep, sampler._schedule(point).keep, strict=True)
+        assert max(abs(about - exact) for about, exact in pairs) < 0.03
 
 
 def test_points_out_of_reach_are_no_candidates():
-    tight = {"family": "staircase", "budget": Budget("feasible", 0.1)}
+    tight = {"family": "staircase", "budget": Budget("feasible", 0.1), "tokens": MIXED}
     sampler = make(Bayes, **tight, trials=100)
     known = sampler._known(search(make(RandomSearch, **tight, trials=4)), 4)
     candidates = list(sampler._candidates(known))
     assert 0 < len(candidates) < len(enumerated(sampler.space))
     for point in candidates:
         sampler._schedule(point)
+
+
+def test_answers_of_other_samples_are_learnt_too():
+    """Of a history that was solved for another calibration set, in part beyond the budget."""
+    history = search(make(RandomSearch, "staircase", trials=8, budget=Budget("feasible", 0.9)))
+    sampler = make(Bayes, "staircase", trials=100, budget=Budget("feasible", 0.1), tokens=MIXED)
+    assert len(sampler.ask(history)) == 1
 
 
 def test_cube_and_space_are_inverse():

@@ -132,14 +132,14 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     cheapest, dearest = sorted(history, key=ratio)[::7]
     again = replace(opened(8, dearest), params={**dearest.params, "midpoint": 0.5})
     failing, pruning = (
-        sampler._rows(sampler._known([*history, end(again)], 9)) for end in (failed, pruned)
+        sampler._learnt(sampler._known([*history, end(again)], 9)) for end in (failed, pruned)
     )
-    assert failing == sampler._rows(sampler._known(history, 8))
+    assert failing == sampler._learnt(sampler._known(history, 8))
     drops = [trial.measurement.drop for trial in history]
-    assert pruning[-1] == (again.params, sorted(drops)[3], 0.0)
+    assert pruning[-1] == (again.params, again.schedule, sorted(drops)[3], 1e-3)
     again = replace(again, params={**again.params, "budget": ratio(cheapest)})
-    (*_, guess) = sampler._rows(sampler._known([*history, pruned(again)], 9))
-    assert guess[1] == cheapest.measurement.drop
+    (*_, guess) = sampler._learnt(sampler._known([*history, pruned(again)], 9))
+    assert guess[2] == cheapest.measurement.drop
 
 
 def test_nothing_bad_stops_the_search():
