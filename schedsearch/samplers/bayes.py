@@ -37,8 +37,8 @@ _CONTRAST = 0.3
 class Bayes(Budgeted):
     """Asks where a Gaussian process of the drop promises the greatest improvement.
 
-    The process knows a point by the curve of its schedule, not by its parameters: a family has far
-    points that stand for nearly the same schedule, and near ones that do not. The criterion is
+    The process knows a point by the curve of its schedule, not by its parameters: far points of a
+    family may stand for nearly the same schedule. The criterion is
     qLogNoisyExpectedImprovement (arXiv 2310.20708) with the open trials pending. Noise is a share,
     fitted, of the drops' standard errors: all trials read the same samples, and what other samples
     would change, they would change alike for schedules that are near. What is modelled is the
@@ -141,9 +141,9 @@ def contrasted(measured: Sequence[tuple[float, float]]) -> tuple[list[float], li
     """
     drops = [drop for drop, _ in measured]
     least = min(drops)
-    spreads = _CONTRAST * (median(drops) - least), max(drops) - least, 1.0
+    spreads = _CONTRAST * (median(drops) - least), max(drops) - least
     rounding = 1e-9 * max(map(abs, drops))
-    spread = next(each for each in spreads if each > rounding)
+    spread = next((each for each in spreads if each > rounding), max(1.0, rounding))
     above = [drop - least + spread for drop in drops]
     errors = [error / one for (_, error), one in zip(measured, above, strict=True)]
     return [-math.log(one) for one in above], errors

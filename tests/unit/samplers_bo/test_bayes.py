@@ -139,6 +139,13 @@ def test_values_are_finite_where_most_drops_are_equal():
     assert errors == pytest.approx([0.0, 0.0, 0.1])
 
 
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e12])
+def test_drops_that_differ_by_rounding_are_equal(scale):
+    measured = [(scale * 0.3, scale * 0.1)] * 4 + [(scale * (0.1 + 0.2), scale * 0.1)] * 3
+    values, _ = contrasted(measured)
+    assert max(values) - min(values) < 1e-6
+
+
 def line(n, wave=0.0):
     """Inputs, and values that rise along them and go up and down from one to the next."""
     inputs = torch.linspace(0, 1, n, dtype=torch.float64)[:, None]
