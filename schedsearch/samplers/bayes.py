@@ -11,9 +11,11 @@ from typing import ClassVar
 import torch
 from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.acquisition.logei import qLogNoisyExpectedImprovement
+from botorch.models import SingleTaskGP
 from botorch.sampling.normal import SobolQMCNormalSampler
 from torch import Tensor
 
+from schedsearch.core.pareto import costs
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point, Row
@@ -31,6 +33,7 @@ _START = 4
 _CENTRES = 4
 _MC_SAMPLES = 64
 _CONTRAST = 0.3
+_MARGIN = 0.3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +48,8 @@ class Bayes(Budgeted):
     drop's logarithm (see `contrasted`), so that the worst trials do not hide what distinguishes the
     best. Until there are 4 measurements, the middle of the space and the points of a scrambled
     Sobol sequence are asked, and no trial is stopped. A pruned trial, of which a bound alone is
-    known, is taken to have lost the median of the measured drops.
+    known, is taken to have lost what the process of the measured ones says, but a little more than
+    the best one then known.
     """
 
     name: ClassVar[str] = "bayes"
@@ -78,14 +82,13 @@ class Bayes(Budgeted):
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""
-        rows = self._learnt(known)
-        values, errors = contrasted([row[2:] for row in rows])
         seed = Random(f"{self.seed} {known.number}").getrandbits(31)
         with reproducible(seed):
-            inputs = self._inputs([row[:2] for row in rows])
+            rows = self._learnt(known)
+            process = self._process(rows)
             acquisition = qLogNoisyExpectedImprovement(
-                fitted(inputs, values, errors),
-                inputs,
+                process,
+                self._inputs([row[:2] for row in rows]),
                 SobolQMCNormalSampler(torch.Size([_MC_SAMPLES]), seed=seed),
                 X_pending=self._inputs(known.pending) if known.pending else None,
             )
@@ -120,11 +123,29 @@ class Bayes(Budgeted):
     def _rough_cost(self) -> RoughCost:
         return RoughCost.of(self.budget.cost(self.shape, self.tokens), self.layers, self.first)
 
+    def _process(self, rows: Sequence[Row]) -> SingleTaskGP:
+        """Return the process of the contrasted drops."""
+        return fitted(
+            self._inputs([row[:2] for row in rows]), *contrasted([row[2:] for row in rows])
+        )
+
     def _learnt(self, known: Known) -> list[Row]:
+        """Return what the process learns: measured points, and guesses for pruned ones."""
         rows = list(known.measured())
-        guess = median_low(row[2] for row in rows), median_low(row[3] for row in rows)
-        pruned = [row for row in known.answered if row[1].state is TrialState.PRUNED]
-        return [*rows, *((point, trial.schedule, *guess) for point, trial in pruned)]
+        pruned = [(point, one) for point, one in known.answered if one.state is TrialState.PRUNED]
+        if not pruned:
+            return rows
+        measured = self._comparable(trial for _, trial in known.answered)
+        least, spread = _scale([drop for _, _, drop, _ in rows])
+        unsure = median_low(error for *_, error in rows)
+        inputs = self._inputs([(point, trial.schedule) for point, trial in pruned])
+        means = self._process(rows).posterior(inputs).mean[:, 0].tolist()
+        for (point, trial), mean in zip(pruned, means, strict=True):
+            known_then = [costs(one)[1] for one in self._before(measured, trial.number)]
+            bound = min(known_then, default=least) + _MARGIN * spread
+            lost = max(bound, least - spread + math.exp(-mean))
+            rows.append((point, trial.schedule, lost, unsure))
+        return rows
 
 
 def contrasted(measured: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -140,10 +161,15 @@ def contrasted(measured: Sequence[tuple[float, float]]) -> tuple[list[float], li
         The values, and how much they change by the standard errors of the drops.
     """
     drops = [drop for drop, _ in measured]
-    least = min(drops)
-    spreads = _CONTRAST * (median(drops) - least), max(drops) - least
-    rounding = 1e-9 * max(map(abs, drops))
-    spread = next((each for each in spreads if each > rounding), max(1.0, rounding))
+    least, spread = _scale(drops)
     above = [drop - least + spread for drop in drops]
     errors = [error / one for (_, error), one in zip(measured, above, strict=True)]
     return [-math.log(one) for one in above], errors
+
+
+def _scale(drops: Sequence[float]) -> tuple[float, float]:
+    """Return the least drop and the difference from it that `contrasted` calls s."""
+    least = min(drops)
+    spreads = _CONTRAST * (median(drops) - least), max(drops) - least
+    rounding = 1e-9 * max(map(abs, drops))
+    return least, next((each for each in spreads if each > rounding), max(1.0, rounding))

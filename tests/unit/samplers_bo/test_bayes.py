@@ -85,13 +85,32 @@ def test_open_trials_are_taken_into_account():
 
 def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     sampler, history = modelled()
-    worst = max(range(8), key=lambda i: history[i].measurement.drop)
-    ends = [end(opened_at(8, history[worst])) for end in (failed, pruned)]
-    failing, pruning = (sampler._learnt(sampler._known([*history, end], 9)) for end in ends)
+    order = sorted(history, key=lambda trial: trial.measurement.drop)
+    best, worst = order[0].measurement.drop, order[-1].measurement.drop
+    failing = sampler._learnt(sampler._known([*history, failed(opened_at(8, order[-1]))], 9))
     assert failing == sampler._learnt(sampler._known(history, 8))
-    assert len(pruning) == 9
-    drops = sorted(trial.measurement.drop for trial in history)
-    assert pruning[-1][2:] == (drops[3], 1e-3)
+    bad, good = (
+        sampler._learnt(sampler._known([*history, pruned(opened_at(8, trial))], 9))[-1]
+        for trial in (order[-1], order[0])
+    )
+    assert bad[:2] == (order[-1].params, order[-1].schedule)
+    assert bad[2] == pytest.approx(worst, rel=0.1)
+    s = 0.3 * (statistics.median(trial.measurement.drop for trial in history) - best)
+    assert good[2] == pytest.approx(best + 0.3 * s)
+    assert good[3] == bad[3] == 1e-3
+
+
+def test_pruned_trials_are_worse_than_the_best_one_of_their_time():
+    sampler, history = modelled()
+    order = sorted(history, key=lambda trial: -trial.measurement.drop)
+    falling = [replace(trial, number=number) for number, trial in enumerate(order)]
+    early = pruned(opened_at(4, order[-1]))
+    known = sampler._known([*falling[:4], early, *(opened_later(one) for one in falling[4:])], 9)
+    assert sampler._learnt(known)[-1][2] > falling[3].measurement.drop
+
+
+def opened_later(trial):
+    return replace(trial, number=trial.number + 1)
 
 
 def opened_at(number, trial):
