@@ -5,8 +5,8 @@ come from a Sobol sequence over the family's points, the rest from around the be
 Every point has an answer: the mean of those tabulated, weighted by how near they are in counts.
 
 `compare` lets samplers search the tables, one question at a time and no trial stopped, and counts
-the evaluations until one has reached the target: a share of what there is to gain by searching,
-from the median score of random points of the family to the best score known.
+the evaluations until one has reached a target: 99 % of the best score known, or a share of what
+there is to gain by searching, from the median score of random points of the family to the best.
 """
 
 import argparse
