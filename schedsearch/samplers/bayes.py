@@ -19,7 +19,7 @@ from schedsearch.core.pareto import costs
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point, Row
-from schedsearch.samplers.rough_cost import RoughCost, about
+from schedsearch.samplers.rough_cost import RoughCost, rough_schedule
 from schedsearch.samplers.surrogate import (
     curves,
     fitted,
@@ -100,7 +100,7 @@ class Bayes(Budgeted):
 
         def promise(points: Sequence[Point]) -> Tensor:
             values = torch.full((len(points),), -math.inf, dtype=torch.float64)
-            schedules = [(i, point, self._about(point)) for i, point in enumerate(points)]
+            schedules = [(i, point, self._rough_schedule(point)) for i, point in enumerate(points)]
             reached = [(i, (point, found)) for i, point, found in schedules if found is not None]
             if reached:
                 inputs = self._inputs([pair for _, pair in reached])
@@ -113,11 +113,11 @@ class Bayes(Budgeted):
         """Return what the process knows points with their schedules by, shape (points, d)."""
         return curves([schedule for _, schedule in pairs], self.first)
 
-    def _about(self, point: Point) -> Schedule | None:
+    def _rough_schedule(self, point: Point) -> Schedule | None:
         """Return about the schedule of a point; None if it does not reach the budget."""
         budget, values = self._within(point)
         spec = (self.family, self._rough_cost, budget.amount, self.shape)
-        return about(*spec, tuple(values.items()))
+        return rough_schedule(*spec, tuple(values.items()))
 
     @cached_property
     def _rough_cost(self) -> RoughCost:

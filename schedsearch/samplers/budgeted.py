@@ -163,9 +163,10 @@ class Budgeted(ABC):
         Among equals the one with less FLOPs, then the earlier one.
         """
         cost = self.budget.cost(self.shape, self.tokens)
-        limit = self.budget.limit(self.shape, self.tokens, self.family.first)
         ranked = sorted(self._comparable(history), key=_rank)
-        return next((trial for trial in ranked if cost(trial.schedule) <= limit), None)
+        return next(
+            (trial for trial in ranked if cost(trial.schedule) <= self._absolute.amount), None
+        )
 
     def status(self, history: Sequence[Trial]) -> Status:
         """Return where the search stands."""
@@ -201,10 +202,10 @@ class Budgeted(ABC):
 
     def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
         """Return what a point's schedule may cost, and the family's parameters."""
-        return self._limit, point
+        return self._absolute, point
 
     @cached_property
-    def _limit(self) -> Budget:
+    def _absolute(self) -> Budget:
         """The budget, in the unit of the cost."""
         measure = "flops" if self.budget.measure == "feasible" else self.budget.measure
         limit = self.budget.limit(self.shape, self.tokens, self.first)

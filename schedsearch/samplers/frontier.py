@@ -133,8 +133,7 @@ class Frontier(Bayes):
     def _budgets(self) -> Parameter:
         first = self.family.first
         nothing = Schedule((1.0,) * first + (0.0,) * (self.shape.layers - first))
-        most = self.budget.limit(self.shape, self.tokens, first)
-        return Parameter("budget", self._cost(nothing), min(most, self._full))
+        return Parameter("budget", self._cost(nothing), min(self._absolute.amount, self._full))
 
     @cached_property
     def _cost(self) -> Cost:

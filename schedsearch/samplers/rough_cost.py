@@ -47,7 +47,7 @@ class RoughCost:
 
 
 @lru_cache(maxsize=8192)
-def about(
+def rough_schedule(
     family: Family,
     cost: RoughCost,
     limit: float,

@@ -6,7 +6,7 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families import FAMILIES
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import Schedule
-from schedsearch.samplers.rough_cost import RoughCost, about
+from schedsearch.samplers.rough_cost import RoughCost, rough_schedule
 
 SHAPE = DecoderShape(12, 64, 4, 4, 16, 172, 1000)
 MIXED = tuple(SampleTokens(n, 20 + n % 50) for n in (576, 64, 64, 1, 300, 0))
@@ -32,7 +32,7 @@ def test_schedule_uses_the_limit_up_but_for_a_little_of_what_there_is_to_choose(
     point = (("steepness", 8.0), ("midpoint", 0.5), ("floor", 0.2))
     for share in (0.05, 0.5, 0.95):
         limit = least + share * (most - least)
-        found = about(family, rough, limit, SHAPE, point)
+        found = rough_schedule(family, rough, limit, SHAPE, point)
         used = (rough(found) - least) / (most - least)
         assert 0.99 * share < used <= share
-    assert about(family, rough, least / 2, SHAPE, point) is None
+    assert rough_schedule(family, rough, least / 2, SHAPE, point) is None
