@@ -8,11 +8,10 @@ import torch
 from torch import nn
 
 from schedsearch.core.flops import DecoderShape
+from schedsearch.engine.adapters.layers import check_config, check_layers
 from schedsearch.engine.selection import Stage
 from schedsearch.engine.tower import Tower, unclear
 from schedsearch.errors import UnsupportedError
-
-_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
 
 AliveTokens = Callable[[], Stage | None]
 """Tokens in the layer that runs right now in this thread; `None` while none were dropped."""
@@ -133,10 +132,12 @@ class Adapter:
 
         Raises:
             UnsupportedError: No decoder layer attends to everything, one attends in a way that the
-                runtime does not know, or layers have experts.
+                runtime does not know, or layers differ in size, have experts, or hold other
+                matrices than those whose cost is counted.
         """
         config: Any = self.decoder(model).config
         name = self.architecture(model)
+        check_config(name, config)
         types = set(getattr(config, "layer_types", None) or ())
         unknown = sorted(types - {"full_attention", "sliding_attention"})
         if unknown:
@@ -150,11 +151,7 @@ class Adapter:
                 "tokens outside their window; use a checkpoint with full attention in some or all "
                 "decoder layers"
             )
-        if any(getattr(config, experts, None) for experts in _EXPERTS):
-            raise UnsupportedError(
-                f"the decoder of {name} is a mixture of experts, and what those cost is not "
-                "counted; use a dense checkpoint"
-            )
+        check_layers(name, self.layers(model), self.shape(model))
         if getattr(config, "attn_logit_softcapping", None):
             raise UnsupportedError(
                 f"{name} caps its attention logits, which the ranking would not see; use a "

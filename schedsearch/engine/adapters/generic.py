@@ -7,6 +7,7 @@ from typing import Any
 from torch import nn
 
 from schedsearch.engine.adapters.base import Adapter
+from schedsearch.engine.adapters.layers import check_config
 from schedsearch.errors import SchedsearchError, UnsupportedError
 
 _NEEDED = ("attention_mask", "position_embeddings", "past_key_values")
@@ -29,6 +30,7 @@ class GenericAdapter(Adapter):
             UnsupportedError: The model lacks a part that the runtime works on.
         """
         name = self.architecture(model)
+        check_config(name, getattr(model.config, "text_config", None))
         missing = self._missing(model)
         if missing:
             raise UnsupportedError(
@@ -53,6 +55,8 @@ class GenericAdapter(Adapter):
             found.append("a decoder with `layers` inside the multimodal module")
         if not isinstance(getattr(decoder, "norm", None), nn.Module):
             found.append("a final `norm` behind the layers")
+        if not isinstance(getattr(decoder, "rotary_emb", None), nn.Module):
+            found.append("a `rotary_emb` that makes the layers' position embeddings")
         if not self.vision_token_ids(model):
             found.append("an `image_token_id` in its config")
         if any(not _attends(layer) for layer in layers):
