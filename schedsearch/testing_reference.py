@@ -1,8 +1,9 @@
 """Independent reference for reduced models: eager attention over everything, nothing ever removed.
 
-Dropped tokens are hidden as keys from every row at every later layer. The kept sets come from the
-full attention weights of the ranking layer, as the eager model returns them. One prompt at a time,
-no padding, no KV cache: decoding recomputes everything. Shares no code with the runtime.
+Dropped tokens are hidden as keys from every row at every later layer. The kept sets come from what
+the softmax of the eager model's ranking layer is given, in double precision, where attention does
+not end at 0. One prompt at a time, no padding, no KV cache: decoding recomputes everything. Shares
+no code with the runtime.
 """
 
 import math
@@ -79,7 +80,8 @@ def masking(
             return given[index]
         if count == 0:
             return []
-        attention = weights[ranking_layer(model, index)][0].float().mean(0)[rows].mean(0)
+        logs = weights[ranking_layer(model, index)][0][:, rows].flatten(0, 1)
+        attention = logs.logsumexp(0)
         best = sorted(alive, key=lambda column: (-attention[column].item(), column))
         return sorted(best[:count])
 
@@ -102,8 +104,8 @@ def masking(
         return hook
 
     def after_attention(index: int) -> Any:
-        def hook(_module: Any, _args: Any, output: Any) -> None:
-            weights[index] = output[1]
+        def hook(_module: Any, _args: Any, _output: Any) -> None:
+            weights[index] = latest[0]
 
         return hook
 
@@ -111,10 +113,27 @@ def masking(
         handles.append(layer.register_forward_pre_hook(before_layer(index), with_kwargs=True))
         handles.append(layer.self_attn.register_forward_hook(after_attention(index)))
     try:
-        yield kept
+        with seeing_softmax() as latest:
+            yield kept
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def seeing_softmax() -> Iterator[list[torch.Tensor]]:
+    """Note, of the latest softmax, its logarithm in double precision."""
+    softmax, latest = torch.nn.functional.softmax, [torch.empty(0)]
+
+    def seen(scores: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        latest[0] = scores.double().log_softmax(-1)
+        return softmax(scores, *args, **kwargs)
+
+    torch.nn.functional.softmax = seen  # type: ignore[assignment]
+    try:
+        yield latest
+    finally:
+        torch.nn.functional.softmax = softmax
 
 
 def masked_forward(

@@ -7,6 +7,7 @@ as without the tap. No attention matrix is ever formed.
 """
 
 import copy
+import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -86,10 +87,12 @@ class _Untapped:
         return getattr(self._module, name)
 
 
-def mean_attention(
+def log_mean_attention(
     queries: torch.Tensor, keys: torch.Tensor, scaling: float, visible: torch.Tensor
 ) -> torch.Tensor:
-    """Attention of some rows, mean over heads.
+    """Logarithm of the attention of some rows, mean over heads.
+
+    Attention itself would be exactly 0 at keys far below the best, and their order lost.
 
     Args:
         queries: `(batch, heads, rows, head_dim)`, the chosen rows.
@@ -98,11 +101,12 @@ def mean_attention(
         visible: `(batch, rows, n)` bool, what each row may attend to.
 
     Returns:
-        `(batch, rows, n)` float32; softmax per head over all visible keys, then the mean.
+        `(batch, rows, n)` float32; softmax per head over all visible keys, then the mean, then the
+        logarithm: -inf at what is not visible.
     """
     batch, heads, rows, width = queries.shape
     groups = keys.shape[1]
     grouped = queries.reshape(batch, groups, heads // groups * rows, width).float()
     dots = (grouped @ keys.float().transpose(2, 3)) * scaling
     dots = dots.view(batch, heads, rows, -1).masked_fill(~visible[:, None], float("-inf"))
-    return dots.softmax(-1).mean(1)
+    return dots.log_softmax(-1).logsumexp(1) - math.log(heads)

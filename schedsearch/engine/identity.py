@@ -16,7 +16,7 @@ from schedsearch.engine.fingerprint import weights_fingerprint
 from schedsearch.engine.metrics import METRICS, Metric
 from schedsearch.engine.wrappers import unwrapped
 
-RUNTIME = "reduction/1"
+RUNTIME = "reduction/2"
 """Version of the runtime's arithmetic; a change that moves any score must change it."""
 
 

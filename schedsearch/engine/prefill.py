@@ -9,7 +9,7 @@ import torch
 from schedsearch.core.schedule import Schedule, kept_count
 from schedsearch.engine.prompt import Prompt
 from schedsearch.engine.rankers import Ranker
-from schedsearch.engine.ranking import row_attention
+from schedsearch.engine.ranking import log_row_attention
 from schedsearch.engine.selection import (
     Stage,
     causal_mask,
@@ -29,8 +29,8 @@ class Snapshot:
         layer: Index of the layer, 1 or more.
         states: `(batch, n, hidden)` that enter it, before it drops anything.
         stage: Tokens of the layer before; `None` while nothing has been dropped.
-        attention: `(batch, sequence)` float32 that the ranker reads at a drop before this layer,
-            or behind it while no later layer can rank; `None` where nobody read it.
+        attention: `(batch, sequence)` float32 logarithms that the ranker reads at a drop before
+            this layer, or behind it while no later layer can rank; `None` where nobody read it.
     """
 
     layer: int
@@ -73,7 +73,8 @@ class Prefill:
         ranker: Chooses which tokens stay.
         implementation: Attention implementation of the model.
         passage: Where to start, and what to take along.
-        tower: `(batch, sequence)` float32 attention of the vision tower, where the ranker reads it.
+        tower: `(batch, sequence)` float32 logarithm of the attention in the vision tower, where the
+            ranker reads it.
         stages: Tokens of each layer passed so far; `None` while nothing has been dropped, and for
             layers before the start.
         stage: Tokens of the layer that runs; `None` while nothing has been dropped.
@@ -138,7 +139,7 @@ class Prefill:
         if self._rows is None:
             marked = self.ranker.query_rows(self.prompt)
             self._rows = stage_of(marked, tuple(marked.sum(1).tolist()))
-        self._attention[layer] = row_attention(
+        self._attention[layer] = log_row_attention(
             self.prompt, self.stage, self._rows, queries, keys, scaling
         )
 

@@ -2,12 +2,12 @@
 
 import torch
 
-from schedsearch.engine.attention_tap import mean_attention
+from schedsearch.engine.attention_tap import log_mean_attention
 from schedsearch.engine.prompt import Prompt
 from schedsearch.engine.selection import Stage, local_columns
 
 
-def row_attention(
+def log_row_attention(
     prompt: Prompt,
     stage: Stage | None,
     rows: Stage,
@@ -16,7 +16,7 @@ def row_attention(
     scaling: float,
     window: int | None = None,
 ) -> torch.Tensor:
-    """Attention that the chosen rows pay to each token, mean over heads, then over rows.
+    """Logarithm of the attention that rows pay to each token, mean over heads, then over rows.
 
     Args:
         prompt: The batch.
@@ -28,7 +28,8 @@ def row_attention(
         window: Columns that a row sees in this layer, itself included; `None` for all.
 
     Returns:
-        `(batch, sequence)` float32 in absolute columns, 0 at tokens that are gone.
+        `(batch, sequence)` float32 in absolute columns, -inf at tokens that are gone or that no
+        row sees.
     """
     width = prompt.shape[1]
     if stage is None:
@@ -43,7 +44,7 @@ def row_attention(
         visible &= columns[:, None, :] > rows.columns[:, :, None] - window
     device = queries.device  # of the layer, where layers lie on several devices
     chosen_queries = queries.gather(2, index.to(device))
-    attention = mean_attention(chosen_queries, keys, scaling, visible.to(device)).to(visible.device)
-    attention = attention.masked_fill(~rows.alive[..., None], 0.0).sum(1)
-    attention = attention / rows.alive.sum(1, keepdim=True)
-    return attention if stage is None else stage.scatter(attention, width, 0.0)
+    logs = log_mean_attention(chosen_queries, keys, scaling, visible.to(device)).to(visible.device)
+    logs = logs.masked_fill(~rows.alive[..., None], float("-inf")).logsumexp(1)
+    logs = logs - rows.alive.sum(1, keepdim=True).log()
+    return logs if stage is None else stage.scatter(logs, width, float("-inf"))

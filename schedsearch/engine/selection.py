@@ -49,7 +49,9 @@ def keep_top(scores: torch.Tensor, candidates: torch.Tensor, counts: torch.Tenso
     Returns:
         `(batch, sequence)` bool with `min(count, candidates)` True entries in each row.
     """
-    ranked = scores.masked_fill(~candidates, float("-inf"))
+    # A candidate may have -inf, as the logarithm of nothing, and still comes before all others.
+    lowest = torch.finfo(scores.dtype).min
+    ranked = scores.clamp(min=lowest).masked_fill(~candidates, float("-inf"))
     order = ranked.argsort(dim=1, descending=True, stable=True)
     places = torch.arange(order.shape[1], device=order.device).expand_as(order)
     rank = torch.empty_like(order).scatter_(1, order, places)

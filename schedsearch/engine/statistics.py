@@ -19,7 +19,7 @@ from schedsearch.engine.encoding import Encoder, Row, by_id
 from schedsearch.engine.kendall import kendall_tau
 from schedsearch.engine.prompt import Prompt, make_prompt
 from schedsearch.engine.rankers import Ranker, make_ranker
-from schedsearch.engine.ranking import row_attention
+from schedsearch.engine.ranking import log_row_attention
 from schedsearch.engine.selection import Stage, keep_top, stage_of
 from schedsearch.errors import DataError, InputError
 
@@ -167,8 +167,9 @@ class _Probe:
         scores = attention.gather(2, columns.expand(-1, self._layers, -1))
         orders = torch.cat([scores, _random_orders(batch, n_vision).to(scores)], dim=1)
         tau, overlap = kendall_tau(orders), _overlap(orders, kept_count(self._top, n_vision))
-        mass, uniform = scores.sum(2), _uniform_mass(prompt, marked)
-        spared = scores.sort(dim=2).values.cumsum(2) <= _NEGLIGIBLE
+        shares = scores.exp()
+        mass, uniform = shares.sum(2), _uniform_mass(prompt, marked)
+        spared = shares.sort(dim=2).values.cumsum(2) <= _NEGLIGIBLE
         cover = 1 - spared.float().mean(2)
         parts = (tau.cpu(), overlap.cpu(), mass.cpu(), uniform.tolist(), cover.cpu())
         figures = zip(*parts, strict=True)
@@ -178,7 +179,7 @@ class _Probe:
         self, layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float
     ) -> None:
         assert self._prompt is not None and self._rows is not None
-        self._attention[layer] = row_attention(
+        self._attention[layer] = log_row_attention(
             self._prompt, None, self._rows, queries, keys, scaling, self._windows[layer]
         )
 

@@ -1,6 +1,7 @@
 """Attention inside the vision tower, brought to the tokens that its patches become."""
 
 import inspect
+import math
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -10,7 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from schedsearch.engine.attention_tap import mean_attention, tap_attention
+from schedsearch.engine.attention_tap import log_mean_attention, tap_attention
 from schedsearch.engine.prompt import Prompt
 from schedsearch.errors import UnsupportedError
 
@@ -42,7 +43,7 @@ class Tower:
 
 @contextmanager
 def read_tower(tower: Tower, on_tokens: Callable[[torch.Tensor], None]) -> Iterator[None]:
-    """Call `on_tokens` with `(tokens,)` float32 attention after each run of the tower.
+    """Call `on_tokens` with the logarithms `(tokens,)` of attention after each run of the tower.
 
     A patch gets the attention of the class token, or of all patches of its image where there is no
     class token, mean over heads, then rows; a token gets the mean over its patches.
@@ -56,11 +57,15 @@ def read_tower(tower: Tower, on_tokens: Callable[[torch.Tensor], None]) -> Itera
 
     def observe(_layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
         blocks = tower.blocks(running.given) if tower.blocks else [keys.shape[2]]
-        found = attention_on_patches(queries, keys, scaling, blocks, class_token=tower.class_token)
+        class_token = tower.class_token
+        found = log_attention_on_patches(queries, keys, scaling, blocks, class_token=class_token)
         running.found.append(found)
 
     def leave(_module: Any, _args: Any, _output: Any) -> None:
-        on_tokens(tower.to_tokens(torch.cat(running.found, dim=1), running.given))
+        # Means are of attention itself; in double precision what float32 holds as logarithm is
+        # only lost below e^-745.
+        attention = torch.cat(running.found, dim=1).double().exp()
+        on_tokens(tower.to_tokens(attention, running.given).log().float())
 
     opaque: Any = torch.compiler.disable  # a compiled model must call them, never trace them
     module = tower.module
@@ -71,7 +76,7 @@ def read_tower(tower: Tower, on_tokens: Callable[[torch.Tensor], None]) -> Itera
         yield
 
 
-def attention_on_patches(
+def log_attention_on_patches(
     queries: torch.Tensor,
     keys: torch.Tensor,
     scaling: float,
@@ -79,7 +84,7 @@ def attention_on_patches(
     *,
     class_token: bool,
 ) -> torch.Tensor:
-    """Attention that patches receive in one layer, mean over heads, then rows.
+    """Logarithm of the attention that patches receive in one layer, mean over heads, then rows.
 
     Args:
         queries: `(images, heads, n, head_dim)`.
@@ -99,8 +104,8 @@ def attention_on_patches(
         visible = torch.ones(1, 1, seen.shape[2], dtype=torch.bool, device=seen.device)
         asked = own[:, :, :1] if class_token else own
         chunks = torch.split(asked, _CHUNK, 2)
-        rows = [mean_attention(chunk, seen, scaling, visible).sum(1) for chunk in chunks]
-        found.append(torch.stack(rows).sum(0) / asked.shape[2])
+        logs = [log_mean_attention(chunk, seen, scaling, visible).logsumexp(1) for chunk in chunks]
+        found.append(torch.stack(logs).logsumexp(0) - math.log(asked.shape[2]))
     received = torch.cat(found, dim=1)
     return received[:, 1:] if class_token else received
 
@@ -111,7 +116,7 @@ def spread(
     input_ids: torch.Tensor,
     vision_ids: Sequence[int],
 ) -> torch.Tensor:
-    """Scores `(batch, sequence)` from those of the tower's runs; 0 where there is no vision.
+    """Scores `(batch, sequence)` from those of the tower's runs; -inf where there is no vision.
 
     Args:
         found: `(tokens,)` of each run, in the order of `vision_ids`.
@@ -122,7 +127,7 @@ def spread(
     Raises:
         UnsupportedError: The tower ran for another number of tokens, or not at all.
     """
-    scores = torch.zeros(prompt.shape, device=prompt.vision.device)
+    scores = torch.full(prompt.shape, float("-inf"), device=prompt.vision.device)
     total, given = sum(prompt.n_vision), sum(map(len, found))
     if total == 0:
         return scores
@@ -132,7 +137,7 @@ def spread(
             "so its attention cannot rank them; pass pixel values, or use the ranker diverse"
         )
     beams = total // given
-    own = torch.zeros_like(scores[::beams])
+    own = scores[::beams].clone()
     flat = torch.cat([one.to(scores) for one in found])
     for token_id in vision_ids:
         mask = prompt.vision[::beams] & (input_ids[::beams] == token_id)

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedsearch.engine.attention_tap import mean_attention
+from schedsearch.engine.attention_tap import log_mean_attention
 from schedsearch.engine.selection import (
     Stage,
     causal_mask,
@@ -124,16 +124,20 @@ def test_masks_of_a_stage_are_causal_and_hide_padding(marked: Marked) -> None:
 
 
 @pytest.mark.parametrize("kv_heads", [4, 2, 1])
-def test_mean_attention_is_softmax_over_visible_keys_then_mean_over_heads(kv_heads: int) -> None:
+def test_log_mean_attention_is_softmax_over_visible_keys_then_mean_over_heads(
+    kv_heads: int,
+) -> None:
     generator = torch.Generator().manual_seed(0)
     queries = torch.randn(2, 4, 3, 8, generator=generator, dtype=torch.float64)
     keys = torch.randn(2, kv_heads, 5, 8, generator=generator, dtype=torch.float64)
     visible = torch.rand(2, 3, 5, generator=generator) < 0.7
     visible[..., 0] = True
 
-    found = mean_attention(queries, keys, 0.3, visible)
+    logs = log_mean_attention(queries, keys, 0.3, visible)
 
-    assert found.dtype == torch.float32
+    assert logs.dtype == torch.float32
+    assert torch.equal(logs == float("-inf"), ~visible)
+    found = logs.exp()
     for sample in range(2):
         for row in range(3):
             heads = []
@@ -143,3 +147,23 @@ def test_mean_attention_is_softmax_over_visible_keys_then_mean_over_heads(kv_hea
                 heads.append(weights / weights.sum())
             expected = torch.stack(heads).mean(0).float()
             assert (found[sample, row] - expected).abs().max() < 1e-6  # float32
+
+
+def test_attention_that_would_underflow_keeps_its_order() -> None:
+    """Three keys whose attention is 0 in float32 even before the mean over heads."""
+    keys = torch.tensor([300.0, -1.0, 1.0, 0.0])[None, None, :, None]
+    queries = torch.ones(1, 2, 1, 1)
+
+    logs = log_mean_attention(queries, keys, 1.0, torch.ones(1, 1, 4, dtype=torch.bool))
+
+    assert logs.exp()[0, 0].tolist() == [1.0, 0.0, 0.0, 0.0]
+    assert (logs[0, 0] - torch.tensor([0.0, -301.0, -299.0, -300.0])).abs().max() < 1e-4
+
+
+def test_a_candidate_without_any_attention_comes_before_what_is_no_candidate() -> None:
+    gone = float("-inf")
+    scores = torch.tensor([[5.0, gone, gone, -2.0]])
+    candidates = torch.tensor([[False, False, True, True]])
+
+    assert keep_top(scores, candidates, torch.tensor([2])).tolist() == [[False, False, True, True]]
+    assert keep_top(scores, candidates, torch.tensor([1])).tolist() == [[False, False, False, True]]

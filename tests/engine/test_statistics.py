@@ -12,6 +12,7 @@ from schedsearch.engine import kendall
 from schedsearch.engine.kendall import kendall_tau
 from schedsearch.engine.statistics import AttentionStatistics, attention_statistics
 from schedsearch.errors import DataError, InputError
+from schedsearch.testing_reference import seeing_softmax
 from tests.engine.embedded import embedded, prompt_of
 
 SAMPLES = ShapesVQA("calibration", 12)
@@ -48,17 +49,27 @@ def test_a_layer_that_ties_all_tokens_agrees_with_none() -> None:
 
 
 def eager_rows(ranker: str) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    """Per sample: mean ranking row of each layer `(layers, tokens)`, vision mask `(tokens,)`."""
+    """Per sample: logarithm of each layer's mean ranking row, and vision mask `(tokens,)`.
+
+    Rows are `(layers, tokens)`.
+    """
     model, _ = embedded("eager")
-    found = []
+    found, logs = [], []
+    handles = [
+        layer.self_attn.register_forward_hook(lambda *_: logs.append(latest[0][0]))
+        for layer in model.get_decoder().layers
+    ]
     for sample in SAMPLES:
         inputs = prompt_of(sample)
-        with torch.inference_mode():
-            attentions = model(**inputs, output_attentions=True).attentions
+        logs.clear()
+        with torch.inference_mode(), seeing_softmax() as latest:
+            model(**inputs)
         vision = inputs["input_ids"][0] == model.config.image_token_id
         first = -1 if ranker == "last" else int(vision.nonzero().max()) + 1
-        rows = torch.stack([one[0].mean(0)[first:].mean(0) for one in attentions])
-        found.append((rows, vision))
+        rows = torch.stack([one[:, first:].flatten(0, 1) for one in logs])
+        found.append((rows.logsumexp(1) - math.log(rows.shape[1]), vision))
+    for handle in handles:
+        handle.remove()
     return found
 
 
@@ -70,7 +81,7 @@ def test_figures_are_those_of_eager_attention_weights(ranker: str) -> None:
 
     scores = [rows[:, vision] for rows, vision in expected]
     for one in range(LAYERS):
-        mass = sum(sample[one].sum().item() for sample in scores) / len(scores)
+        mass = sum(sample[one].exp().sum().item() for sample in scores) / len(scores)
         assert found.mass[one].value == pytest.approx(mass, abs=1e-5)
         for two in range(LAYERS):
             taus = [tau(sample[one], sample[two]) for sample in scores]
@@ -83,9 +94,8 @@ def test_figures_are_those_of_eager_attention_weights(ranker: str) -> None:
 
 
 def tau(one: torch.Tensor, two: torch.Tensor) -> float:
-    """SciPy's, but 0 where a layer ties all tokens: attention may underflow on every one."""
     found: float = kendalltau(one, two).statistic
-    return 0.0 if math.isnan(found) else found
+    return found
 
 
 def best(scores: torch.Tensor) -> list[int]:

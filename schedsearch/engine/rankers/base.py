@@ -36,8 +36,8 @@ class Ranker(ABC):
         Args:
             prompt: The batch.
             features: `(batch, sequence, hidden)` that enter layer 0.
-            tower: `(batch, sequence)` float32 attention of the vision tower; `None` unless
-                `reads_tower`.
+            tower: `(batch, sequence)` float32 logarithm of the attention in the vision tower;
+                `None` unless `reads_tower`.
             most: Most vision tokens that will stay in any row; the others need no order.
 
         Returns:
@@ -59,8 +59,9 @@ class Ranker(ABC):
             prompt: The batch.
             candidates: `(batch, sequence)` bool, vision tokens still alive.
             counts: `(batch,)` long, how many of them will stay.
-            attention: `(batch, sequence)` float32 mean attention over heads and `query_rows`
-                in the layer before, or what `order` returned; `None` if there is neither.
+            attention: `(batch, sequence)` float32 logarithm of the mean attention over heads and
+                `query_rows` in the layer before, or what `order` returned; `None` if there is
+                neither.
 
         Returns:
             `(batch, sequence)` float32; values outside `candidates` are ignored.

@@ -44,16 +44,18 @@ class LocalRanker(Ranker):
         counts: torch.Tensor,  # noqa: ARG002
         attention: torch.Tensor | None,
     ) -> torch.Tensor:
-        """Attention, which is at most 1, minus the place within the window."""
+        """Minus the place within the window, then minus the place in all, as a share."""
         assert attention is not None
         batch, longest = prompt.shape[0], max(prompt.n_vision)
         padded = -(-longest // self.window) * self.window
         # Column `padded` of the table takes what is no vision token.
         ordinals = (prompt.vision.cumsum(1) - 1).where(prompt.vision, padded)
-        alive = attention.masked_fill(~candidates, -1.0)
-        table = alive.new_full((batch, padded + 1), -1.0).scatter(1, ordinals, alive)
+        gone = float("-inf")
+        alive = attention.clamp(min=torch.finfo(attention.dtype).min).masked_fill(~candidates, gone)
+        table = alive.new_full((batch, padded + 1), gone).scatter(1, ordinals, alive)
         windows = table[:, :padded].view(batch, -1, self.window)
         order = windows.argsort(dim=2, descending=True, stable=True)
         places = order.argsort(dim=2).view(batch, padded)
         place = places.gather(1, ordinals.clamp(max=padded - 1))
-        return attention - place
+        best_first = alive.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+        return -best_first / alive.shape[1] - place

@@ -24,6 +24,6 @@ class TowerRanker(EarlyRanker):
         tower: torch.Tensor | None,
         most: int,  # noqa: ARG002
     ) -> torch.Tensor:
-        """The attention itself."""
+        """The attention's logarithm itself."""
         assert tower is not None
         return tower
