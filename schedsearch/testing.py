@@ -24,6 +24,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.prefix import Prefixes
 from schedsearch.engine.reduction import Reduction, reduce
+from schedsearch.testing_calls import CallsContract
 from schedsearch.testing_reference import Inputs, appended, masked_forward, padded
 from schedsearch.testing_subject import (
     EFFECT,
@@ -46,7 +47,7 @@ __all__ = ["AdapterContract", "randomise"]
 Samples = Mapping[str, Mapping[str, torch.Tensor]]
 
 
-class AdapterContract:
+class AdapterContract(CallsContract):
     """What holds for every model that an adapter serves, for each attention implementation.
 
     Samples are prompts of one unpadded row that differ in length and number of vision tokens, one

@@ -1,7 +1,7 @@
 """What the contract suite for adapters works with: a model, its twin, and ways to run them."""
 
 import copy
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -190,35 +190,54 @@ def forced(subject: Subject, batch: Inputs) -> torch.Tensor:
     return torch.stack(generated.logits, dim=1)
 
 
-def by_hand(subject: Subject, batch: Inputs, chunks: Sequence[int] = (1,) * STEPS) -> torch.Tensor:
-    """The same by forwards on one cache, `chunks` tokens each; padding may stand on the right."""
+Change = Callable[[Any], Any]
+"""Takes a KV cache, and returns the one to go on with."""
+
+
+def by_hand(
+    subject: Subject,
+    batch: Inputs,
+    chunks: Sequence[int] = (1,) * STEPS,
+    change: Change | None = None,
+    rows: Sequence[int] | None = None,
+) -> torch.Tensor:
+    """The same by forwards on one cache, `chunks` tokens each; padding may stand on the right.
+
+    Args:
+        subject: The model.
+        batch: The prompts.
+        chunks: How many tokens each forward takes.
+        change: What is done to the cache behind the prefill.
+        rows: The rows that it then holds, by their numbers in the batch; default: all of them.
+    """
     model, mask = subject.model, batch["attention_mask"]
-    deltas = hasattr(subject.adapter.trunk(model), "rope_deltas")
-
-    def positions(mask: torch.Tensor, new: int) -> torch.Tensor:
-        counted = (mask.cumsum(1) - 1).clamp(min=0)[:, -new:]
-        if not deltas:
-            return counted
-        trunk: Any = subject.adapter.trunk(model)
-        shifted: torch.Tensor = counted + trunk.rope_deltas
-        return shifted[None].expand(3, -1, -1)
-
-    given = {} if deltas else {"position_ids": positions(mask, mask.shape[1])}
+    trunk: Any = subject.adapter.trunk(model)
+    deltas = hasattr(trunk, "rope_deltas")
+    given = {} if deltas else {"position_ids": _counted(mask)}
     output = model(**batch, **given, use_cache=True)
     last = (mask * torch.arange(mask.shape[1])).argmax(1)
-    logits, done = [output.logits[torch.arange(len(last)), last][:, None]], 0
+    chosen = list(range(len(last)) if rows is None else rows)
+    first, cache = output.logits[torch.arange(len(last)), last], output.past_key_values
+    cache = cache if change is None else change(cache)
+    shifts = trunk.rope_deltas[chosen] if deltas else 0
+    logits, mask, done = [first[chosen][:, None]], mask[chosen], 0
     for size in chunks:
-        tokens = torch.tensor([subject.answer[done : done + size]]).expand(len(last), -1)
+        tokens = torch.tensor([subject.answer[done : done + size]]).expand(len(chosen), -1)
         mask = torch.cat([mask, torch.ones_like(tokens)], dim=1)
+        positions = _counted(mask)[:, -size:] + shifts
         output = model(
             input_ids=tokens,
             attention_mask=mask,
-            position_ids=positions(mask, size),
-            past_key_values=output.past_key_values,
+            position_ids=positions[None].expand(3, -1, -1) if deltas else positions,
+            past_key_values=cache,
         )
         logits.append(output.logits)
         done += size
     return torch.cat(logits, dim=1)
+
+
+def _counted(mask: torch.Tensor) -> torch.Tensor:
+    return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 def check_against_masked(

@@ -1,29 +1,14 @@
 """Decoding on a reduced KV cache: each layer attends to its own, shorter past."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
 
+from schedsearch.engine.reduced_cache import PrefillRecord
 from schedsearch.engine.selection import Stage
 from schedsearch.errors import UnsupportedError
-
-_LENGTH = "get_seq_length"
-
-
-@dataclass(frozen=True)
-class PrefillRecord:
-    """What the prefill left in a cache.
-
-    Attributes:
-        width: Columns of the unreduced prefill; later tokens take the columns behind it.
-        stages: For each layer the tokens it cached; `None` where it cached them all.
-    """
-
-    width: int
-    stages: tuple[Stage | None, ...]
 
 
 @dataclass
@@ -104,41 +89,28 @@ class Continuation:
         return torch.zeros_like(allowed, dtype=states.dtype).masked_fill(~allowed, lowest)
 
 
-def count_columns(cache: Any, record: PrefillRecord | None) -> None:
-    """Let a cache whose layer 0 is reduced count the dropped columns too.
-
-    Models take the length of layer 0 for the position of the next token.
-
-    Args:
-        cache: Just filled by a prefill.
-        record: Of that prefill; `None` if nothing was dropped.
-    """
-    vars(cache).pop(_LENGTH, None)  # of a prompt that was in the cache before
-    stage = record.stages[0] if record else None
-    if record is not None and stage is not None:
-        dropped = record.width - stage.positions.shape[1]
-        # Holds the layers, not the cache, which would then be freed by the garbage collector only.
-        setattr(cache, _LENGTH, partial(_columns, cache.layers, dropped))
-
-
-def _columns(layers: Sequence[Any], dropped: int, layer_idx: int = 0) -> int:
-    own: int = layers[layer_idx].get_seq_length()
-    return own + dropped if layer_idx == 0 and own else own
-
-
 def continue_prompt(
     record: PrefillRecord | None,
     cache: Any,
-    new: int,
+    states: torch.Tensor,
     valid: torch.Tensor | None,
     implementation: str,
     windows: tuple[int | None, ...],
 ) -> Continuation | None:
-    """Plan a forward of `new` rows on a filled cache; `None` if no layer of it is reduced.
+    """Plan a forward on a filled cache; `None` if no layer of it is reduced.
+
+    Args:
+        record: What this reduction knows of the cache.
+        cache: The cache.
+        states: `(batch, new, hidden)` that will enter the layers.
+        valid: `(batch, columns)`, zero at padding, the new columns last; `None` if there is none.
+        implementation: Attention implementation of the model.
+        windows: See `Continuation`.
 
     Raises:
         UnsupportedError: The cache does not hold what `record` says.
     """
+    rows, new = states.shape[:2]
     lengths = [layer.get_seq_length() for layer in cache.layers]
     seen = cache.get_seq_length()
     if record is None:
@@ -150,14 +122,19 @@ def continue_prompt(
         ]
         expected = [size - shrunk for size in sizes]
         readable = shrunk <= 0 or all(_ends_densely(record, stage, seen) for stage in record.stages)
+        readable = readable and record.rows == rows
+    if valid is not None:
+        spare = valid.shape[1] - seen - new
+        readable = readable and spare <= 0 and (spare == 0 or record is None)
     if lengths != expected or not readable:
         raise UnsupportedError(
-            "the KV cache holds reduced layers that are not, or no longer, as this reduction left "
-            "them; continue the cache itself, not a copy, inside the `with` block that filled it, "
-            "and crop nothing before the text at its end"
+            "the KV cache does not hold what this reduction, and the rows and mask of this call, "
+            "let expect; continue it inside the `with` block that filled it, rearrange it by its "
+            "own methods only, and crop nothing before the text at its end"
         )
     if record is None:
         return None
+    record = record.on(states.device)
     if valid is not None:  # asked once, before the layers: reading it waits for the device
         valid = None if bool(valid.all()) else valid.bool()
     held = tuple(map(_held, cache.layers, windows, lengths))

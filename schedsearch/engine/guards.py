@@ -1,8 +1,9 @@
 """Refusals: calls that would run and be silently wrong under a reduction."""
 
 import functools
+import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -15,8 +16,11 @@ from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import ScheduleError, UnsupportedError
 
 _GROWING_CACHES = (None, "dynamic", "offloaded", "quantized")
-_GUARDED = ("generate", "init_continuous_batching")
 _REDUCED = ("hidden_states", "attention_mask", "position_embeddings", "position_ids")
+_LOSS = ("shift_labels",)
+"""Arguments of the loss, which models hand to their layers too."""
+_PACKING = ("cu_seq_lens_q", "cu_seq_lens_k", "max_length_q", "max_length_k", "seq_idx")
+"""Arguments by which transformers is told where the prompts of a packed row begin."""
 
 Shape = tuple[int, int]
 
@@ -90,11 +94,13 @@ def check_ranking(
     for layer in ranked:
         source = ranking[layer]
         if source is None:
-            first = next(n for n, layer_before in enumerate(ranking) if layer_before is not None)
+            able = (n for n, layer_before in enumerate(ranking) if layer_before is not None)
+            first = next(able, None)
+            later = f"drop from layer {first} on, or " if first is not None else ""
             raise ScheduleError(
                 f"no layer of {architecture} before layer {layer} attends to the whole prompt, so "
-                "none can rank the tokens that the schedule drops there; drop from layer "
-                f"{first} on, or use a ranker without attention"
+                f"none can rank the tokens that the schedule drops there; {later}use a ranker "
+                "without attention, such as diverse"
             )
         sources.append(source)
     return sources
@@ -112,13 +118,22 @@ def check_layer_inputs(args: Sequence[Any], kwargs: Mapping[str, Any], shape: Sh
         UnsupportedError: An argument has a value for every token of the whole prompt, which would
             not fit the tokens that are left.
     """
-    named = {name: value for name, value in kwargs.items() if name not in _REDUCED}
+    named = {name: value for name, value in kwargs.items() if name not in _REDUCED + _LOSS}
     for name, value in (*enumerate(args[1:], start=1), *named.items()):
         if isinstance(value, torch.Tensor) and tuple(value.shape[:2]) == shape:
             raise UnsupportedError(
                 f"the decoder layers take an argument per token ({name!r}) that the runtime does "
                 "not know how to reduce; the model needs an adapter of its own"
             )
+    rotary = kwargs.get("position_embeddings")
+    tables = rotary if isinstance(rotary, (tuple, list)) else ()
+    fit = [isinstance(one, torch.Tensor) and one.shape[-2:-1] == shape[1:] for one in tables]
+    if not fit or not all(fit):
+        found = type(rotary).__name__
+        raise UnsupportedError(
+            "the decoder layers must take their positions as `position_embeddings`, rotary tables "
+            f"with a row for every token, but got {found}; the model needs an adapter of its own"
+        )
 
 
 def check_forward(
@@ -148,6 +163,7 @@ def check_forward(
             "a prepared 4-D attention mask hides which tokens are padding; pass the 2-D "
             "`attention_mask` of the processor"
         )
+    _check_unpacked(inputs, mask, continues=continues)
     if continues:
         given = [name for name in adapter.vision_inputs if _holds_something(inputs.get(name))]
         if given:
@@ -161,6 +177,47 @@ def check_forward(
             "`inputs_embeds` hide which tokens are vision; pass `input_ids` and the processor's "
             "pixel values"
         )
+
+
+def _check_unpacked(
+    inputs: Mapping[str, Any], mask: torch.Tensor | None, *, continues: bool
+) -> None:
+    """Refuse rows that hold several prompts.
+
+    Raises:
+        UnsupportedError: The arguments say so.
+    """
+    found = next((f"`{name}`" for name in _PACKING if inputs.get(name) is not None), None)
+    # A continuation's mask begins with the prompt's; asking it again would wait for the device.
+    if mask is not None and not continues and mask.dtype != torch.bool and bool((mask > 1).any()):
+        found = "numbers of prompts in `attention_mask`"
+    positions = inputs.get("position_ids")
+    if isinstance(positions, torch.Tensor) and positions.shape[-1] > 1:
+        if _begins_again(positions, mask, inputs.get("past_key_values")):
+            found = "`position_ids` that begin again"
+    if found is not None:
+        raise UnsupportedError(
+            f"{found} say that rows hold several prompts, which a reduction would rank as one; "
+            "pass one prompt in each row, padded"
+        )
+
+
+def _begins_again(positions: torch.Tensor, mask: torch.Tensor | None, cache: Any) -> bool:
+    """Whether positions fall within a row.
+
+    Where there is neither mask nor cache, transformers takes every step other than 1 for the
+    beginning of another prompt; M-RoPE, whose first of three axes stands still within an image, is
+    never taken for packed.
+    """
+    axes = positions.shape[0] if positions.dim() == 3 else 1
+    steps = (positions[0] if positions.dim() == 3 else positions).diff(dim=-1)
+    if mask is None and cache is None and axes != 3:
+        return bool((steps != 1).any())
+    again = steps < 0
+    if mask is not None:
+        own = mask[:, -positions.shape[-1] :].bool().to(again.device)
+        again = again & own[:, 1:] & own[:, :-1]
+    return bool(again.any())
 
 
 def _holds_something(value: Any) -> bool:
@@ -185,41 +242,66 @@ def check_prompt(prompt: Prompt) -> None:
 
 
 @contextmanager
-def guard_generate(model: Any, on_width: Callable[[int | None], None]) -> Iterator[None]:
-    """Check what `model.generate` is asked for, and report the prompt's width while it runs.
+def watch_calls(
+    model: Any,
+    generating: Callable[[torch.Tensor | None], AbstractContextManager[None]],
+    forwarding: Callable[[torch.Tensor | None], AbstractContextManager[None]],
+) -> Iterator[None]:
+    """Check what `model.generate` is asked for, and surround every call of the model.
+
+    Replaces methods of the instance: PEFT calls `forward` itself, where hooks would not run.
 
     Args:
-        model: The model; its `generate` is replaced on the instance only.
-        on_width: Called with the number of prompt columns before, and `None` after.
+        model: The model.
+        generating: Context of `generate`; gets the prompt's token ids, `None` if there are none.
+        forwarding: Context of a forward; gets its labels, `None` if there are none.
     """
-    original = model.generate
+    generate, forward = model.generate, model.forward
+    label_places = list(inspect.signature(forward).parameters)
 
-    @functools.wraps(original)
-    def generate(*args: Any, **kwargs: Any) -> Any:
-        _check_generation(model, args, kwargs)
+    @functools.wraps(generate)
+    def watched_generate(*args: Any, **kwargs: Any) -> Any:
         tokens = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
-        on_width(tokens.shape[1] if isinstance(tokens, torch.Tensor) else None)
-        try:
-            return original(*args, **kwargs)
-        finally:
-            on_width(None)
+        with generating(tokens if isinstance(tokens, torch.Tensor) else None):
+            _check_generation(model, args, kwargs)
+            return generate(*args, **kwargs)
 
-    own = {name: model.__dict__[name] for name in _GUARDED if name in model.__dict__}
-    model.generate, model.init_continuous_batching = generate, _refuse_continuous_batching
+    def refuse_continuous_batching(*_args: Any, **_kwargs: Any) -> None:
+        with generating(None):
+            raise UnsupportedError(
+                "continuous batching (`generate_batch`) packs prompts into one row and pages their "
+                "cache, where a reduction cannot follow; call `generate` with a padded batch"
+            )
+
+    @functools.wraps(forward)
+    def watched_forward(*args: Any, **kwargs: Any) -> Any:
+        with forwarding(_labels({**dict(zip(label_places, args, strict=False)), **kwargs})):
+            return forward(*args, **kwargs)
+
+    opaque: Any = functools.partial(torch.compiler.disable, recursive=False)
+    replaced = {
+        "generate": watched_generate,
+        "init_continuous_batching": refuse_continuous_batching,
+        "forward": opaque(watched_forward),
+    }
+    own = {name: model.__dict__[name] for name in replaced if name in model.__dict__}
+    for name, method in replaced.items():
+        setattr(model, name, method)
     try:
         yield
     finally:
-        for name in _GUARDED:
+        for name in replaced:
             delattr(model, name)
             if name in own:
                 setattr(model, name, own[name])
 
 
-def _refuse_continuous_batching(*_args: Any, **_kwargs: Any) -> None:
-    raise UnsupportedError(
-        "continuous batching (`generate_batch`) packs prompts into one row and pages their cache, "
-        "where a reduction cannot follow; call `generate` with a padded batch"
-    )
+def _labels(given: Mapping[str, Any]) -> torch.Tensor | None:
+    """Labels in the columns of the tokens they name."""
+    labels, shifted = given.get("labels"), given.get("shift_labels")
+    if isinstance(shifted, torch.Tensor):
+        return torch.nn.functional.pad(shifted[:, :-1], (1, 0), value=-100)
+    return labels if isinstance(labels, torch.Tensor) else None
 
 
 def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 
 import torch
 
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, UnsupportedError
+
+_IGNORED = -100
+"""Label of what has no part in the loss, as transformers reads it."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,50 @@ def make_prompt(
         keys=_row_keys(keys, input_ids, valid & (columns <= last_row[:, None])),
         n_vision=tuple(n_vision.tolist()),
         n_other=tuple(n_other.tolist()),
+    )
+
+
+def lengths_from_labels(
+    labels: torch.Tensor, vision: torch.Tensor, attention_mask: torch.Tensor | None
+) -> torch.Tensor:
+    """Where prompts end, told by their labels: before the first that is not ignored.
+
+    Args:
+        labels: `(batch, sequence)`, -100 where nothing is to be predicted.
+        vision: `(batch, sequence)` bool.
+        attention_mask: `(batch, sequence)`, zero at padding; `None` where there is none.
+
+    Returns:
+        `(batch,)` as `lengths` of `make_prompt`: the whole row where it has no vision token or no
+        label.
+
+    Raises:
+        UnsupportedError: Labels begin before, or right behind, the last vision token of a row.
+    """
+    if labels.shape != vision.shape:
+        raise _untold(f"have shape {tuple(labels.shape)} and the tokens {tuple(vision.shape)}")
+    valid = torch.ones_like(vision) if attention_mask is None else attention_mask.bool()
+    columns = torch.arange(vision.shape[1], device=vision.device)
+    whole = (valid * (columns + 1)).amax(1)
+    labelled = valid & (labels.to(vision.device) != _IGNORED)
+    first = labelled.int().argmax(1)
+    ranked = (vision & valid).any(1) & labelled.any(1)
+    behind_vision = (vision & valid).mul(columns + 1).amax(1)
+    before = valid.gather(1, (first - 1).clamp(min=0)[:, None])[:, 0]
+    untold = ranked & ~(before & (first > behind_vision))
+    if bool(untold.any()):
+        row = int(untold.int().argmax())
+        raise _untold(
+            f"of row {row} begin at column {int(first[row])}, and no text stands between the last "
+            f"vision token, at column {int(behind_vision[row]) - 1}, and them"
+        )
+    return first.where(ranked, whole)
+
+
+def _untold(found: str) -> UnsupportedError:
+    return UnsupportedError(
+        f"`labels` must tell where each prompt ends, but they {found}; label the prompt with "
+        f"{_IGNORED}, or call `Reduction.prompt(lengths=...)` before"
     )
 
 

@@ -6,6 +6,7 @@ tokens leave sequence and KV cache for good. Method: arXiv 2412.00556, section 3
 """
 
 import threading
+import uuid
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
@@ -20,23 +21,27 @@ from torch.utils.hooks import RemovableHandle
 from schedsearch.core.schedule import Schedule
 from schedsearch.engine.adapters import Adapter, adapter_for
 from schedsearch.engine.attention_tap import tap_attention
-from schedsearch.engine.continuation import (
-    Continuation,
-    PrefillRecord,
-    continue_prompt,
-    count_columns,
+from schedsearch.engine.calls import (
+    Call,
+    Calls,
+    Description,
+    check_continuation,
+    describe_prefill,
+    tower_notes,
 )
+from schedsearch.engine.continuation import Continuation, continue_prompt
 from schedsearch.engine.guards import (
     check_fits,
     check_forward,
     check_layer_inputs,
     check_prompt,
     check_ranking,
-    guard_generate,
+    watch_calls,
 )
 from schedsearch.engine.prefill import Passage, Prefill
-from schedsearch.engine.prompt import make_prompt
+from schedsearch.engine.prompt import Prompt, lengths_from_labels, make_prompt
 from schedsearch.engine.rankers import make_ranker
+from schedsearch.engine.reduced_cache import PrefillRecord, attach, record_of
 from schedsearch.engine.selection import Stage
 from schedsearch.engine.tower import read_tower, spread
 from schedsearch.engine.wrappers import unwrapped
@@ -88,19 +93,6 @@ def _claim(model: nn.Module, stack: ExitStack) -> None:
     stack.callback(_active.discard, model)
 
 
-class _Call(threading.local):
-    """What the hooks of one forward hand to each other, and what waits for the next prefill."""
-
-    lengths: Sequence[int] | torch.Tensor | None = None
-    keys: Sequence[str] | None = None
-    passage: Passage | None = None
-    width: int | None = None
-    inputs: dict[str, Any] | None = None
-    tower: tuple[torch.Tensor, ...] = ()
-    running: Prefill | Continuation | None = None
-    kept: Mapping[int, torch.Tensor] = MappingProxyType({})
-
-
 class Reduction:
     """A schedule at work on one model; made by `reduce`."""
 
@@ -121,27 +113,28 @@ class Reduction:
         ]
         sources = check_ranking(adapter.architecture(model), ranked, self._ranking)
         self._readings = tuple(zip(ranked, sources, strict=True))
-        self._call = _Call()
-        self._records: weakref.WeakKeyDictionary[Any, PrefillRecord] = weakref.WeakKeyDictionary()
+        self._calls = Calls()
+        self._id = uuid.uuid4().hex
 
     def prompt(
         self,
         lengths: Sequence[int] | torch.Tensor | None = None,
         keys: Sequence[str] | None = None,
     ) -> None:
-        """Describe this thread's next prefill.
+        """Describe the prompt of this thread's next call, and of no other.
 
         Args:
             lengths: `(batch,)` column behind the last prompt token of each row, padding included,
-                where teacher-forced answers follow the prompt. Answers never rank.
+                where teacher-forced answers follow the prompt. Answers never rank. Labels with
+                -100 at the prompt tell the same.
             keys: A stable name per row, which seeds the random ranker; default: the prompt's
                 tokens.
         """
-        self._call.lengths, self._call.keys = lengths, keys
+        self._calls.pending.lengths, self._calls.pending.keys = lengths, keys
 
     def follow(self, passage: Passage) -> None:
-        """Let this thread's next prefill start where `passage` says, and take what it wants."""
-        self._call.passage = passage
+        """Let this thread's next call start where `passage` says, and take what it wants."""
+        self._calls.pending.passage = passage
 
     def needs_attention(self, layer: int) -> bool:
         """Whether a drop before `layer` or behind it reads attention of the layers before it."""
@@ -166,7 +159,7 @@ class Reduction:
 
         Ascending, counted in the unreduced batch; -1 pads rows on the left.
         """
-        return self._call.kept
+        return self._calls.kept
 
     def install(self, stack: ExitStack) -> None:
         """Hook the model; `stack` takes everything off again."""
@@ -195,69 +188,72 @@ class Reduction:
         if self._tower is not None and self._drops:
             stack.enter_context(read_tower(self._tower, self._on_tower))
         stack.enter_context(adapter.between_layers(model, self._alive))
-        stack.enter_context(guard_generate(model, self._set_width))
+        stack.enter_context(watch_calls(model, self._generating, self._forwarding))
 
-    def _set_width(self, width: int | None) -> None:
-        self._call.width, self._call.tower = width, ()
+    def _generating(self, prompt: torch.Tensor | None) -> AbstractContextManager[None]:
+        return self._calls.during(Call("generate", prompt=prompt))
+
+    def _forwarding(self, labels: torch.Tensor | None) -> AbstractContextManager[None]:
+        return self._calls.during(Call("model", labels=labels))
 
     def _finish(self) -> None:
-        self._call = _Call()
-        self._records.clear()
+        self._calls = Calls()
 
     def _enter_trunk(
         self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
         inputs = {**kwargs, "input_ids": kwargs.get("input_ids", args[0] if args else None)}
-        self._call.inputs = inputs
+        self._calls.begin(Call("trunk", inputs=inputs))
 
     def _leave_trunk(self, _module: nn.Module, _args: Any, _output: Any) -> None:
-        self._call.inputs, self._call.tower = None, ()
+        self._calls.end_trunk()
 
     def _enter_decoder(
         self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        inputs, self._call.inputs = self._call.inputs, None
+        call = self._calls.current
+        inputs = call.inputs if call is not None else None
         cache = kwargs.get("past_key_values")
         filled = cache is not None and cache.get_seq_length() > 0
+        if call is None:
+            self._calls.pending = Description()
         check_forward(inputs, cache, self._adapter, continues=filled)
-        assert inputs is not None
+        assert call is not None and inputs is not None
+        call.inputs = None
         if not filled:
-            self._call.running = self._start_prefill(inputs)
+            call.running = self._start_prefill(call, inputs)
         else:
-            new = kwargs["inputs_embeds"].shape[1]
-            self._call.running = continue_prompt(
-                self._records.get(cache),
+            check_continuation(call)
+            call.running = continue_prompt(
+                record_of(cache, self._id),
                 cache,
-                new,
+                kwargs["inputs_embeds"],
                 inputs.get("attention_mask"),
                 self._implementation(),
                 self._windows,
             )
 
+    @property
+    def _running(self) -> Prefill | Continuation | None:
+        call = self._calls.current
+        return None if call is None else call.running
+
     def _alive(self) -> Stage | None:
-        running = self._call.running
+        running = self._running
         return running.stage if isinstance(running, Prefill) else None
 
-    def _start_prefill(self, inputs: Mapping[str, Any]) -> Prefill:
-        call, input_ids = self._call, inputs["input_ids"]
-        lengths, keys = call.lengths, call.keys
-        call.lengths = call.keys = None
-        passage, call.passage = call.passage or Passage(), None
+    def _start_prefill(self, call: Call, inputs: Mapping[str, Any]) -> Prefill:
+        input_ids = inputs["input_ids"]
+        description, width = describe_prefill(call, input_ids)
+        passage = description.passage or Passage()
         if passage.prompt is None:
-            passage.prompt = make_prompt(
-                input_ids,
-                self._adapter.vision_mask(self._model, input_ids),
-                inputs.get("attention_mask"),
-                lengths=lengths,
-                keys=keys,
-                width=call.width,
-            )
+            passage.prompt = self._make_prompt(call, inputs, description, width)
         if self._drops:
             check_prompt(passage.prompt)
         tower = None
         if self._tower is not None and passage.order is None and (self._drops or passage.shared):
             ids = self._adapter.vision_token_ids(self._model)
-            tower = spread(call.tower, passage.prompt, input_ids, ids)
+            tower = spread(tower_notes(call), passage.prompt, input_ids, ids)
         return Prefill(
             passage.prompt,
             self.schedule,
@@ -269,27 +265,40 @@ class Reduction:
             tower,
         )
 
+    def _make_prompt(
+        self, call: Call, inputs: Mapping[str, Any], description: Description, width: int | None
+    ) -> Prompt:
+        input_ids, mask = inputs["input_ids"], inputs.get("attention_mask")
+        vision, lengths = self._adapter.vision_mask(self._model, input_ids), description.lengths
+        labels = next((one.labels for one in call.lineage if one.labels is not None), None)
+        if lengths is None and labels is not None and self._drops:
+            lengths = lengths_from_labels(labels, vision, mask)
+        return make_prompt(
+            input_ids, vision, mask, lengths=lengths, keys=description.keys, width=width
+        )
+
     def _leave_decoder(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        running, self._call.running = self._call.running, None
+        call = self._calls.current
+        if call is None:
+            return
+        running, call.running = call.running, None
         if not isinstance(running, Prefill) or output is None:
             return
         found = {n: stage.positions for n, stage in enumerate(running.stages) if stage is not None}
-        self._call.kept = MappingProxyType(found)
+        self._calls.kept = MappingProxyType(found)
         cache = getattr(output, "past_key_values", None)
         if cache is None:
             return
-        # A cache that was emptied and filled again keeps its identity, so the old record must go.
-        self._records.pop(cache, None)
         record = None
         if found:
-            width = running.prompt.shape[1]
-            record = self._records[cache] = PrefillRecord(width, tuple(running.stages))
-        count_columns(cache, record)
+            rows, width = running.prompt.shape
+            record = PrefillRecord(self._id, rows, width, tuple(running.stages))
+        attach(cache, record)
 
     def _enter_layer(
         self, layer: int, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        running = self._call.running
+        running = self._running
         if running is None:
             return None
         changed = running.enter(layer, args[0] if args else kwargs["hidden_states"], kwargs)
@@ -303,18 +312,21 @@ class Reduction:
         return (), {**kwargs, **replaced, "hidden_states": states}
 
     def _on_tower(self, found: torch.Tensor) -> None:
-        self._call.tower += (found,)
+        call = self._calls.current
+        if call is not None:
+            call.tower += (found,)
 
     def _on_attention(
         self, layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float
     ) -> None:
-        if isinstance(self._call.running, Prefill):
-            self._call.running.observe(layer, queries, keys, scaling)
+        running = self._running
+        if isinstance(running, Prefill):
+            running.observe(layer, queries, keys, scaling)
 
     def _leave_norm(
         self, _module: nn.Module, _args: tuple[Any, ...], output: torch.Tensor
     ) -> torch.Tensor:
-        running = self._call.running
+        running = self._running
         return running.restore(output) if isinstance(running, Prefill) else output
 
     def _implementation(self) -> str:

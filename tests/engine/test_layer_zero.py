@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
 from schedsearch.core.flops import kv_bytes
@@ -156,19 +157,26 @@ def test_an_emptied_cache_serves_another_prompt(keep: tuple[float, ...]) -> None
             assert torch.equal(found, model(input_ids=turn, past_key_values=fresh).logits)
 
 
-@pytest.mark.parametrize("copied", [True, False], ids=["a copy", "after the context"])
-def test_a_cache_that_the_reduction_does_not_know_is_refused(copied: bool) -> None:
+@pytest.mark.parametrize("copied", [True, False], ids=["a copy", "itself"])
+def test_a_cache_of_another_reduction_is_refused(copied: bool) -> None:
     """Even where all its layers are of one length, so that it looks unreduced."""
     model, schedule = shared(), Schedule(EVEN, RankerSpec("diverse"))
     with reduce(model, schedule):
         cache = model(**ONE).past_key_values
         other = copy.deepcopy(cache) if copied else cache
-        if copied:
-            with pytest.raises(UnsupportedError, match="as this reduction left"):
-                model(input_ids=torch.tensor([[7]]), past_key_values=other)
 
-    with reduce(model, schedule), pytest.raises(UnsupportedError, match="as this reduction left"):
+    with reduce(model, schedule), pytest.raises(UnsupportedError, match="`with` block that filled"):
         model(input_ids=torch.tensor([[7]]), past_key_values=other)
+
+
+def test_tensors_of_a_reduced_cache_without_its_record_are_told_by_the_mask() -> None:
+    model, schedule = shared(), Schedule(EVEN, RankerSpec("diverse"))
+    with reduce(model, schedule):
+        cache = model(**ONE).past_key_values
+        bare = DynamicCache([(layer.keys, layer.values) for layer in cache.layers])
+        mask = torch.ones(1, ONE["input_ids"].shape[1] + 1, dtype=torch.long)
+        with pytest.raises(UnsupportedError, match="rows and mask of this call"):
+            model(input_ids=torch.tensor([[7]]), attention_mask=mask, past_key_values=bare)
 
 
 SEARCH = [

@@ -1,10 +1,12 @@
 """A reduced KV cache goes on serving: further turns, crops, another prompt in the same object."""
 
 import copy
+import pickle
 from typing import Any
 
 import pytest
 import torch
+from transformers import DynamicCache
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
 from schedsearch.testing_reference import appended, masked_forward, ranking_rows
@@ -152,14 +154,61 @@ def crop_one_layer(cache: Any) -> Any:
     return cache
 
 
-@pytest.mark.parametrize("change", [copy.deepcopy, crop_into_vision, crop_one_layer])
+def change_the_rows_of_layers(cache: Any) -> Any:
+    for layer in cache.layers:
+        layer.batch_repeat_interleave(2)
+    return cache
+
+
+def copy_the_tensors(cache: Any) -> Any:
+    return DynamicCache([(layer.keys, layer.values) for layer in cache.layers])
+
+
+@pytest.mark.parametrize("change", [crop_into_vision, crop_one_layer, copy_the_tensors])
 def test_a_cache_that_is_not_as_the_reduction_left_it_is_refused(change: Any) -> None:
     model, sample = shared(), SAMPLES[1]
 
     with reduce(model, SCHEDULE):
         cache = change(model(**sample).past_key_values)
-        with pytest.raises(UnsupportedError, match="not, or no longer, as this reduction left"):
+        with pytest.raises(UnsupportedError, match="does not hold what this reduction"):
             model(input_ids=torch.tensor([[7, 8]]), past_key_values=cache)
+
+
+def test_rows_that_a_cache_was_not_told_of_are_refused() -> None:
+    model, sample = shared(), SAMPLES[1]
+
+    with reduce(model, SCHEDULE):
+        cache = change_the_rows_of_layers(model(**sample).past_key_values)
+        with pytest.raises(UnsupportedError, match="rearrange it by its own methods"):
+            model(input_ids=torch.tensor([[7, 8], [7, 8]]), past_key_values=cache)
+
+
+def test_copies_of_a_cache_outlive_pickling_and_go_on_as_it_does() -> None:
+    model, sample, turn = shared(), SAMPLES[1], torch.tensor([[7, 8, 9]])
+
+    with reduce(model, SCHEDULE):
+        cache = model(**sample).past_key_values
+        copies = [copy.copy(cache), copy.deepcopy(cache), pickle.loads(pickle.dumps(cache))]  # noqa: S301
+        logits = [model(input_ids=turn, past_key_values=one).logits for one in copies[1:]]
+        expected = model(input_ids=turn, past_key_values=cache).logits
+
+    assert all(isinstance(one, DynamicCache) for one in copies)
+    assert all(torch.equal(one, expected) for one in logits)
+
+
+@pytest.mark.parametrize("keep", [(1.0,) * 6, (0.5,) * 6], ids=["full layer 0", "reduced layer 0"])
+def test_an_emptied_cache_is_what_it_was_before(keep: tuple[float, ...]) -> None:
+    """It may be filled again outside, where nothing counts columns that are not there."""
+    model, sample = shared(), SAMPLES[1]
+    cache = DynamicCache(config=model.config)
+    for empty in (lambda: cache.reset(), lambda: cache.crop(-cache.get_seq_length())):
+        with reduce(model, Schedule(keep, RankerSpec("diverse"))):
+            model(**sample, past_key_values=cache)
+        empty()
+        assert type(cache) is DynamicCache
+        model(**sample, past_key_values=cache)
+        assert cache.get_seq_length() == sample["input_ids"].shape[1]
+        cache.reset()
 
 
 @pytest.mark.parametrize("keep", [KEEP, (1.0, 1.0, 0.5, 0.25, 0.1, 0.0)], ids=["same", "other"])
