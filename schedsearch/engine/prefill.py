@@ -94,6 +94,10 @@ class Prefill:
     _attention: dict[int | None, torch.Tensor] = field(default_factory=dict)
     _laid_out: dict[int, tuple[Any, Any]] = field(default_factory=dict)
 
+    def reduces(self, layer: int) -> bool:
+        """Whether a layer processes fewer tokens than the prompts have."""
+        return bool(self.drops) and layer >= self.drops[0] and max(self.prompt.n_vision) > 0
+
     def enter(
         self, layer: int, states: torch.Tensor, kwargs: Mapping[str, Any]
     ) -> tuple[torch.Tensor, dict[str, Any]] | None:

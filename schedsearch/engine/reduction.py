@@ -301,12 +301,12 @@ class Reduction:
         running = self._running
         if running is None:
             return None
+        if isinstance(running, Prefill) and running.reduces(layer):
+            check_layer_inputs(args, kwargs, running.prompt.shape)
         changed = running.enter(layer, args[0] if args else kwargs["hidden_states"], kwargs)
         if changed is None:
             return None
         states, replaced = changed
-        if isinstance(running, Prefill):
-            check_layer_inputs(args, kwargs, running.prompt.shape)
         if args:
             return (states, *args[1:]), {**kwargs, **replaced}
         return (), {**kwargs, **replaced, "hidden_states": states}

@@ -6,18 +6,33 @@ import pytest
 import torch
 from torch import nn
 from transformers import (
+    AriaConfig,
+    AriaForConditionalGeneration,
+    CohereConfig,
+    GPTNeoXConfig,
+    GraniteMoeConfig,
+    JetMoeConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    MixtralConfig,
     MllamaConfig,
     MllamaForConditionalGeneration,
+    Phi3Config,
+    PhiConfig,
     PreTrainedConfig,
+    Qwen2MoeConfig,
+    Qwen3Config,
     Qwen3VLMoeConfig,
     Qwen3VLMoeForConditionalGeneration,
+    SmolLM3Config,
+    Starcoder2Config,
 )
 
 from schedsearch import RankerSpec, Schedule, ScheduleError, UnsupportedError, reduce
 from schedsearch.engine.adapters import ADAPTERS, adapter_for
 from schedsearch.engine.adapters.generic import GenericAdapter
 from schedsearch.testing import AdapterContract
-from tests.engine.families import FAMILIES, TEXT, UNPROVEN
+from tests.engine.families import FAMILIES, IMAGE, TEXT, TOWER, UNPROVEN, clip
 
 WARNING = "ignore:.*runs through the generic one"
 
@@ -74,9 +89,105 @@ def test_what_the_generic_adapter_cannot_serve_is_named() -> None:
         adapter_for(cross_attention())
 
 
-def test_a_mixture_of_experts_is_refused() -> None:
+def around(text: Any) -> Any:
+    """LLaVA around a text model of another family."""
+    config = LlavaConfig(vision_config=clip(), text_config=text, image_token_index=IMAGE)
+    return tiny(config, LlavaForConditionalGeneration)
+
+
+def aria() -> Any:
+    text = {**TEXT, "moe_num_experts": 4, "moe_topk": 2, "moe_num_shared_experts": 1}
+    config = AriaConfig(
+        vision_config={**TOWER, "image_size": 16},
+        text_config=text,
+        projector_patch_to_query_dict={"16": 4},
+        image_token_index=IMAGE,
+    )
+    return tiny(config, AriaForConditionalGeneration)
+
+
+MIXTURES = {
+    "qwen3_vl_moe": moe,
+    "aria": aria,
+    "mixtral": lambda: around(MixtralConfig(**TEXT)),
+    "granite": lambda: around(GraniteMoeConfig(**TEXT)),
+    "jetmoe": lambda: around(JetMoeConfig(**TEXT)),
+    "qwen2": lambda: around(Qwen2MoeConfig(**TEXT)),
+}
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_a_mixture_of_experts_is_refused_whatever_its_config_calls_them(name: str) -> None:
     with pytest.raises(UnsupportedError, match="mixture of experts.*dense checkpoint"):
-        adapter_for(moe())
+        adapter_for(MIXTURES[name]())
+
+
+def test_experts_in_a_single_layer_are_found() -> None:
+    model = FAMILIES["llava"].build("sdpa")
+    model.get_decoder().layers[3].mlp.experts = nn.ModuleList([nn.Linear(4, 4)])
+
+    with pytest.raises(UnsupportedError, match="layer 3 holds mlp.experts"):
+        adapter_for(model)
+
+
+@pytest.mark.parametrize("config", [Starcoder2Config, PhiConfig, GPTNeoXConfig])
+def test_layers_whose_flops_would_be_counted_wrong_are_refused(config: Any) -> None:
+    """Their MLPs have two matrices in place of three."""
+    with pytest.raises(UnsupportedError, match="layer 0 .*but a gated MLP.*counted wrong"):
+        adapter_for(around(config(**{**TEXT, "sliding_window": None})))
+
+
+@pytest.mark.parametrize("config", [Phi3Config, Qwen3Config, SmolLM3Config, CohereConfig])
+def test_usual_layers_in_other_arrangements_are_served(config: Any) -> None:
+    """Fused matrices, norms inside the attention, layers without positions."""
+    assert adapter_for(around(config(**TEXT))).shape(around(config(**TEXT))).mlp_size == 64
+
+
+def test_layers_of_different_sizes_are_refused_with_what_differs() -> None:
+    config = pytest.importorskip("transformers.models.gemma4.configuration_gemma4")
+    text = config.Gemma4TextConfig(**TEXT)
+    if not getattr(text, "is_heterogeneous", False):
+        pytest.skip("this release knows no sizes by layer")
+
+    with pytest.raises(UnsupportedError, match="differ in head_dim.*layers are all alike"):
+        adapter_for(around(text))
+
+
+def test_a_layer_of_another_size_is_refused_without_a_word_in_the_config() -> None:
+    model = FAMILIES["llava"].build("sdpa")
+    model.get_decoder().layers[2].mlp.up_proj = nn.Linear(32, 48)
+
+    with pytest.raises(UnsupportedError, match="layer 2 .*counted wrong"):
+        adapter_for(model)
+
+
+@pytest.mark.filterwarnings(WARNING)
+def test_positions_that_layers_make_themselves_are_refused_from_the_start() -> None:
+    model = UNPROVEN["vip_llava"].build("sdpa")
+    del model.get_decoder().rotary_emb
+
+    with pytest.raises(UnsupportedError, match="needs .*`rotary_emb`.*write an adapter"):
+        reduce(model, Schedule((1.0,) * 5)).__enter__()
+
+
+@pytest.mark.filterwarnings(WARNING)
+@pytest.mark.parametrize("given", [None, (), torch.zeros(1, 3, 8), (torch.zeros(1, 3, 8),) * 2])
+def test_position_embeddings_of_another_form_are_refused(given: Any) -> None:
+    model = UNPROVEN["vip_llava"].build("sdpa")
+    sample = next(iter(UNPROVEN["vip_llava"].samples(model).values()))
+    for layer in model.get_decoder().layers:
+        layer.register_forward_pre_hook(
+            lambda _m, args, kwargs: (args, {**kwargs, "position_embeddings": given}),
+            with_kwargs=True,
+            prepend=True,
+        )
+        layer.self_attn.forward = lambda hidden_states, **_: (hidden_states, None)
+
+    with (
+        reduce(model, Schedule((1.0, 0.5, 0.5, 0.5, 0.5), RankerSpec("uniform"))),
+        pytest.raises(UnsupportedError, match="`position_embeddings`, rotary tables"),
+    ):
+        model(**sample)
 
 
 def test_remote_code_is_refused_with_the_native_checkpoints() -> None:
@@ -101,6 +212,20 @@ def test_a_drop_that_no_layer_can_rank_names_the_first_that_can() -> None:
         reduce(gemma3(), schedule).__enter__()
 
     with reduce(gemma3(), Schedule(schedule.keep, RankerSpec("random"))):
+        pass
+
+
+def test_a_model_in_which_only_the_last_layer_sees_everything_ranks_nothing() -> None:
+    """As Gemma 3 does with six layers and its own pattern."""
+    model = gemma3()
+    types = ["sliding_attention"] * 5 + ["full_attention"]
+    model.get_decoder().config.layer_types = types
+    schedule = Schedule((1.0, 1.0, 0.5, 0.5, 0.5, 0.5))
+
+    with pytest.raises(ScheduleError, match="before layer 2 .*; use a ranker without attention"):
+        reduce(model, schedule).__enter__()
+
+    with reduce(model, Schedule(schedule.keep, RankerSpec("diverse"))):
         pass
 
 
