@@ -54,6 +54,7 @@ def masking(
     rows: Sequence[int],
     given: Kept | None = None,
     vision_tokens: Sequence[int] | None = None,
+    window: int = 1,
 ) -> Iterator[Kept]:
     """Hide what `keep` drops from every forward of `model` inside the context.
 
@@ -64,6 +65,7 @@ def masking(
         rows: Rows whose attention ranks.
         given: Kept sets to apply in place of ranked ones.
         vision_tokens: Placeholder ids; default: what the config names.
+        window: Neighbouring vision tokens of which the best come before any second best.
 
     Yields:
         Kept vision columns by drop layer, of the latest forward.
@@ -83,7 +85,10 @@ def masking(
         logs = weights[ranking_layer(model, index)][0][:, rows].flatten(0, 1)
         attention = logs.logsumexp(0)
         best = sorted(alive, key=lambda column: (-attention[column].item(), column))
-        return sorted(best[:count])
+        neighbours = [vision.index(column) // window for column in best]
+        places = [neighbours[:n].count(own) for n, own in enumerate(neighbours)]
+        first = sorted(range(len(best)), key=lambda n: (places[n] if window > 1 else 0, n))
+        return sorted(best[n] for n in first[:count])
 
     def before_layer(index: int) -> Any:
         def hook(_module: Any, args: Any, kwargs: dict[str, Any]) -> Any:
@@ -143,9 +148,11 @@ def masked_forward(
     rows: Sequence[int],
     given: Kept | None = None,
     vision_tokens: Sequence[int] | None = None,
+    window: int = 1,
 ) -> tuple[torch.Tensor, Kept]:
     """Logits `(sequence, vocab)` and kept sets of one unpadded sample."""
-    with masking(model, inputs["input_ids"][0], keep, rows, given, vision_tokens) as kept:
+    prompt = inputs["input_ids"][0]
+    with masking(model, prompt, keep, rows, given, vision_tokens, window) as kept:
         logits: torch.Tensor = model(**inputs, use_cache=False).logits[0]
     return logits, kept
 
