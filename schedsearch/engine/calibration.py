@@ -11,17 +11,17 @@ down to its last byte: a search must not find a truncated file after an hour.
 
 import difflib
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from schedsearch.core.canonical import digest
-from schedsearch.core.sample import ImageSource, Sample, Split
+from schedsearch.core.sample import Sample, Split
+from schedsearch.engine.images import decode, image_key, open_image, read_bytes
 from schedsearch.errors import DataError
 
 _KEYS = ("id", "question", "answer", "answers", "image", "images", "kind")
@@ -70,22 +70,6 @@ class JsonlSet:
         return self._digest
 
 
-def open_image(source: ImageSource) -> Image.Image:
-    """Open or draw an image, upright and RGB.
-
-    Raises:
-        DataError: The file is missing or broken, or the function returned no image.
-    """
-    if isinstance(source, Path):
-        return _upright(_decode(_read_bytes(source, "image"), str(source)))
-    image = source()
-    if not isinstance(image, Image.Image):
-        raise DataError(
-            f"an image source must return a PIL image, but got {type(image).__name__}; convert it"
-        )
-    return _upright(image)
-
-
 def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> str:
     """SHA-256 (hex) of question, answers and pixels: equal in every set that holds the sample.
 
@@ -99,17 +83,6 @@ def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> s
     opened = images or [open_image(source) for source in sample.images]
     pixels = [image_key(image) for image in opened]
     return digest([sample.question, list(sample.answers), pixels])
-
-
-def image_key(image: Image.Image) -> str:
-    """SHA-256 (hex) of an image's size and pixels."""
-    header = f"{image.mode} {image.size}".encode()
-    return hashlib.sha256(header + image.tobytes()).hexdigest()
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation that cameras store beside the pixels, as transformers does."""
-    return ImageOps.exif_transpose(image).convert("RGB")
 
 
 def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
@@ -136,7 +109,7 @@ def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
 
 
 def _lines(path: Path) -> list[str]:
-    raw = _read_bytes(path, "sample file")
+    raw = read_bytes(path, "sample file")
     try:
         # The byte-order mark that some editors write is no part of the first line.
         text = raw.decode("utf-8-sig")
@@ -236,34 +209,7 @@ def _content(sample: Sample, folder: Path) -> list[Any]:
     images = []
     for path in sample.images:
         assert isinstance(path, Path)
-        raw = _read_bytes(path, "image")
-        _decode(raw, str(path.relative_to(folder)), size=1)
+        raw = read_bytes(path, "image")
+        decode(raw, str(path.relative_to(folder)), size=1)
         images.append(hashlib.sha256(raw).hexdigest())
     return [sample.id, sample.question, sample.answers, sample.kind, images]
-
-
-def _read_bytes(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{what} {path} cannot be read: {reason}; correct the path") from None
-
-
-def _decode(raw: bytes, name: str, size: int | None = None) -> Image.Image:
-    """Decode all of an image; JPEGs at a fraction of the cost if `size` pixels are enough."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(raw))
-        if size is not None:
-            image.draft("RGB", (size, size))
-        image.load()
-    except UnidentifiedImageError:
-        raise DataError(
-            f"image {name} is in no format that Pillow knows; replace the file, or remove the "
-            "sample"
-        ) from None
-    except Exception as error:  # decoders raise whatever a broken file leads them to
-        raise DataError(
-            f"image {name} cannot be decoded: {error}; replace the file, or remove the sample"
-        ) from None
-    return image

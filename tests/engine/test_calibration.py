@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from schedsearch.engine.calibration import JsonlSet, open_image
+from schedsearch.engine.calibration import JsonlSet
+from schedsearch.engine.images import open_image
 from schedsearch.errors import DataError
 
 GOOD = {"question": "What is it?", "answer": "a cup", "image": "cup.png"}
