@@ -21,7 +21,7 @@ from PIL import Image
 
 from schedsearch.core.canonical import digest
 from schedsearch.core.sample import Sample, Split
-from schedsearch.engine.images import decode, image_key, open_image, read_bytes
+from schedsearch.engine.images import decode, image_key, is_deep, open_image, read_bytes, upright
 from schedsearch.errors import DataError
 
 _KEYS = ("id", "question", "answer", "answers", "image", "images", "kind")
@@ -210,6 +210,9 @@ def _content(sample: Sample, folder: Path) -> list[Any]:
     for path in sample.images:
         assert isinstance(path, Path)
         raw = read_bytes(path, "image")
-        decode(raw, str(path.relative_to(folder)), size=1)
+        name = str(path.relative_to(folder))
+        image = decode(raw, name, size=1)
+        if is_deep(image):
+            upright(image, name)
         images.append(hashlib.sha256(raw).hexdigest())
     return [sample.id, sample.question, sample.answers, sample.kind, images]

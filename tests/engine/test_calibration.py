@@ -119,6 +119,18 @@ def test_a_truncated_image_is_found_when_the_set_is_made(folder: Path, name: str
         JsonlSet(write(folder, {**GOOD, "image": name}))
 
 
+def test_deep_images_are_read_by_their_range_or_refused_when_the_set_is_made(folder: Path) -> None:
+    Image.new("I;16", (8, 6), 30_000).save(folder / "grey16.png")
+    Image.new("F", (8, 6), 0.5).save(folder / "float.tiff")
+    grey = write(folder, {**GOOD, "image": "grey16.png"})
+
+    ((source,),) = (sample.images for sample in JsonlSet(grey))
+    with pytest.raises(DataError, match=r":1: image float.tiff must have values of a known range"):
+        JsonlSet(write(folder, {**GOOD, "image": "float.tiff"}))
+
+    assert open_image(source).getpixel((0, 0)) == (117, 117, 117)
+
+
 def test_a_link_out_of_the_image_folder_is_refused(folder: Path) -> None:
     inside = folder / "images"
     inside.mkdir()
