@@ -66,7 +66,7 @@ def analysis(result: "Analysis") -> None:
     """How layers rank and use vision tokens."""
     layers, found = range(result.layers), result.attention
     taus = {str(layer): [f"{value.value:.2f}" for value in found.tau[layer]] for layer in layers}
-    title = "Kendall's tau between the rankings of two layers"
+    title = "Kendall's tau between rankings"
     for part in matrix("layer", list(taus), taus, title):
         output.print(part)
     output.print(

@@ -22,7 +22,7 @@ from typing import Any
 
 from PIL import Image
 
-from schedsearch.core.canonical import digest
+from schedsearch.core.canonical import digest, unique_keys
 from schedsearch.core.sample import Sample, Split
 from schedsearch.engine.images import decode, image_key, is_deep, open_image, read_bytes, upright
 from schedsearch.engine.rows import (
@@ -33,7 +33,7 @@ from schedsearch.engine.rows import (
     sample_of,
     text_of,
 )
-from schedsearch.errors import DataError
+from schedsearch.errors import DataError, InputError
 
 
 class JsonlSet:
@@ -127,7 +127,11 @@ def _fields(line: str) -> dict[str, Any]:
     if not line.strip():
         raise DataError("the line is empty; remove it, or write a sample there")
     try:
-        fields = json.loads(line, object_pairs_hook=_object, parse_int=Number, parse_float=Number)
+        fields = json.loads(
+            line, object_pairs_hook=unique_keys, parse_int=Number, parse_float=Number
+        )
+    except InputError as error:
+        raise DataError(str(error)) from None
     except ValueError as error:
         raise DataError(f"the line is not JSON: {error}; write one object per line") from None
     except RecursionError:
@@ -139,15 +143,6 @@ def _fields(line: str) -> dict[str, Any]:
         )
     check_keys(fields)
     return fields
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise DataError(f"`{key}` is given twice in one object; remove one of them")
-        content[key] = value
-    return content
 
 
 def _image_path(name: str, folder: Path) -> Path:

@@ -120,13 +120,13 @@ def test_images_come_from_the_folder_named_and_name_and_split_are_settable(folde
         ({**GOOD, "zzz": 1}, "`zzz` is not a key of a sample; known keys: id, question"),
         (
             '{"question": "?", "question": "!", "answer": "a", "image": "cup.png"}',
-            "`question` is given twice in one object; remove one of them",
+            "`question` appears twice in one object; remove one of them",
         ),
         (
             r'{"question": "?", "answer": "a", "\u0061nswer": "b", "image": "cup.png"}',
-            "`answer` is given twice",
+            "`answer` appears twice",
         ),
-        ('{"question": {"a": 1, "a": 2}, "image": "cup.png"}', "`a` is given twice"),
+        ('{"question": {"a": 1, "a": 2}, "image": "cup.png"}', "`a` appears twice"),
         ({"answer": "a", "image": "cup.png"}, "`question` must be a text that is not empty, but"),
         ({**GOOD, "question": "  "}, "`question` must be a text that is not empty, but got '  '"),
         ({**GOOD, "question": 3}, "`question` must be a text that is not empty, but got 3"),
