@@ -108,6 +108,20 @@ def test_12_bits_of_a_tiff_end_at_4095() -> None:
     assert levels(upright(decode(tiff(packed, (2, 2), 12), "a.tiff"))) == [[0, 117], [255, 1]]
 
 
+@pytest.mark.parametrize(("value", "shown"), [(0, 0), (1000, 62), (2048, 128), (4095, 255)])
+def test_12_bits_of_a_jpeg_2000_end_at_4095(value: int, shown: int) -> None:
+    content = io.BytesIO()
+    # Stored as the distance from the middle of the range, which 12 bits have elsewhere.
+    grey = Image.new("I;16", (8, 8), value - 2**11 + 2**15)
+    grey.save(content, "JPEG2000", no_jp2=True)
+    raw = bytearray(content.getvalue())
+    depth = raw.index(b"\xff\x51") + 40  # Ssiz of the first component
+    assert raw[depth] == 16 - 1
+    raw[depth] = 12 - 1
+
+    assert upright(decode(bytes(raw), "a.j2k")).getpixel((0, 0)) == (shown,) * 3
+
+
 def test_white_is_zero_where_a_tiff_says_so() -> None:
     raw = DEEP.astype("<u2").tobytes()
 
