@@ -4,7 +4,6 @@ pip install fastapi uvicorn; python serve.py MODEL schedule.json
 """
 
 import base64
-import io
 import sys
 import threading
 import time
@@ -17,6 +16,8 @@ from pydantic import BaseModel, Field
 
 import schedsearch
 from schedsearch.app.bootstrap import open_model
+from schedsearch.engine.images import decode, upright
+from schedsearch.errors import DataError
 
 
 class Chat(BaseModel):
@@ -37,7 +38,7 @@ def read_messages(messages: list[dict[str, Any]]) -> tuple[list[Any], list[Image
                 content.append({"type": "text", "text": part["text"]})
             elif part["image_url"]["url"].startswith("data:"):
                 data = base64.b64decode(part["image_url"]["url"].partition(",")[2])
-                images.append(Image.open(io.BytesIO(data)).convert("RGB"))
+                images.append(upright(decode(data, "of a part"), "of a part"))
                 content.append({"type": "image"})
             else:
                 raise ValueError("an image must be a data URL")
@@ -55,7 +56,7 @@ def make_app(model: Any, processor: Any, name: str) -> FastAPI:
             raise HTTPException(400, "this example does not stream; leave `stream` out")
         try:
             chat, images = read_messages(request.messages)
-        except (KeyError, TypeError, ValueError, OSError) as error:
+        except (KeyError, TypeError, ValueError, DataError) as error:
             raise HTTPException(400, f"`messages` cannot be read: {error!r}") from None
         with lock, torch.inference_mode():
             text = processor.apply_chat_template(chat, add_generation_prompt=True)

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
+from schedsearch.app.compare_families_plot import save_family_comparison
 from schedsearch.app.files import write_file
 from schedsearch.app.markdown import escape, estimate, table
-from schedsearch.app.plots import save_family_comparison
 from schedsearch.app.report_text import without_folders
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def render(found: "FamilyComparison") -> str:
         f"# Families under equal budgets: {escape(found.study)}",
         f"{escape(found.data)}, {found.samples} samples that no search has seen; digest "
         f"{found.data_digest}. Full model: {escape(found.metric)} {estimate(found.full)}.",
-        "![Score over FLOPs, and the schedules](compare.png)",
+        "![Scores by family and budget, and the schedules](compare.png)",
         f"Each family could try {found.trials} schedules on {found.calibration_samples} "
         f"calibration samples, chosen by the same Bayesian optimisation but for random monotone; "
         f"one with fewer members was tried out. The best of each on the calibration set is "

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from schedsearch.app.analyze import Analysis
     from schedsearch.app.apply import Application
     from schedsearch.app.compare import Comparison
-    from schedsearch.app.compare_families import FamilyComparison
     from schedsearch.app.study_view import FrontierView, Layers
 
 _UPRIGHT = 16
@@ -108,7 +107,7 @@ def save_analysis(result: "Analysis", path: Path) -> None:
             told = {**found.spearman, **equal}
             shown = {name: one for name, one in told.items() if one is not None}
             _bars(ranked[0], list(shown), list(shown.values()))
-            ranked[0].set(xlabel=f"Spearman with {_text(found.metric)}", xlim=(-1, 1))
+            ranked[0].set(xlabel=f"Spearman with {plain(found.metric)}", xlim=(-1, 1))
             ranked[0].set_title(f"Ranks of {len(found.schedules)} random schedules")
         figure.suptitle(f"{result.model} on {result.data}, {result.samples} samples")
 
@@ -129,45 +128,12 @@ def save_frontier(found: "FrontierView", metric: str, path: Path) -> None:
     with picture(path, 10, 2) as (_, (front, grown)):
         spent, drops = [cost for cost, _ in found.costs], [drop for _, drop in found.costs]
         front.step(spent, drops, where="post", marker=".")
-        front.set(xlabel=found.cost, ylabel=_text(f"drop of {metric}"))
+        front.set(xlabel=found.cost, ylabel=plain(f"drop of {metric}"))
         front.set_title("Undominated trials, calibration set")
         grown.step(range(len(found.hypervolume)), found.hypervolume, where="post")
         cost, drop = found.reference
         grown.set(xlabel="trial", ylabel="hypervolume")
         grown.set_title(f"Against {found.cost} {cost:.4g}, drop {drop:.3g}")
-
-
-def save_family_comparison(found: "FamilyComparison", path: Path) -> None:
-    """Held-out score over FLOPs for every family, and the schedules of the tightest budget."""
-    with picture(path, 12, 2) as (figure, (scores, curves)):
-        rounds = sorted(found.rounds, key=lambda one: one.flops)
-        names = dict.fromkeys(entry.row.name for one in rounds for entry in one.entries)
-        for number, name in enumerate(names):
-            rows = [e.row for one in rounds for e in one.entries if e.row.name == name]
-            shown = [(row.flops_ratio, row.score) for row in rows if row.score is not None]
-            if shown:
-                low = [score.value - score.low for _, score in shown]
-                high = [score.high - score.value for _, score in shown]
-                scores.errorbar(
-                    [flops for flops, _ in shown],
-                    [score.value for _, score in shown],
-                    yerr=[low, high],
-                    marker=".",
-                    capsize=2,
-                    color=f"C{number}",
-                    label=_text(name),
-                )
-        scores.axhline(found.full.value, color="tab:gray", linestyle=":", label="full model")
-        scores.set(xlabel="FLOPs ratio", ylabel=_text(found.metric))
-        for entry in rounds[0].entries:
-            color = f"C{list(names).index(entry.row.name)}"
-            if entry.schedule is not None:
-                layers = range(entry.schedule.layers)
-                curves.step(layers, entry.schedule.keep, where="mid", color=color)
-        curves.set(xlabel="decoder layer", ylabel="keep ratio", ylim=(0, 1.05))
-        curves.set_title(f"Schedules for {rounds[0].budget}")
-        figure.legend(fontsize="small", loc="outside right center")
-        figure.suptitle(_text(f"{found.samples} samples of {found.data}"))
 
 
 def _counts(axes: Any, layers: Sequence["Layers"], n_max: int) -> None:
@@ -197,11 +163,11 @@ def _held_out(axes: Any, comparison: "Comparison") -> None:
     for bar, (row, _) in zip(axes.patches, rows, strict=True):
         bar.set_facecolor("tab:gray" if row.difference else "tab:blue")
     axes.axvline(comparison.score.value, color="tab:blue", linestyle=":")
-    axes.set_xlabel(_text(f"{comparison.metric}, 95 % intervals"))
-    axes.set_title(_text(f"{comparison.samples} samples of {comparison.data}"))
+    axes.set_xlabel(plain(f"{comparison.metric}, 95 % intervals"))
+    axes.set_title(plain(f"{comparison.samples} samples of {comparison.data}"))
 
 
-def _text(words: str) -> str:
+def plain(words: str) -> str:
     """Words as they are: dollars would begin a formula."""
     return words.replace("$", r"\$")
 

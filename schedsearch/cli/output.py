@@ -1,8 +1,10 @@
 """Consoles, tables, progress bars and JSON: how results reach a terminal or a script."""
 
 import logging
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from typing import Any
 
 from rich.console import Console
@@ -19,6 +21,9 @@ from rich.table import Table
 
 output = Console()
 errors = Console(stderr=True)
+
+_FRAME = 3
+"""Characters of a column beside its text: a line and two blanks."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -41,11 +46,39 @@ def print_json(result: Any) -> None:
 
 
 def table(*headers: str, title: str | None = None) -> Table:
-    """Table whose columns behind the first are right-aligned."""
+    """Table whose columns behind the first are right-aligned.
+
+    What is too long for its column goes on in the next line: an ellipsis would cut the end of a
+    number or a name, which nobody could tell from a whole one.
+    """
     made = Table(title=title, title_justify="left", header_style="bold")
     for number, header in enumerate(headers):
-        made.add_column(header, justify="right" if number else "left")
+        made.add_column(header, justify="right" if number else "left", overflow="fold")
     return made
+
+
+def matrix(
+    corner: str, columns: Sequence[str], rows: Mapping[str, Sequence[str]], title: str
+) -> Iterator[Table]:
+    """Tables that together hold a matrix; each has as many columns as the console shows whole.
+
+    Args:
+        corner: What the names of rows and columns are.
+        columns: Names of the columns.
+        rows: One cell for each column, by the name of the row.
+        title: Of all of them; where there are several, each adds its columns.
+    """
+    cell = max(map(len, (*columns, *chain(*rows.values())))) + _FRAME
+    names = max(map(len, (corner, *rows))) + _FRAME + 1
+    tables = math.ceil(len(columns) / max(1, (output.width - names) // cell))
+    each = math.ceil(len(columns) / tables)
+    for first in range(0, len(columns), each):
+        shown = columns[first : first + each]
+        part = f", {corner}s {shown[0]} to {shown[-1]}" if tables > 1 else ""
+        made = table(corner, *shown, title=title + part)
+        for name, cells in rows.items():
+            made.add_row(name, *cells[first : first + each])
+        yield made
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from schedsearch.cli.output import output, table
+from schedsearch.cli.output import matrix, output, table
 from schedsearch.core.intervals import Interval
 
 if TYPE_CHECKING:
@@ -65,10 +65,10 @@ def application(result: "Application") -> None:
 def analysis(result: "Analysis") -> None:
     """How layers rank and use vision tokens."""
     layers, found = range(result.layers), result.attention
-    tau = table("Kendall's tau", *map(str, layers), title="Between the rankings of two layers")
-    for layer in layers:
-        tau.add_row(str(layer), *(f"{value.value:.2f}" for value in found.tau[layer]))
-    output.print(tau)
+    taus = {str(layer): [f"{value.value:.2f}" for value in found.tau[layer]] for layer in layers}
+    title = "Kendall's tau between rankings"
+    for part in matrix("layer", list(taus), taus, title):
+        output.print(part)
     output.print(
         f"neighbouring layers: {result.tau_neighbours:.2f} on average, "
         f"random order: {estimate(found.random_tau)}"

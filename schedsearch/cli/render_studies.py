@@ -117,7 +117,8 @@ def study(view: "StudyView") -> None:
 
 
 def _cells(trial: "Trial") -> tuple[str, ...]:
-    asked = ", ".join(f"{name} {value}" for name, value in trial.params.items()) or "enqueued"
+    asked = ", ".join(f"{name} {_figure(value)}" for name, value in trial.params.items())
+    asked = asked or "enqueued"
     measured = trial.measurement
     if measured is None:
         return str(trial.number), str(trial.state), asked, "", "", "", trial.reason
@@ -125,6 +126,10 @@ def _cells(trial: "Trial") -> tuple[str, ...]:
     figures = (f"{measured.score:.4f}", drop, f"{measured.flops_ratio:.3f}")
     reason = f"undecided after {trial.samples} samples" if trial.samples else ""
     return str(trial.number), str(trial.state), asked, *figures, reason
+
+
+def _figure(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def comparison(found: "Comparison") -> None:

@@ -1,15 +1,32 @@
-"""What counts as a number, and one way to turn values into bytes and digests."""
+"""What counts as a number or an object, and one way to turn values into bytes and digests."""
 
 import hashlib
 import json
+from collections.abc import Sequence
 from numbers import Real
 from typing import Any
+
+from schedsearch.errors import InputError
 
 
 def is_number(value: object) -> bool:
     """Say whether `value` is a real number, NumPy's included; True and False are none."""
     # Asking the abstract class takes as long as ten plain questions.
     return isinstance(value, float) or (isinstance(value, Real) and not isinstance(value, bool))
+
+
+def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object; for `object_pairs_hook` of `json.loads`.
+
+    Raises:
+        InputError: A key appears twice, and the last would stand in silence for all.
+    """
+    content: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in content:
+            raise InputError(f"`{key}` appears twice in one object; remove one of them")
+        content[key] = value
+    return content
 
 
 def digest(value: Any) -> str:

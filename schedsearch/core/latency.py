@@ -6,11 +6,13 @@
 All terms are measured, for one batch size; `schedsearch profile` measures them.
 """
 
+import json
 import math
 import os
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
@@ -18,7 +20,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schedsearch.core.canonical import is_number
+from schedsearch.core.canonical import is_number, unique_keys
 from schedsearch.core.complaints import complaint, field_names
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
 from schedsearch.core.schedule import Schedule
@@ -163,6 +165,8 @@ class LatencyModel:
         Raises:
             InputError: The text is anything else; the message names the key path.
         """
+        with suppress(ValueError, RecursionError):  # what is no JSON is named below
+            json.loads(text, object_pairs_hook=unique_keys)
         try:
             return _File.model_validate_json(text).latency
         except ValidationError as error:

@@ -17,10 +17,10 @@ import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from pydantic import ValidationError
 
+from schedsearch.core.canonical import unique_keys
 from schedsearch.core.schedule_format import (
     FORMAT,
     MAJOR,
@@ -42,7 +42,7 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
     try:
         data = json.loads(
             _read(Path(path)),
-            object_pairs_hook=_object,
+            object_pairs_hook=unique_keys,
             parse_constant=_refuse_number,
             parse_float=_finite,
         )
@@ -57,7 +57,7 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
         raise ScheduleError(f"{path}: is nested too deeply to be a schedule file") from None
     except ValidationError as error:
         raise ScheduleError(f"{path}: {explain(error)}") from None
-    except (ScheduleError, ValueError) as error:
+    except (InputError, ValueError) as error:
         raise ScheduleError(f"{path}: {error}") from None
     try:
         file.to_schedule()
@@ -116,15 +116,6 @@ def _read(path: Path) -> str:
     if not text.strip():
         raise ScheduleError("is empty; export the schedule again")
     return text
-
-
-def _object(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    content: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in content:
-            raise ScheduleError(f"`{key}` appears twice in one object; remove one of them")
-        content[key] = value
-    return content
 
 
 def _refuse_number(text: str) -> float:

@@ -5,27 +5,35 @@ One line is one sample:
     {"id": "q1", "question": "What is on the table?", "answer": "a cup", "image": "1.jpg"}
 
 `answers` and `images` hold lists instead; `id` and `kind` may be left out, and the answer too where
-the metric compares with the full model. Everything is checked when the set is made, each image
-down to its last byte: a search must not find a truncated file after an hour.
+the metric compares with the full model. An answer that is a number is taken as it stands: 2.50 is
+the text "2.50". A key may be given once. Images are files below the image folder, never addresses
+(`https:`, `data:`); `schedsearch.engine.images` says what becomes of 16 bits, alpha and the like.
+
+Everything is checked when the set is made, each image down to its last byte: a search must not find
+a truncated file after an hour.
 """
 
-import difflib
 import hashlib
-import io
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
-from schedsearch.core.canonical import digest
-from schedsearch.core.sample import ImageSource, Sample, Split
-from schedsearch.errors import DataError
-
-_KEYS = ("id", "question", "answer", "answers", "image", "images", "kind")
-_SHOWN = 5
+from schedsearch.core.canonical import digest, unique_keys
+from schedsearch.core.sample import Sample, Split
+from schedsearch.engine.images import decode, image_key, is_deep, open_image, read_bytes, upright
+from schedsearch.engine.rows import (
+    Number,
+    check_keys,
+    read_rows,
+    refuse_address,
+    sample_of,
+    text_of,
+)
+from schedsearch.errors import DataError, InputError
 
 
 class JsonlSet:
@@ -70,22 +78,6 @@ class JsonlSet:
         return self._digest
 
 
-def open_image(source: ImageSource) -> Image.Image:
-    """Open or draw an image, upright and RGB.
-
-    Raises:
-        DataError: The file is missing or broken, or the function returned no image.
-    """
-    if isinstance(source, Path):
-        return _upright(_decode(_read_bytes(source, "image"), str(source)))
-    image = source()
-    if not isinstance(image, Image.Image):
-        raise DataError(
-            f"an image source must return a PIL image, but got {type(image).__name__}; convert it"
-        )
-    return _upright(image)
-
-
 def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> str:
     """SHA-256 (hex) of question, answers and pixels: equal in every set that holds the sample.
 
@@ -101,42 +93,21 @@ def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> s
     return digest([sample.question, list(sample.answers), pixels])
 
 
-def image_key(image: Image.Image) -> str:
-    """SHA-256 (hex) of an image's size and pixels."""
-    header = f"{image.mode} {image.size}".encode()
-    return hashlib.sha256(header + image.tobytes()).hexdigest()
-
-
-def _upright(image: Image.Image) -> Image.Image:
-    """Apply the orientation that cameras store beside the pixels, as transformers does."""
-    return ImageOps.exif_transpose(image).convert("RGB")
-
-
 def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
-    lines = _lines(path)
-    samples: dict[str, Sample] = {}
-    content: list[Any] = []
-    faults: list[str] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            sample = _sample(_fields(line), number, folder)
-            if sample.id in samples:
-                raise DataError(
-                    f"`id` {sample.id!r} stands on an earlier line too; give every sample its own"
-                )
-            samples[sample.id] = sample
-            content.append(_content(sample, folder))
-        except DataError as error:
-            faults.append(f"{path}:{number}: {error}")
-    if faults:
-        hidden = len(faults) - _SHOWN
-        more = [f"... and {hidden} more lines with faults"] if hidden > 0 else []
-        raise DataError("\n".join([*faults[:_SHOWN], *more]))
-    return tuple(samples.values()), digest(content)
+    def source(key: str, value: object) -> Path:
+        return _image_path(text_of(key, value), folder)
+
+    samples, content = read_rows(
+        ((f"{path}:{n}", (n, line)) for n, line in enumerate(_lines(path), start=1)),
+        lambda numbered: sample_of(_fields(numbered[1]), numbered[0], source),
+        lambda sample: _content(sample, folder),
+        "line",
+    )
+    return samples, digest(content)
 
 
 def _lines(path: Path) -> list[str]:
-    raw = _read_bytes(path, "sample file")
+    raw = read_bytes(path, "sample file")
     try:
         # The byte-order mark that some editors write is no part of the first line.
         text = raw.decode("utf-8-sig")
@@ -156,7 +127,11 @@ def _fields(line: str) -> dict[str, Any]:
     if not line.strip():
         raise DataError("the line is empty; remove it, or write a sample there")
     try:
-        fields = json.loads(line)
+        fields = json.loads(
+            line, object_pairs_hook=unique_keys, parse_int=Number, parse_float=Number
+        )
+    except InputError as error:
+        raise DataError(str(error)) from None
     except ValueError as error:
         raise DataError(f"the line is not JSON: {error}; write one object per line") from None
     except RecursionError:
@@ -166,61 +141,12 @@ def _fields(line: str) -> dict[str, Any]:
             f"a line must hold a JSON object, but got {type(fields).__name__}; "
             'write {"question": ..., "answer": ..., "image": ...}'
         )
-    for key in fields:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(_KEYS)}"
-            raise DataError(f"`{key}` is not a key of a sample; {hint}")
+    check_keys(fields)
     return fields
 
 
-def _sample(fields: Mapping[str, Any], number: int, folder: Path) -> Sample:
-    names = _texts(fields, "image", "images", "without an image there are no vision tokens")
-    return Sample(
-        id=_id(fields.get("id", str(number))),
-        question=_text("question", fields.get("question")),
-        answers=_answers(fields),
-        images=tuple(_image_path(name, folder) for name in names),
-        kind=_text("kind", fields["kind"]) if "kind" in fields else "",
-    )
-
-
-def _id(value: object) -> str:
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    return _text("id", value)
-
-
-def _text(key: str, value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        found = "nothing" if value is None else repr(value)
-        raise DataError(f"`{key}` must be a text that is not empty, but got {found}; write one")
-    return value
-
-
-def _answers(fields: Mapping[str, Any]) -> tuple[str, ...]:
-    if "answer" not in fields and "answers" not in fields:
-        return ()
-    return _texts(fields, "answer", "answers", "the metric compares with it")
-
-
-def _texts(fields: Mapping[str, Any], one: str, many: str, reason: str) -> tuple[str, ...]:
-    if (one in fields) == (many in fields):
-        found = "both" if one in fields else "neither"
-        raise DataError(
-            f"a sample must have either `{one}` or `{many}`, but got {found}; {reason}: give one"
-        )
-    if one in fields:
-        return (_text(one, fields[one]),)
-    values = fields[many]
-    if not isinstance(values, list) or not values:
-        raise DataError(
-            f"`{many}` must be a list that is not empty, but got {values!r}; {reason}: name one"
-        )
-    return tuple(_text(many, value) for value in values)
-
-
 def _image_path(name: str, folder: Path) -> Path:
+    refuse_address(name)
     if "\0" in name:
         raise DataError(f"image {name!r} is no file name; correct the path")
     path = (folder / name).resolve()
@@ -236,34 +162,10 @@ def _content(sample: Sample, folder: Path) -> list[Any]:
     images = []
     for path in sample.images:
         assert isinstance(path, Path)
-        raw = _read_bytes(path, "image")
-        _decode(raw, str(path.relative_to(folder)), size=1)
+        raw = read_bytes(path, "image")
+        name = str(path.relative_to(folder))
+        image = decode(raw, name, size=1)
+        if is_deep(image):
+            upright(image, name)
         images.append(hashlib.sha256(raw).hexdigest())
     return [sample.id, sample.question, sample.answers, sample.kind, images]
-
-
-def _read_bytes(path: Path, what: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise DataError(f"{what} {path} cannot be read: {reason}; correct the path") from None
-
-
-def _decode(raw: bytes, name: str, size: int | None = None) -> Image.Image:
-    """Decode all of an image; JPEGs at a fraction of the cost if `size` pixels are enough."""
-    try:
-        image: Image.Image = Image.open(io.BytesIO(raw))
-        if size is not None:
-            image.draft("RGB", (size, size))
-        image.load()
-    except UnidentifiedImageError:
-        raise DataError(
-            f"image {name} is in no format that Pillow knows; replace the file, or remove the "
-            "sample"
-        ) from None
-    except Exception as error:  # decoders raise whatever a broken file leads them to
-        raise DataError(
-            f"image {name} cannot be decoded: {error}; replace the file, or remove the sample"
-        ) from None
-    return image

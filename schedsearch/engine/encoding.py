@@ -15,7 +15,8 @@ from torch.nn.functional import pad
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import Sample
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.calibration import image_key, open_image, sample_key
+from schedsearch.engine.calibration import sample_key
+from schedsearch.engine.images import image_key, open_image
 from schedsearch.engine.wrappers import input_device
 from schedsearch.errors import DataError, UnsupportedError
 

@@ -1,5 +1,6 @@
 """Sample sets from objects that a program already holds."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ from PIL import Image
 from schedsearch.core.canonical import digest
 from schedsearch.core.sample import ImageSource, Sample, Split
 from schedsearch.engine.calibration import sample_key
+from schedsearch.engine.images import is_deep, upright
+from schedsearch.engine.rows import known_columns, read_rows, refuse_address, sample_of, text_of
 from schedsearch.errors import DataError
 
 
@@ -27,15 +30,20 @@ class Held:
 class MemorySet:
     """Samples from rows, as `datasets` and the like give them.
 
+    Rows are checked as the lines of a JSONL file are, images included; see
+    `schedsearch.engine.rows`. But other columns are passed over, unless one looks like a key that
+    is missing, and a cell that holds None counts as missing.
+
     Args:
         rows: Samples, or mappings with `question`, `answer` or `answers`, `image` or `images`
             (PIL images or paths), and if wanted `id` and `kind`. Metrics that compare with the
-            full model need no answer.
+            full model need no answer. A sample without `id` is called by its row's number, from 0.
         name: What reports call the set.
         split: Which of the four disjoint uses the set serves.
 
     Raises:
-        DataError: A row lacks something; the message names its number.
+        DataError: Rows or images cannot be used; the message names the number of each of the
+            first few.
     """
 
     def __init__(
@@ -46,12 +54,15 @@ class MemorySet:
     ) -> None:
         self.name = name
         self.split: Split = split
-        self._samples = tuple(
-            row if isinstance(row, Sample) else _sample(row, number)
-            for number, row in enumerate(rows)
+        self._samples, content = read_rows(
+            ((f"row {number}", (number, row)) for number, row in enumerate(rows)),
+            lambda numbered: _sample(*numbered),
+            lambda sample: [sample.id, sample_key(sample)],
+            "row",
         )
         if not self._samples:
             raise DataError(f"{name} has no rows; a search needs samples")
+        self._digest = digest(content)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -61,42 +72,30 @@ class MemorySet:
 
     def digest(self) -> str:
         """Hash of ids, questions, answers and pixels."""
-        return digest([[sample.id, sample_key(sample)] for sample in self._samples])
+        return self._digest
 
 
-def _sample(row: Mapping[str, Any], number: int) -> Sample:
+def _sample(number: int, row: Sample | Mapping[str, Any]) -> Sample:
+    if isinstance(row, Sample):
+        return row
     if not isinstance(row, Mapping):
-        raise DataError(f"row {number} must be a mapping or a Sample, but got {type(row).__name__}")
-    question = row.get("question")
-    if not isinstance(question, str) or not question:
-        raise DataError(f"row {number}: `question` must be a text, but got {question!r}")
-    answers = _listed(row, "answer", "answers")
-    images = _listed(row, "image", "images")
-    if not images:
-        raise DataError(f"row {number}: `image` is missing; every sample needs one")
-    return Sample(
-        id=str(row.get("id", number)),
-        question=question,
-        answers=tuple(str(answer) for answer in answers),
-        images=tuple(_source(image, number) for image in images),
-        kind=str(row.get("kind", "")),
-    )
+        raise DataError(
+            f"a row must be a mapping or a Sample, but got {type(row).__name__}; pass "
+            '{"question": ..., "answer": ..., "image": ...}'
+        )
+    return sample_of(known_columns(row), number, _source)
 
 
-def _listed(row: Mapping[str, Any], one: str, many: str) -> list[Any]:
-    found = row.get(many)
-    if found is None:
-        found = row.get(one)
-    if found is None:
-        return []
-    return list(found) if isinstance(found, (list, tuple)) else [found]
-
-
-def _source(image: Any, number: int) -> ImageSource:
+def _source(key: str, image: object) -> ImageSource:
     if isinstance(image, Image.Image):
-        return Held(image)
-    if isinstance(image, (str, Path)):
+        # The range of deep values is a fact of the file, which copies to other processes forget.
+        return Held(upright(image) if is_deep(image) else image)
+    if isinstance(image, str):
+        refuse_address(text_of(key, image))
+        return Path(image)
+    if isinstance(image, os.PathLike):
+        refuse_address(os.fspath(image))
         return Path(image)
     raise DataError(
-        f"row {number}: `image` must be a PIL image or a path, but got {type(image).__name__}"
+        f"`{key}` must be a PIL image or a path, but got {type(image).__name__}; open it with PIL"
     )

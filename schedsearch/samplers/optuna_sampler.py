@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from random import Random
 from typing import ClassVar
 
@@ -50,7 +51,8 @@ class OptunaSampler(Budgeted):
 
     Attributes:
         method: `gp`, `random` and `tpe` are given the history as it is, and a seed of each
-            question. `cmaes` and `qmc` are asked for the whole history again.
+            question. `cmaes` and `qmc` are asked for the whole history again, with the points that
+            they named in vain.
     """
 
     method: str = "tpe"
@@ -125,7 +127,16 @@ class OptunaSampler(Budgeted):
         return study
 
     def _ask_again(self, study: optuna.Study, point: Point) -> optuna.Trial:
-        """Let the sampler name a point, as it did before, and put the one that was asked."""
+        """Let the sampler name points as it did before, up to the one that was asked.
+
+        It has to name those again that were passed over: it would name them for the next question.
+        A start, and a random point after tries in vain, is put to it instead.
+        """
+        if point not in self._starts:
+            for _ in range(_TRIES):
+                trial = study.ask(self.distributions)
+                if self.space.check(trial.params) == point:
+                    return trial
         study.enqueue_trial(point)
         trial = study.ask()
         assert trial.relative_params is not None, "the sampler names a point when this is read"
@@ -135,6 +146,10 @@ class OptunaSampler(Budgeted):
             else:
                 trial.suggest_float(each.name, each.low, each.high, log=each.log)
         return trial
+
+    @cached_property
+    def _starts(self) -> list[Point]:
+        return [self.space.check(start) for start in self.starts]
 
 
 def _outcome(trial: Trial) -> tuple[State, float | None]:

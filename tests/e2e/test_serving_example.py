@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from schedsearch import reduce
 from schedsearch.app.bootstrap import example_schedule
@@ -23,14 +24,18 @@ EXAMPLE = Path(__file__).parents[2] / "docs" / "examples" / "serve.py"
 SAMPLES = list(QUESTIONS)[:24]
 
 
-def client() -> Any:
-    from fastapi.testclient import TestClient
-
+def loaded() -> Any:
     spec = importlib.util.spec_from_file_location("serve", EXAMPLE)
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    return TestClient(module.make_app(*embedded(), "demo"))
+    return module
+
+
+def client() -> Any:
+    from fastapi.testclient import TestClient
+
+    return TestClient(loaded().make_app(*embedded(), "demo"))
 
 
 def request(sample: Any, **more: Any) -> dict[str, Any]:
@@ -106,6 +111,30 @@ def test_what_the_example_cannot_answer_is_refused(
 
     assert reply.status_code == status
     assert message.split(".*")[-1] in reply.text
+
+
+def shown(image: Image.Image, kind: str) -> dict[str, Any]:
+    content = io.BytesIO()
+    image.save(content, kind)
+    url = "data:image/any;base64," + base64.b64encode(content.getvalue()).decode()
+    return {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}
+
+
+def test_images_reach_the_model_as_searches_show_them() -> None:
+    read = loaded().read_messages
+
+    _, (grey,) = read([shown(Image.new("I;16", (4, 4), 30_000), "PNG")])
+
+    assert (grey.mode, grey.getpixel((0, 0))) == ("RGB", (117, 117, 117))
+
+
+def test_images_without_a_known_range_are_refused_with_the_remedy() -> None:
+    message = shown(Image.new("F", (4, 4), 0.5), "TIFF")
+
+    reply = client().post("/v1/chat/completions", json={"messages": [message]})
+
+    assert reply.status_code == 400
+    assert "save 8 bits a channel" in reply.text
 
 
 def test_the_example_serves_the_embedded_model_on_the_loopback_address(tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from schedsearch.engine.calibration import JsonlSet, open_image
+from schedsearch.engine.calibration import JsonlSet
+from schedsearch.engine.images import open_image
 from schedsearch.errors import DataError
 
 GOOD = {"question": "What is it?", "answer": "a cup", "image": "cup.png"}
@@ -54,6 +55,49 @@ def test_the_answer_may_be_left_out(folder: Path) -> None:
     assert sample.answers == ()
 
 
+@pytest.mark.parametrize(
+    ("answer", "texts"),
+    [
+        ("3", ("3",)),
+        ("-0.50", ("-0.50",)),
+        ("1e3", ("1e3",)),
+        ("12345678901234567890123", ("12345678901234567890123",)),
+        ("9" * 5000, ("9" * 5000,)),
+        ('[2.5, "2.5"]', ("2.5", "2.5")),
+    ],
+)
+def test_an_answer_that_is_a_number_is_taken_as_it_stands(
+    folder: Path, answer: str, texts: tuple[str, ...]
+) -> None:
+    key = "answers" if answer.startswith("[") else "answer"
+    line = f'{{"question": "?", "{key}": {answer}, "image": "cup.png"}}'
+
+    (sample,) = JsonlSet(write(folder, line))
+
+    assert sample.answers == texts
+
+
+def test_kinds_may_be_whole_numbers(folder: Path) -> None:
+    (sample,) = JsonlSet(write(folder, {**GOOD, "id": -1, "kind": 2}))
+
+    assert (sample.id, sample.kind) == ("-1", "2")
+
+
+def test_a_file_whose_name_has_a_colon_is_no_address(folder: Path) -> None:
+    Image.new("RGB", (8, 6)).save(folder / "scene:12.png")
+
+    assert len(JsonlSet(write(folder, {**GOOD, "image": "scene:12.png"}))) == 1
+
+
+def test_a_long_address_is_shown_in_part(folder: Path) -> None:
+    path = write(folder, {**GOOD, "image": "data:image/png;base64," + "A" * 100_000})
+
+    with pytest.raises(DataError, match="addresses are not read") as caught:
+        JsonlSet(path)
+
+    assert len(str(caught.value)) < 500
+
+
 def test_images_come_from_the_folder_named_and_name_and_split_are_settable(folder: Path) -> None:
     elsewhere = folder / "lists"
     elsewhere.mkdir()
@@ -74,10 +118,32 @@ def test_images_come_from_the_folder_named_and_name_and_split_are_settable(folde
         ([1], "must hold a JSON object, but got list"),
         ({**GOOD, "quesion": "?"}, "`quesion` is not a key of a sample; did you mean `question`?"),
         ({**GOOD, "zzz": 1}, "`zzz` is not a key of a sample; known keys: id, question"),
+        (
+            '{"question": "?", "question": "!", "answer": "a", "image": "cup.png"}',
+            "`question` appears twice in one object; remove one of them",
+        ),
+        (
+            r'{"question": "?", "answer": "a", "\u0061nswer": "b", "image": "cup.png"}',
+            "`answer` appears twice",
+        ),
+        ('{"question": {"a": 1, "a": 2}, "image": "cup.png"}', "`a` appears twice"),
         ({"answer": "a", "image": "cup.png"}, "`question` must be a text that is not empty, but"),
         ({**GOOD, "question": "  "}, "`question` must be a text that is not empty, but got '  '"),
         ({**GOOD, "question": 3}, "`question` must be a text that is not empty, but got 3"),
         ({**GOOD, "id": True}, "`id` must be a text"),
+        ({**GOOD, "id": 1.5}, "`id` must be a text that is not empty, or a whole number, but got"),
+        ({**GOOD, "answer": True}, "`answer` must be a text that is not empty, or a finite number"),
+        ({**GOOD, "answer": None}, "`answer` must be a text"),
+        ({**GOOD, "answer": float("nan")}, "or a finite number, but got nan"),
+        ({**GOOD, "answer": float("-inf")}, "or a finite number, but got -inf"),
+        ({**GOOD, "image": 3}, "`image` must be a text that is not empty, but got 3"),
+        ({**GOOD, "image": "http://a.example/cup.png"}, "download it once and name the file"),
+        ({**GOOD, "image": "HTTPS://a.example/cup.png"}, "addresses are not read, so that a"),
+        ({**GOOD, "image": "s3://bucket/cup.png"}, "addresses are not read"),
+        ({**GOOD, "image": "file:///cup.png"}, "name the file by its path alone"),
+        ({**GOOD, "images": ["cup.png", "hf://a/b.png"]}, "either `image` or `images`"),
+        ({"question": "?", "images": ["cup.png", "hf://a/b.png"]}, "'hf://a/b.png' is an address"),
+        ({**GOOD, "image": "data:image/png;base64,iVBORw0KGgo="}, "decode it into a file (base64."),
         ({**GOOD, "kind": ""}, "`kind` must be a text"),
         ({**GOOD, "answers": ["a"]}, "either `answer` or `answers`, but got both"),
         ({**GOOD, "answer": ["a"]}, "`answer` must be a text"),
@@ -116,6 +182,18 @@ def test_a_truncated_image_is_found_when_the_set_is_made(folder: Path, name: str
 
     with pytest.raises(DataError, match=rf":1: image {name} cannot be decoded: .*truncated"):
         JsonlSet(write(folder, {**GOOD, "image": name}))
+
+
+def test_deep_images_are_read_by_their_range_or_refused_when_the_set_is_made(folder: Path) -> None:
+    Image.new("I;16", (8, 6), 30_000).save(folder / "grey16.png")
+    Image.new("F", (8, 6), 0.5).save(folder / "float.tiff")
+    grey = write(folder, {**GOOD, "image": "grey16.png"})
+
+    ((source,),) = (sample.images for sample in JsonlSet(grey))
+    with pytest.raises(DataError, match=r":1: image float.tiff must have values of a known range"):
+        JsonlSet(write(folder, {**GOOD, "image": "float.tiff"}))
+
+    assert open_image(source).getpixel((0, 0)) == (117, 117, 117)
 
 
 def test_a_link_out_of_the_image_folder_is_refused(folder: Path) -> None:

@@ -13,8 +13,9 @@ import torch
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
-from schedsearch.engine.calibration import JsonlSet, open_image
+from schedsearch.engine.calibration import JsonlSet
 from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.images import open_image
 from schedsearch.engine.metrics import make_metric
 from schedsearch.engine.reduction import Reduction, reduce
 from schedsearch.testing_reference import masked_forward

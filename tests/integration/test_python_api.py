@@ -266,7 +266,7 @@ def test_unusable_option_is_named(demo, rows, tmp_path, options, expected):
 @pytest.mark.parametrize(
     ("row", "expected"),
     [
-        ("q ?", "row 0 must be a mapping"),
+        ("q ?", "row 0: a row must be a mapping"),
         ({"question": "q ?", "answer": "a"}, "row 0: `image` is missing"),
         (
             {"question": "q ?", "image": Image.new("RGB", (8, 8))},

@@ -179,6 +179,7 @@ def content(**changes):
         ("", "is not JSON"),
         ('{"format": ', "is not JSON"),
         ("[]", "must be"),
+        (content().replace('"outside_ms"', '"layers": 6, "outside_ms"'), "`layers` appears twice"),
         ('{"format": "schedsearch.schedule/1"}', "`format` must be 'schedsearch.latency/1'"),
         ('{"format": "schedsearch.latency/1"}', "`latency` is missing"),
         (content(layer_mss=[1]), r"`latency.layer_mss` is no field .* did you mean `layer_ms`"),

@@ -102,6 +102,62 @@ def test_covariance_matrix_adapts_as_in_optuna():
         study.tell(own, trial.measurement.drop)
 
 
+def passed_over(sampler: OptunaSampler, study: optuna.Study, trials: int) -> tuple[list, int]:
+    """What Optuna asks without a break where known evaluations stay open, and how many did."""
+    taken, asked, left = [], [], 0
+    for _ in range(trials):
+        for _ in range(8):
+            trial = study.ask(DISTRIBUTIONS)
+            try:
+                schedule = sampler._schedule(trial.params)
+            except InputError:
+                left += 1
+                continue
+            if not any(schedule.same_evaluation(other, (16, 24)) for other in taken):
+                break
+            left += 1
+        else:
+            raise AssertionError("chosen such that 8 tries suffice")
+        taken.append(schedule)
+        asked.append(trial.params)
+        study.tell(trial, needs(schedule))
+    return asked, left
+
+
+@pytest.mark.parametrize(
+    ("method", "make_own"),
+    [
+        ("qmc", lambda seed: optuna.samplers.QMCSampler(scramble=True, seed=seed)),
+        ("cmaes", lambda seed: optuna.samplers.CmaEsSampler(seed=seed)),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_was_passed_over_is_not_named_again(method, make_own):
+    sampler = make(OptunaSampler, method=method, trials=40, seed=5)
+    study = optuna.create_study(sampler=make_own(sampler.study_seed))
+
+    asked = [dict(trial.params) for trial in search(sampler)]
+
+    expected, left = passed_over(sampler, study, 40)
+    assert asked == expected
+    assert left >= 4  # else nothing was tested
+
+
+@pytest.mark.parametrize("questions", [1, 3])
+@pytest.mark.parametrize("method", ["qmc", "cmaes"])
+@pytest.mark.parametrize("family", ["sigmoid", "staircase", "step"])
+def test_a_search_that_goes_on_asks_what_it_would_have_asked(method, family, questions):
+    starts = ({"steepness": 20.0, "midpoint": 0.5, "floor": 0.0},) if family == "sigmoid" else ()
+    settings = {"method": method, "trials": 12, "questions": questions, "starts": starts}
+    history = search(make(OptunaSampler, family, **settings))
+
+    for number in range(len(history) // questions):
+        past = history[: number * questions]
+        asked = make(OptunaSampler, family, **settings).ask(past)
+        later = history[len(past) : len(past) + questions]
+        assert [dict(one.params) for one in asked] == [dict(trial.params) for trial in later]
+
+
 def test_whole_numbers_stay_whole():
     sampler = make(OptunaSampler, "staircase")
     assert sampler.distributions == {"layer": IntDistribution(2, 7), "steps": IntDistribution(2, 8)}
