@@ -62,8 +62,8 @@ def test_shipped_studies_are_valid():
         (("tolerance: 0.01", "tolerance: -1.0"), "`search.tolerance` must be greater than or"),
         (("tolerance: 0.01", "tolerance: .nan"), "`search.tolerance` must be a finite number"),
         (("tolerance: 0.01", "tolerance: low"), "but got 'low'"),
-        (("tolerance: 0.01", "questions: 0"), "`search.questions`"),
-        (("tolerance: 0.01", "questions: true"), "`search.questions`"),
+        (("tolerance: 0.01", "tolerance: 0.01\n  questions: 0"), "`search.questions`"),
+        (("tolerance: 0.01", "tolerance: 0.01\n  questions: true"), "`search.questions`"),
         (
             ("model: demo", "model: demo\nmetric: accuracy"),
             "must be 'exact_match', 'log_likelihood'",
