@@ -258,6 +258,8 @@ def test_a_search_needs_no_answers(demo, rows, tmp_path, metric):
     ("options", "expected"),
     [
         ({"processor": None}, "needs its `processor`"),
+        ({"sampler": None}, "`sampler`: `tolerance` is missing; add the greatest drop"),
+        ({"sampler": {"floor": 3}}, "`sampler`: `tolerance` is missing"),
         ({"sampler": {"tolerence": 0.1}}, "did you mean `tolerance`"),
         ({"sampler": {"tolerance": -0.1}}, "`tolerance` must be"),
         ({"sampler": "g-search"}, "`sampler` must be settings"),

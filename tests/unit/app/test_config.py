@@ -90,6 +90,23 @@ def test_mistake_is_named_with_its_place(tmp_path, change, expected):
     assert str(path) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GOOD.replace("tolerance: 0.01", "floor: 1"), "`search.tolerance` is missing; add the"),
+        (GOOD.replace("search:\n  tolerance: 0.01\n", ""), "`search` is missing; add how to"),
+        (
+            GOOD.replace("tolerance: 0.01", "sampler: frontier"),
+            "`search.max_drop` is missing; add the greatest drop of the metric that the result",
+        ),
+    ],
+)
+def test_what_only_the_user_can_choose_has_no_default(tmp_path, text, expected):
+    with pytest.raises(InputError) as caught:
+        read_study_file(written(tmp_path, text))
+    assert expected in str(caught.value)
+
+
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text"])
 def test_other_yaml_than_a_mapping_is_refused(tmp_path, text):
     with pytest.raises(InputError, match="must be a mapping of keys"):
