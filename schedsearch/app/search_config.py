@@ -67,7 +67,7 @@ class FamilyConfig(Section):
     """What searches over a family's parameters share.
 
     Attributes:
-        sampler: Who searches.
+        sampler: Who searches: `bayes`, `optuna`, `random`, `random-monotone` or `frontier`.
         family: Whose parameters are searched.
         first: First layer that may process fewer vision tokens than there are.
         trials: How many schedules are tried.

@@ -24,7 +24,7 @@ from schedsearch.core.canonical import digest
 from schedsearch.core.sample import ImageSource, Sample, Split
 from schedsearch.errors import DataError
 
-_KEYS = ("id", "question", "answer", "answers", "image", "images", "kind")
+KEYS = ("id", "question", "answer", "answers", "image", "images", "kind")
 _SHOWN = 5
 
 
@@ -167,9 +167,9 @@ def _fields(line: str) -> dict[str, Any]:
             'write {"question": ..., "answer": ..., "image": ...}'
         )
     for key in fields:
-        if key not in _KEYS:
-            near = difflib.get_close_matches(key, _KEYS, n=1)
-            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(_KEYS)}"
+        if key not in KEYS:
+            near = difflib.get_close_matches(key, KEYS, n=1)
+            hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(KEYS)}"
             raise DataError(f"`{key}` is not a key of a sample; {hint}")
     return fields
 
