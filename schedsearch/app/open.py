@@ -135,8 +135,9 @@ def open_study(
     samples = _sample_set(calibration)
     check_answers(samples, scored)
     check_size(len(samples))
-    if isinstance(config, GSearchConfig):
-        warn_of_tolerance(config.tolerance, len(samples), scored.greatest)
+    for setting in ("tolerance", "max_drop"):
+        if setting in type(config).model_fields:
+            warn_of_tolerance(setting, getattr(config, setting), len(samples), scored.greatest)
     identity = metric_identity(scored)
     metric_name = metric_text(scored, identity)
     opened = open_store(store)

@@ -26,19 +26,21 @@ def check_size(samples: int) -> None:
         )
 
 
-def warn_of_tolerance(tolerance: float, samples: int, greatest: float) -> None:
+def warn_of_tolerance(name: str, tolerance: float, samples: int, greatest: float) -> None:
     """Say that a tolerance above 0 is too small for a single lost answer.
 
     Args:
-        tolerance: Of the search.
+        name: Of the setting.
+        tolerance: Its value.
         samples: In the calibration set.
         greatest: Score of a right answer; nothing is said where it is no positive number.
     """
     weight = greatest / samples
     if math.isfinite(greatest) and 0 < tolerance < weight:
         log.warning(
-            "`tolerance` %g acts like 0: of %d samples one lost answer weighs %.2g; calibrate on "
+            "`%s` %g acts like 0: of %d samples one lost answer weighs %.2g; calibrate on "
             "at least %d samples, or raise it",
+            name,
             tolerance,
             samples,
             weight,

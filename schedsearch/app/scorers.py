@@ -1,6 +1,7 @@
 """Whether a study's scorer is the one that it began with: old and new scores never meet."""
 
 import logging
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +18,7 @@ Identity = Mapping[str, Any]
 log = logging.getLogger(__name__)
 
 _SHOWN = 3
+_HASH = re.compile(r" [0-9a-f]{12}$")
 _PROMISE = '`schedsearch.FunctionMetric(function, name="...", version="1")`'
 
 
@@ -56,23 +58,24 @@ def check_scorer(store: Store, study: str, text: str, identity: Identity) -> Non
     former = _former(store, study)
     if former is None or former.metric == text or {former.metric, text} <= set(METRICS):
         return
-    name, own = former.metric.partition(" ")[0], identity["name"]
+    name, own = _HASH.sub("", former.metric), identity["name"]
     if "unknown" in identity:
         raise InputError(
             f"study `{study}` cannot go on with scorer `{own}`, which cannot be recognised again: "
             f"{_unknown(identity)}; its stored scores may be another scorer's: give the scorer a "
             f"name and a version, {_PROMISE}, and the study another name"
         )
-    described = [one["metric"] for one in store.contexts(study) if "metric" in one]
-    if name != own or not described:
+    if name != own:
         raise InputError(
             f"study `{study}` was begun with the scorer `{name}`, which is not this one, `{own}`: "
             f"their scores must not be compared; give the study another name"
         )
+    described = [one["metric"] for one in store.contexts(study) if "metric" in one]
+    changed = changes(described[-1], identity) if described else ""
     raise InputError(
         f"study `{study}` was begun with another scorer of the name `{own}`: "
-        f"{changes(described[-1], identity)}. Scores of both must not be compared: undo the "
-        f"change, or give the study another name. A scorer that is to be known by your word "
+        f"{changed or 'nothing more is known of it'}. Scores of both must not be compared: undo "
+        f"the change, or give the study another name. A scorer that is to be known by your word "
         f"instead takes a name and a version, {_PROMISE}"
     )
 

@@ -80,9 +80,19 @@ def test_too_few_samples_are_refused_whatever_the_search(run, written, tmp_path,
     assert "must have at least 10 samples, but got 2" in said
 
 
-def test_tolerance_that_acts_like_zero_is_said(run, written, tmp_path, caplog):
-    refused(run, "search", written(search="{tolerance: 0.01}"), tmp_path / "s.db")
-    assert "acts like 0: of 12 samples one lost answer weighs 0.083" in caplog.text
+@pytest.mark.parametrize(
+    ("search", "name"),
+    [("{tolerance: 0.01}", "tolerance"), ("{sampler: frontier, max_drop: 0.01}", "max_drop")],
+)
+def test_tolerance_that_acts_like_zero_is_said(run, written, tmp_path, caplog, search, name):
+    refused(run, "search", written(search=search), tmp_path / "s.db")
+    assert f"`{name}` 0.01 acts like 0: of 12 samples one lost answer weighs 0.083" in caplog.text
+
+
+def test_comparison_without_held_out_data_is_refused_first(run, written, tmp_path):
+    study = written()
+    study.write_text(study.read_text().replace("  held_out: held-out.jsonl\n", ""))
+    assert "names no `data.held_out`" in refused(run, "compare", study, tmp_path / "s.db")
 
 
 def test_model_is_beside_the_study_file_wherever_the_command_runs(

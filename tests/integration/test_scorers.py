@@ -141,19 +141,19 @@ def test_refusal_comes_before_the_model_is_loaded(tmp_path, written):
 
 def test_name_and_version_stand_for_the_code(tmp_path, written):
     def versioned(module, version: str) -> FunctionMetric:
-        return FunctionMetric(module.scorer, name="anls", version=version)
+        return FunctionMetric(module.scorer, name="my anls", version=version)
 
     with opened(tmp_path, versioned(written(), "1")) as study:
         study.run(n_trials=1)
-        assert study.spec.metric.startswith("anls ")
+        assert study.spec.metric.startswith("my anls ")
     edited = written("answer in references", "any(one == answer for one in references)")
     with opened(tmp_path, versioned(edited, "1")) as study:
         assert study.run(n_trials=1).closed == 1
     with pytest.raises(InputError, match="`version` was '1' and is '2'"):
         opened(tmp_path, versioned(edited, "2"))
     with pytest.raises(InputError, match="only one of them has a version"):
-        opened(tmp_path, FunctionMetric(edited.scorer, name="anls"))
-    longer = FunctionMetric(edited.scorer, 9, name="anls", version="1")
+        opened(tmp_path, FunctionMetric(edited.scorer, name="my anls"))
+    longer = FunctionMetric(edited.scorer, 9, name="my anls", version="1")
     with pytest.raises(InputError, match="`max_new_tokens` was 16 and is 9"):
         opened(tmp_path, longer)
 

@@ -54,6 +54,6 @@ def test_half_width_is_that_of_a_paired_interval():
     ],
 )
 def test_tolerance_below_one_answer_is_said(caplog, tolerance, samples, greatest, said):
-    warn_of_tolerance(tolerance, samples, greatest)
+    warn_of_tolerance("tolerance", tolerance, samples, greatest)
     assert bool(caplog.records) == bool(said)
     assert said in caplog.text
