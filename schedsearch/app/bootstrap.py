@@ -56,7 +56,7 @@ def model_place(name: str, folder: Path = Path()) -> str:
         )
     if looks_like_path(name):
         raise InputError(
-            f"`model` {name} is a path, but there is no such folder: {folder / path}; correct it"
+            f"`model` {name} is a path, but the folder {folder / path} does not exist; correct it"
         )
     return name
 

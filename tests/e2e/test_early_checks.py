@@ -113,7 +113,7 @@ def test_model_is_beside_the_study_file_wherever_the_command_runs(
 @pytest.mark.parametrize(
     ("model", "said"),
     [
-        ("./none", "./none is a path, but there is no such folder: "),
+        ("./none", "./none is a path, but the folder "),
         ("models/none", "there is no folder "),
     ],
 )

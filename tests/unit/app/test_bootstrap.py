@@ -53,7 +53,7 @@ def test_folder_of_the_working_directory_is_not_taken_silently(folders):
 def test_path_to_nothing_is_called_a_path(folders, name):
     with pytest.raises(InputError) as refused:
         model_place(name, folders[1])
-    assert f"{name} is a path, but there is no such folder: " in str(refused.value)
+    assert f"{name} is a path, but the folder " in str(refused.value)
     assert "connect" not in str(refused.value)
 
 
