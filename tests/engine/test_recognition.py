@@ -1,5 +1,6 @@
 """What a scorer is recognised by: files edited between two processes, and values of every kind."""
 
+import importlib
 import json
 import os
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from schedsearch.engine.recognition import Recognition, recognise
+from schedsearch.engine.recognition.origin import release
 
 PROGRAM = """
 import json, sys
@@ -136,11 +138,13 @@ HELD = {
     "array": "numpy.arange(3.0)",
     "cached": "cached",
     "itself": "endless",
+    "compiled": "pandas._libs.lib.infer_dtype",
+    "abstract": "Made()",
     "own mapping": "Own(a=1)",
 }
 KINDS = """
 import collections, dataclasses, datetime, decimal, enum, functools, logging, numpy, operator
-import pathlib, re
+import abc, pandas, pathlib, re
 
 def helper(x="", y=""):
     return f"{x}{y}" in {"p", "q", "r"}
@@ -165,6 +169,13 @@ class Slots:
         self.text = text
 
 class Own(dict):
+    pass
+
+class Meta(abc.ABCMeta):
+    def __call__(cls):
+        return super().__call__()
+
+class Made(metaclass=Meta):
     pass
 
 Named = collections.namedtuple("Named", "size text")
@@ -224,10 +235,13 @@ def test_what_cannot_be_recognised_is_named(value, path, kind):
         ("os.environ['HOME']", "os.environ"),
         ("os.getenv('HOME')", "os.getenv"),
         ("subprocess.run(['judge'])", "subprocess.run"),
+        ("pathlib.Path('words.txt').read_text()", "read_text"),
+        ("importlib.import_module('judge').score(answer)", "importlib.import_module"),
     ],
 )
 def test_code_that_asks_the_world_outside_is_not_trusted(tmp_path, body, path):
-    text = f"import os, random, subprocess\ndef scorer(answer, references):\n    return {body}\n"
+    imported = "import importlib, os, pathlib, random, subprocess\n"
+    text = f"{imported}def scorer(answer, references):\n    return {body}\n"
     assert f"scorer.{path}" in recognised(written(tmp_path, text)).unknown
 
 
@@ -244,6 +258,17 @@ def test_another_module_is_followed_however_it_is_reached(tmp_path, way):
     second = recognised(written(tmp_path, text, WORDS.replace('"the"', '"an"')))
     changed = differences(first, second)
     assert changed and all(path.endswith("ARTICLES") for path in changed)
+
+
+def test_code_that_was_compiled_by_a_user_is_not_trusted(tmp_path, monkeypatch):
+    """An installed extension stands for a user's own once its module has another home."""
+    function = importlib.import_module("pandas._libs.lib").infer_dtype
+    module = function.__module__
+    monkeypatch.setattr(sys.modules[module], "__file__", str(tmp_path / "lib.so"))
+    release.cache_clear()
+    found = recognise(function, "scorer")
+    release.cache_clear()
+    assert found.unknown == {"scorer": f"it is compiled into `{module}`, whose code cannot be read"}
 
 
 def test_code_that_runs_counts_and_not_the_file_it_came_from(tmp_path):

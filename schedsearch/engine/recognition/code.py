@@ -45,6 +45,12 @@ def chains(code: CodeType) -> list[Chain]:
     return sorted(found)
 
 
+def attributes(code: CodeType) -> set[str]:
+    """Names of attributes and methods that the code reads, off whatever object."""
+    instructions = (one for each in _inside(code) for one in dis.get_instructions(each))
+    return {one.argval for one in instructions if one.opname in _ATTRIBUTE}
+
+
 def imports(code: CodeType) -> list[tuple[str, int, Chain]]:
     """Modules that are imported when the code runs: name, level, and the names taken from them."""
     found = {one for each in _inside(code) for one in _imports(each)}

@@ -21,7 +21,7 @@ from typing import Any
 
 from schedsearch.core.canonical import digest
 from schedsearch.engine.recognition import kinds
-from schedsearch.engine.recognition.code import chains, content, imports
+from schedsearch.engine.recognition.code import attributes, chains, content, imports
 from schedsearch.engine.recognition.origin import OURS, release
 
 
@@ -141,6 +141,9 @@ class _Follower:
         self._parts(dict(zip(names, defaults, strict=True)), f"{path}.")
         self._parts(function.__kwdefaults__ or {}, f"{path}.")
         self._parts(vars(function), f"{path}.")
+        if function.__name__ not in kinds.CONSTRUCTORS:
+            for name in attributes(code).intersection(kinds.OUTSIDE_METHODS):
+                self.unknown[f"{path}.{name}"] = f"it calls `{name}`, which reads what is not seen"
         for chain in chains(code):
             self._used(function, chain, path)
         for imported in imports(code):
@@ -156,7 +159,7 @@ class _Follower:
             value = function.__globals__[name]
         elif hasattr(builtins, name):
             if name in kinds.OUTSIDE_BUILTINS and function.__name__ not in kinds.CONSTRUCTORS:
-                self.unknown[label] = f"it calls `{name}`, and what that reads cannot be seen"
+                self.unknown[label] = f"it calls `{name}`, which reads what is not seen"
             return
         else:
             self.parts[label] = "missing"
@@ -192,14 +195,15 @@ class _Follower:
         module = function.__module__ or getattr(owner, "__name__", "")
         brought = release(module)
         if brought is None:
-            self.unknown[path] = f"it is compiled into `{module}`, whose code cannot be read"
-            return ["unknown"]
+            return self._compiled(module, path)
         return ["builtin", *self._brought(brought, module, function, path)]
 
     def _class(self, cls: type, path: str) -> Any:
         brought = release(cls.__module__)
         if brought is not None:
             return ["class", *self._brought(brought, cls.__module__, cls, path)]
+        if kinds.is_compiled(cls):
+            return self._compiled(cls.__module__, path)
         bases = [self.describe(base, f"{path}.{base.__name__}") for base in cls.__bases__]
         if issubclass(cls, enum.Enum):
             members = {name: member.value for name, member in cls.__members__.items()}
@@ -208,7 +212,8 @@ class _Follower:
         else:
             own = {name: value for name, value in vars(cls).items() if kinds.is_member(name)}
         self._parts(own, f"{path}.")
-        self.parts[path] = digest(["class", bases, sorted(own)])[:16]
+        meta = self.describe(type(cls), f"{path}.{type(cls).__name__}")
+        self.parts[path] = digest(["class", bases, meta, sorted(own)])[:16]
         return ["see", path]
 
     def _module(self, module: ModuleType, path: str) -> Any:
@@ -231,6 +236,13 @@ class _Follower:
         kind = type(thing)
         if isinstance(thing, random.Random) or thing is os.environ or kinds.is_opaque(kind):
             return self._unknown(thing, path)
+        module = getattr(thing, "__module__", None)
+        if callable(thing) and kinds.is_compiled(kind) and release(kind.__module__) is None:
+            # A function in all but name, such as Cython makes.
+            brought = release(str(module))
+            if brought is None:
+                return self._compiled(str(module), path)
+            return ["builtin", *self._brought(brought, str(module), thing, path)]
         own = self.describe(kind, f"{path}.{kind.__name__}")
         if release(kind.__module__) not in (None, OURS):
             return ["object", own, self._reduced(thing, path)]
@@ -299,6 +311,10 @@ class _Follower:
     def _parts(self, things: Mapping[str, Any], prefix: str) -> None:
         for name, thing in sorted(things.items(), key=lambda item: str(item[0])):
             self.part(thing, f"{prefix}{name}")
+
+    def _compiled(self, module: str, path: str) -> Any:
+        self.unknown[path] = f"it is compiled into `{module}`, whose code cannot be read"
+        return ["unknown"]
 
     def _unknown(self, thing: Any, path: str) -> Any:
         self.unknown[path] = f"it is a {type(thing).__module__}.{type(thing).__qualname__}"

@@ -51,13 +51,18 @@ WRAPPED = ("__func__", "__wrapped__", "fget", "fset", "fdel", "func", "args", "k
 OUTSIDE_BUILTINS = ("__import__", "eval", "exec", "globals", "input", "open")
 """Builtins whose result no code shows."""
 
+OUTSIDE_METHODS = ("import_module", "open", "read_bytes", "read_text", "urlopen")
+"""Names of methods, whatever their object, whose result no code shows."""
+
 CONSTRUCTORS = ("__init__", "__new__", "__post_init__", "__set_name__", "__init_subclass__")
 """They have run already; what they have read is in the object."""
 
 _OUTSIDE = (
     "http.client",
     "httpx",
+    "importlib.import_module",
     "os.getenv",
+    "pickle.load",
     "random",
     "requests",
     "secrets",
@@ -129,3 +134,12 @@ def holds_more(kind: type) -> bool:
 
 # Py_TPFLAGS_HEAPTYPE and Py_TPFLAGS_IMMUTABLETYPE: a `class` statement sets the first alone.
 _HEAP, _IMMUTABLE = 1 << 9, 1 << 8
+
+
+def is_compiled(kind: type) -> bool:
+    """Whether a class was written in another language, so that its code cannot be read."""
+    flags = kind.__flags__
+    return not flags & _HEAP or bool(flags & _IMMUTABLE) or not flags & _BASE
+
+
+_BASE = 1 << 10  # Py_TPFLAGS_BASETYPE: whatever a `class` statement makes can be derived from
