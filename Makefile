@@ -51,6 +51,7 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m schedsearch.core.schedule_file --check $(SCHEMA)
+	$(BIN)/python -m schedsearch.app.study_file_page --check docs/study-file.md
 
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json

@@ -20,14 +20,18 @@ if TYPE_CHECKING:
     from schedsearch.app.open import open_study, search
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
     from schedsearch.core.trial import TrialState
+    from schedsearch.engine.metrics.function import FunctionMetric
     from schedsearch.engine.reduction import Reduction, reduce
+    from schedsearch.execution.loop import StopStudy
 
 __version__ = VERSION
 
 _LAZY = {
+    "FunctionMetric": "schedsearch.engine.metrics.function",
     "RankerSpec": "schedsearch.core.schedule",
     "Schedule": "schedsearch.core.schedule",
     "Target": "schedsearch.core.schedule",
+    "StopStudy": "schedsearch.execution.loop",
     "TrialState": "schedsearch.core.trial",
     "open_study": "schedsearch.app.open",
     "search": "schedsearch.app.open",
@@ -37,6 +41,7 @@ _LAZY = {
 
 __all__ = [
     "DataError",
+    "FunctionMetric",
     "InputError",
     "RankerSpec",
     "Reduction",
@@ -44,6 +49,7 @@ __all__ = [
     "Schedule",
     "ScheduleError",
     "SchedsearchError",
+    "StopStudy",
     "Target",
     "TrialState",
     "UnsupportedError",

@@ -1,11 +1,12 @@
 """From names that users write to the objects behind them; the only place that knows the demo."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
 from schedsearch.core.sample import FirstSamples, SampleSet, Split
-from schedsearch.errors import DataError
+from schedsearch.errors import DataError, InputError
 
 DEMO = "demo"
 DEMO_DEEP = "demo-deep"
@@ -28,11 +29,36 @@ class DataRef:
     folder: Path = Path()
 
 
-def model_path(name: str) -> str:
-    """Folder of an embedded model for its name; anything else is a hub id or a folder."""
-    from schedsearch.demo import checkpoint_path
+def model_place(name: str, folder: Path = Path()) -> str:
+    """What to load for the name of a model: the folder of an embedded one or another, or a hub id.
 
-    return str(checkpoint_path(deep=name == DEMO_DEEP)) if name in (DEMO, DEMO_DEEP) else name
+    Args:
+        name: `demo`, `demo-deep`, a folder or a hub id.
+        folder: What a path is relative to.
+
+    Raises:
+        InputError: It is a path, and there is no such folder; or it exists only in the working
+            directory, which is not what it is relative to.
+    """
+    from schedsearch.demo import checkpoint_path
+    from schedsearch.engine.loading import looks_like_path
+
+    if name in (DEMO, DEMO_DEEP):
+        return str(checkpoint_path(deep=name == DEMO_DEEP))
+    path = Path(name).expanduser()
+    if (folder / path).exists():
+        return str(folder / path)
+    if path.exists():
+        found = os.path.relpath(path, folder)
+        raise InputError(
+            f"`model` {name} is relative to the study file, and {folder / path} does not exist; "
+            f"there is one in the working directory: write {found}"
+        )
+    if looks_like_path(name):
+        raise InputError(
+            f"`model` {name} is a path, but the folder {folder / path} does not exist; correct it"
+        )
+    return name
 
 
 def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
@@ -45,7 +71,8 @@ def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
     if head not in (DEMO, DEMO_DEEP):
         from schedsearch.engine.calibration import JsonlSet
 
-        samples = JsonlSet(data.folder / data.name, data.images, split=default_split)
+        path = data.folder / Path(data.name).expanduser()
+        samples = JsonlSet(path, data.images, split=default_split)
         return samples if data.limit is None else FirstSamples(samples, data.limit)
     from schedsearch.demo.recipe import DEEP, Recipe
 
@@ -64,8 +91,20 @@ def example_schedule() -> Path:
     return checkpoint_path().parent / "example.schedule.json"
 
 
-def open_model(name: str, **options: Any) -> tuple[Any, Any]:
-    """Load a model and its processor by name; see `schedsearch.engine.loading.load_model`."""
-    from schedsearch.engine.loading import load_model
+def open_model(name: str, folder: Path = Path(), **options: Any) -> tuple[Any, Any]:
+    """Load a model and its processor by name.
 
-    return load_model(model_path(name), **options)
+    Args:
+        name: As for `model_place`.
+        folder: As for `model_place`.
+        **options: See `schedsearch.engine.loading.load_model`.
+
+    Raises:
+        InputError: There is no such model, or it cannot be loaded.
+    """
+    from schedsearch.engine.loading import NoSuchModel, load_model
+
+    try:
+        return load_model(model_place(name, folder), **options)
+    except NoSuchModel as error:
+        raise NoSuchModel(folder / name, error.why) from None

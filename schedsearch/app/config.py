@@ -8,9 +8,9 @@ import yaml
 from pydantic import Field, ValidationError
 
 from schedsearch.app.search_config import (
+    MISSING,
     SECTIONS,
     Count,
-    GSearchConfig,
     SearchConfig,
     Section,
     Text,
@@ -23,11 +23,14 @@ class DataConfig(Section):
     """Calibration data, which the search sees, and held-out data, which only reports see.
 
     Attributes:
-        calibration: `demo:calibration`, or a JSONL file, relative to the study file.
-        calibration_samples: Use this many; default: all (1000 of the generated set).
-        held_out: As `calibration`; none means that nothing is compared on held-out data.
+        calibration: What the search sees: a JSONL file, relative to the study file, or
+            `demo:calibration` or `demo-deep:calibration`, which are generated.
+        calibration_samples: Use the first so many; left out: all, of a generated set 1000.
+        held_out: What reports alone see, as `calibration`; left out: nothing is compared on
+            held-out data. No image may be in both.
         held_out_samples: As `calibration_samples`.
-        images: Folder of the images of both files; default: each file's folder.
+        images: Folder of the images of both files, relative to the study file; left out: each
+            file's own folder.
     """
 
     calibration: Text
@@ -41,16 +44,19 @@ class StudyConfig(Section):
     """A study file.
 
     Attributes:
-        study: Name of the study, unique in its database.
-        model: `demo`, a hub id or a folder.
-        revision: Branch, tag or commit on the hub.
-        dtype: float32, float16 or bfloat16; or auto: float32 on the CPU, else the checkpoint's.
-        quantization: 8bit or 4bit weights; needs bitsandbytes.
-        device_map: `auto` spreads the model over all devices; needs accelerate.
+        study: Name of the study, unique in its store.
+        model: A folder, relative to the study file; else a hub id; or `demo` or `demo-deep`, which
+            are embedded.
+        revision: Branch, tag or commit on the hub; left out: the newest.
+        dtype: What the weights are loaded as; `auto` is float32 on the CPU, else the checkpoint's.
+        quantization: Quantise the weights on loading; needs bitsandbytes. Left out: not.
+        device_map: `auto` spreads the model over all devices; needs accelerate. Left out: one
+            device.
         data: What schedules are evaluated on.
-        metric: exact_match, log_likelihood or vqa_accuracy; or, without answers, answer_match,
-            kl_divergence or last_state_cosine.
-        ranker: Name of the ranker.
+        metric: What is kept while tokens leave; larger is better. `answer_match`, `kl_divergence`
+            and `last_state_cosine` compare with the full model and need no answers. A scorer of
+            your own can be given from Python.
+        ranker: Who orders the vision tokens; see method.md.
         ranker_params: Its parameters, where they differ from the defaults.
         search: How the search goes.
         seed: Of everything random.
@@ -73,7 +79,7 @@ class StudyConfig(Section):
     ] = "exact_match"
     ranker: Literal["last", "text", "local", "diverse", "tower", "random", "uniform"] = "last"
     ranker_params: dict[str, float | int | str] = {}
-    search: SearchConfig = GSearchConfig()
+    search: SearchConfig
     seed: int = Field(default=0, ge=0)
 
 
@@ -93,7 +99,7 @@ def read_study_file(path: Path) -> StudyConfig:
     except ValidationError as error:
         names = field_names(StudyConfig)
         unknown = f"is not a key of a study file; {{hint}}allowed here: {_allowed(error)}"
-        raise InputError(f"{path}: {complaint(error, unknown, names, SECTIONS)}") from None
+        raise InputError(f"{path}: {complaint(error, unknown, names, SECTIONS, MISSING)}") from None
 
 
 def _allowed(error: ValidationError) -> str:

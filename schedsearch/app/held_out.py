@@ -5,6 +5,8 @@ from dataclasses import dataclass, replace
 from statistics import fmean
 
 from schedsearch.app.apply import Progress
+from schedsearch.app.scorers import check_unchanged
+from schedsearch.app.splits import check_apart
 from schedsearch.app.study import Study
 from schedsearch.core import intervals
 from schedsearch.core.budget import Budget
@@ -15,7 +17,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.engine.downsample import Downsampler, prompt_ratios
 from schedsearch.engine.evaluator import Evaluator
-from schedsearch.errors import DataError, InputError
+from schedsearch.errors import InputError
 from schedsearch.execution.executor import Evaluate, LocalExecutor
 from schedsearch.execution.scoring import EvaluationError, Scoring
 from schedsearch.execution.subject import Subject
@@ -64,6 +66,7 @@ class HeldOut:
 
     Raises:
         DataError: A held-out sample is a calibration sample too, or there are fewer than two.
+        InputError: The scorer has changed since the study was opened.
     """
 
     def __init__(self, study: Study, samples: SampleSet, progress: Progress) -> None:
@@ -78,7 +81,11 @@ class HeldOut:
             images=tuple(self.evaluator.image_keys()),
             tokens=tuple(self.evaluator.sample_tokens(ids)),
         )
-        _check_held_out(study.subject, self.subject)
+        check_apart(
+            dict(zip(study.subject.ids, study.subject.images, strict=True)),
+            dict(zip(ids, self.subject.images, strict=True)),
+        )
+        check_unchanged(own.metric, study.subject.context["metric"])
         self.evaluated = 0
         self._study = study
         self._samples = samples
@@ -176,20 +183,3 @@ def _row(
         kv_ratio=costs[1],
         mean_keep=mean_keep,
     )
-
-
-def _check_held_out(calibration: Subject, held_out: Subject) -> None:
-    """Refuse data on which a comparison would say nothing."""
-    if len(held_out.ids) < 2:
-        raise DataError(
-            f"an interval needs at least 2 held-out samples, but got {len(held_out.ids)}; add some"
-        )
-    samples = zip(calibration.images, calibration.ids, strict=True)
-    seen = {image: name for images, name in samples for image in images}
-    for images, name in zip(held_out.images, held_out.ids, strict=True):
-        for image in images:
-            if image in seen:
-                raise DataError(
-                    f"held-out sample {name!r} shows the image of calibration sample "
-                    f"{seen[image]!r}, which the search has seen; remove it from the held-out set"
-                )

@@ -7,22 +7,24 @@ from typing import Any, cast
 
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
 from schedsearch.app.config import StudyConfig
+from schedsearch.app.sample_size import check_size, warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
+from schedsearch.app.scorers import check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
+from schedsearch.app.splits import check_apart, images_of
 from schedsearch.app.study import Study
-from schedsearch.core.canonical import digest
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.sample import FirstSamples, Sample, SampleSet, Split
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.evaluator import Evaluator, check_answers
 from schedsearch.engine.identity import evaluation_context, metric_identity
 from schedsearch.engine.loading import describe
 from schedsearch.engine.memory import MemorySet
-from schedsearch.engine.metrics import METRICS, Metric, make_metric
-from schedsearch.engine.metrics.function import FunctionMetric
+from schedsearch.engine.metrics import FunctionMetric, Metric, make_metric
+from schedsearch.engine.metrics.function import Scorer
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import InputError
@@ -33,7 +35,6 @@ _GUESS_SAMPLES = 32
 
 DEFAULT_STORE = "schedsearch.db"
 
-Scorer = Callable[[str, Sequence[str]], float]
 Calibration = SampleSet | Iterable[Sample | Mapping[str, Any]] | str | Path
 
 
@@ -54,7 +55,8 @@ def search(
         calibration: A sample set, rows with question, answer and image, or a JSONL file.
         n_trials: Close at most this many trials.
         timeout: Open no trial after this many seconds.
-        callbacks: Called with the study and every trial closed.
+        callbacks: Called with the study and every trial closed; one that raises
+            `schedsearch.StopStudy` ends the run, and the study can be continued.
         **options: See `open_study`.
 
     Returns:
@@ -99,9 +101,11 @@ def open_study(
         calibration: As for `search`.
         processor: Of a model that is handed in as an object.
         name: Of the study, unique in its store.
-        sampler: Settings of the search as in a study file: of G-Search, such as
-            `{"tolerance": 0.01}`, or `{"sampler": "bayes", "budget": {"flops": 0.4}}`.
-        metric: Name of a metric, a metric, or a function (answer, references) -> score.
+        sampler: Settings of the search as in a study file; of G-Search at least the tolerance,
+            `{"tolerance": 0.01}`; or `{"sampler": "bayes", "budget": {"flops": 0.4}}`.
+        metric: Name of a metric, a metric, or a function (answer, references) -> score. A function
+            is recognised by its code and by what it calls and holds; see `FunctionMetric` for a
+            name and version in place of that.
         ranker: Name of the ranker, or the ranker with parameters.
         store: SQLite file, or the URL of a database.
         seed: Of everything random.
@@ -112,7 +116,7 @@ def open_study(
         trust_remote_code: Let transformers run code that comes with the model.
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
-        folder: What files that `sampler` names are relative to.
+        folder: What the model and files that `sampler` names are relative to.
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
@@ -126,27 +130,37 @@ def open_study(
             f"`first` must be at least 1 with ranker {ordering.name}, which reads the attention of "
             "the layer before a drop, but got 0; raise it, or choose diverse or tower"
         )
-    samples = _sample_set(calibration)
-    if isinstance(model, (str, os.PathLike)):
-        model_name = str(model)
-        model, own = open_model(
-            model_name,
-            revision=revision,
-            dtype=dtype,
-            quantization=quantization,
-            device_map=device_map,
-            trust_remote_code=trust_remote_code,
-        )
-        processor = processor or own
-    elif processor is None:
+    if not isinstance(model, (str, os.PathLike)) and processor is None:
         raise InputError("a model object needs its `processor`; pass it too")
-    else:
-        model = unwrapped(model)
-        model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-    evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
-    subject = make_subject(model, processor, samples, scored, evaluator, model_name)
+    samples = _sample_set(calibration)
+    check_answers(samples, scored)
+    check_size(len(samples))
+    for setting in ("tolerance", "max_drop"):
+        if setting in type(config).model_fields:
+            warn_of_tolerance(setting, getattr(config, setting), len(samples), scored.greatest)
+    identity = metric_identity(scored)
+    metric_name = metric_text(scored, identity)
     opened = open_store(store)
     try:
+        check_scorer(opened, name, metric_name, identity)
+        warn_of_unknown(identity)
+        if isinstance(model, (str, os.PathLike)):
+            model_name = str(model)
+            model, own = open_model(
+                model_name,
+                folder,
+                revision=revision,
+                dtype=dtype,
+                quantization=quantization,
+                device_map=device_map,
+                trust_remote_code=trust_remote_code,
+            )
+            processor = processor or own
+        else:
+            model = unwrapped(model)
+            model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+        evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
+        subject = make_subject(model, processor, samples, scored, evaluator, model_name, identity)
         family = PlugIn("layerwise")
         if isinstance(config, GSearchConfig):
             chosen = config.model_dump(exclude={"sampler", "questions"})
@@ -164,7 +178,7 @@ def open_study(
             weights=subject.target.weights if subject.target else None,
             calibration=samples.name,
             calibration_digest=samples.digest(),
-            metric=_metric_name(scored),
+            metric=metric_name,
             sampler=searching,
             family=family,
             ranker=ordering,
@@ -197,9 +211,14 @@ def open_configured(
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
     """
+    calibration = configured_samples(config, folder, "calibration")
+    if config.data.held_out is not None:
+        held_out = configured_samples(config, folder, "held-out")
+        check_answers(held_out, make_metric(config.metric))
+        check_apart(images_of(calibration), images_of(held_out))
     return open_study(
         config.model,
-        configured_samples(config, folder, "calibration"),
+        calibration,
         name=config.study,
         sampler=config.search,
         metric=config.metric,
@@ -228,7 +247,7 @@ def configured_samples(config: StudyConfig, folder: Path, split: Split) -> Sampl
     if name is None:
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
     limit = data.held_out_samples if held_out else data.calibration_samples
-    images = folder / data.images if data.images else None
+    images = folder / Path(data.images).expanduser() if data.images else None
     return open_samples(DataRef(name, limit, images, folder), split)
 
 
@@ -252,8 +271,19 @@ def make_subject(
     metric: Metric,
     evaluator: Evaluator,
     model_name: str,
+    identity: Mapping[str, Any] | None = None,
 ) -> Subject:
-    """What the coordinator has to know of a model, a metric and a set of samples."""
+    """What the coordinator has to know of a model, a metric and a set of samples.
+
+    Args:
+        model: In evaluation mode.
+        processor: Its processor.
+        samples: What is evaluated on.
+        metric: What is measured.
+        evaluator: Of all these.
+        model_name: As the user wrote it.
+        identity: Of the metric, where it is known.
+    """
     ids = tuple(sample.id for sample in samples)
     return Subject(
         split=samples.split,
@@ -262,7 +292,7 @@ def make_subject(
         tokens=tuple(evaluator.sample_tokens(ids)),
         shape=adapter_for(model).shape(model),
         target=describe(model, model_name),
-        context=evaluation_context(model, processor, metric),
+        context=evaluation_context(model, processor, metric, identity=identity),
         images=tuple(evaluator.image_keys()),
         greatest=metric.greatest,
         full_pass=evaluator.full_work(),
@@ -273,15 +303,6 @@ def _metric(given: str | Metric | Scorer) -> Metric:
     if isinstance(given, str):
         return make_metric(given)
     return given if isinstance(given, Metric) else FunctionMetric(given)
-
-
-def _metric_name(metric: Metric) -> str:
-    """Name; for a metric that is not ours also its code, so that another is another study."""
-    if type(metric) in METRICS.values() and metric_identity(metric) == metric_identity(
-        make_metric(metric.name)
-    ):
-        return metric.name
-    return f"{metric.name} {digest(metric_identity(metric))[:12]}"
 
 
 def _sample_set(given: Calibration) -> SampleSet:

@@ -150,7 +150,9 @@ def family_plug_ins(
     if isinstance(config, BudgetConfig):
         settings |= _budget_settings(config, subject, folder)
     elif isinstance(config, FrontierConfig) and config.latency is not None:
-        settings["latency"] = LatencyModel.load(folder / config.latency).to_json()
+        settings["latency"] = LatencyModel.load(
+            folder / Path(config.latency).expanduser()
+        ).to_json()
     former = _former(study, store)
     if former and (former.family, former.sampler.param("warm_start", "")) == (
         family,
@@ -233,7 +235,7 @@ def _budget_settings(config: BudgetConfig, subject: Subject, folder: Path) -> di
                 "a budget in milliseconds needs `latency`, the file that `schedsearch profile` "
                 "writes for this model on this device; name it"
             )
-        latency = LatencyModel.load(folder / config.latency).to_json()
+        latency = LatencyModel.load(folder / Path(config.latency).expanduser()).to_json()
     elif config.latency is not None:
         raise InputError("`latency` belongs to a budget in milliseconds; remove it")
     if len(wanted) != 1:

@@ -29,15 +29,29 @@ class Section(BaseModel):
 
 
 class GSearchConfig(Section):
-    """Settings of G-Search; `schedsearch.samplers.greedy.GSearch` says what they mean.
+    """G-Search: the least vision tokens for every layer without loss.
 
-    Without `screens` they follow from the number of samples. `guess: attention` takes the counts
-    that attention of the full model suggests on a few samples.
+    Attributes:
+        sampler: Who searches; left out: `g-search`.
+        acceptance: `drop`: the mean drop of the metric, full model minus schedule on the same
+            samples, must be within the tolerance; `confident`: its one-sided 95 % upper bound must.
+        tolerance: The greatest drop that is accepted, in units of the metric. One lost answer of n
+            weighs 1/n; less than that accepts none.
+        method: How a layer's count is looked for.
+        first: First layer that may process fewer vision tokens than there are.
+        max_passes: The most passes over the layers.
+        floor: The fewest vision tokens of any layer.
+        questions: How many schedules are open at once.
+        screens: Numbers of samples on which schedules are tried before all; left out: a twelfth.
+        guess: Expected count of each layer, or `attention`: what the full model's attention
+            suggests. A wrong guess costs time alone.
+        slack: Layers share a count as long as it could not fall by more than this share of it.
+        on_failure: Whether a failed trial ends the run, or counts as rejected.
     """
 
     sampler: Literal["g-search"] = "g-search"
     acceptance: Literal["drop", "confident"] = "drop"
-    tolerance: Annotated[float, Field(ge=0)] = 0.0
+    tolerance: Annotated[float, Field(ge=0)]
     method: Literal["gallop", "bisection", "scan"] = "gallop"
     first: Layer = 2
     max_passes: Count = 1
@@ -53,13 +67,14 @@ class FamilyConfig(Section):
     """What searches over a family's parameters share.
 
     Attributes:
-        sampler: Who searches.
+        sampler: Who searches: `bayes`, `optuna`, `random`, `random-monotone` or `frontier`.
         family: Whose parameters are searched.
         first: First layer that may process fewer vision tokens than there are.
         trials: How many schedules are tried.
-        questions: How many are open at once.
+        questions: How many schedules are open at once.
         warm_start: Curves to begin with, each as the nearest member of the family: `published`,
-            `study:NAME` for the result of another study in the same store, or a schedule file.
+            `study:NAME` for the result of another study in the same store, or a schedule file,
+            relative to the study file.
     """
 
     sampler: str
@@ -76,8 +91,9 @@ class BudgetConfig(FamilyConfig):
     """What searches under a budget share.
 
     Attributes:
-        budget: One of flops, feasible, kv, mean_keep or milliseconds, with its amount.
-        latency: For milliseconds: the file that `schedsearch profile` wrote.
+        budget: One of `flops`, `feasible`, `kv`, `mean_keep` or `milliseconds`, with its amount.
+        latency: For milliseconds: the file that `schedsearch profile` wrote, relative to the study
+            file.
     """
 
     budget: dict[str, float]
@@ -85,43 +101,61 @@ class BudgetConfig(FamilyConfig):
 
 
 class BayesConfig(BudgetConfig):
-    """Bayesian optimisation; see `schedsearch.samplers.bayes.Bayes`."""
+    """Bayesian optimisation (BoTorch) under a budget."""
 
     sampler: Literal["bayes"]
 
 
 class OptunaConfig(BudgetConfig):
-    """A sampler of Optuna; see `schedsearch.samplers.optuna_sampler.OptunaSampler`."""
+    """A sampler of Optuna, under a budget.
+
+    Attributes:
+        method: Which of Optuna's samplers.
+    """
 
     sampler: Literal["optuna"]
     method: Literal["tpe", "gp", "qmc", "cmaes", "random"] = "tpe"
 
 
 class RandomConfig(BudgetConfig):
-    """Random points of a family; see `schedsearch.samplers.random_search.RandomSearch`."""
+    """Random points of a family, under a budget."""
 
     sampler: Literal["random"]
 
 
 class RandomMonotoneConfig(BudgetConfig):
-    """Random falling schedules; see `schedsearch.samplers.random_search.RandomMonotone`."""
+    """Random falling schedules, under a budget."""
 
     sampler: Literal["random-monotone"]
     family: Literal["layerwise"] = "layerwise"
 
 
 class FrontierConfig(FamilyConfig):
-    """The whole frontier in one search; see `schedsearch.samplers.frontier.Frontier`.
+    """The best quality at every cost in one search.
 
-    With `latency`, the file that `schedsearch profile` wrote, cost is milliseconds, else FLOPs.
+    Attributes:
+        max_drop: The result is the cheapest schedule that loses at most this much of the metric.
+        latency: The file that `schedsearch profile` wrote, relative to the study file: cost is
+            milliseconds then; left out: FLOPs.
     """
 
     sampler: Literal["frontier"]
-    max_drop: Annotated[float, Field(ge=0)] = 0.0
+    max_drop: Annotated[float, Field(ge=0)]
     latency: Text | None = None
 
 
 AnySearch = GSearchConfig | FamilyConfig
+
+_ACCEPTED = (
+    "the greatest drop of the metric that {who}, such as 0.01; with n samples one lost answer "
+    "weighs 1/n, and less than that accepts none"
+)
+MISSING: Mapping[str, str] = {
+    "tolerance": _ACCEPTED.format(who="you accept"),
+    "max_drop": _ACCEPTED.format(who="the result may have"),
+    "search": "how to search, at least `search: {tolerance: 0.01}`",
+}
+"""What to add where a key has no default on purpose: nobody else can choose it."""
 
 SECTIONS: Mapping[str, type[Section]] = {
     "g-search": GSearchConfig,
@@ -175,4 +209,6 @@ def parse_search(given: AnySearch | Mapping[str, Any] | None) -> AnySearch:
         section = SECTIONS.get(str(settings.get("sampler")), GSearchConfig)
         names = field_names(section)
         unknown = f"is no setting of this search; {{hint}}allowed: {', '.join(sorted(names))}"
-        raise InputError(f"`sampler`: {complaint(error, unknown, names, SECTIONS)}") from None
+        raise InputError(
+            f"`sampler`: {complaint(error, unknown, names, SECTIONS, MISSING)}"
+        ) from None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from schedsearch.app.samplers import make_sampler
+from schedsearch.app.scorers import Watch, check_scorer, check_unchanged
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Task, Trial
@@ -44,6 +45,8 @@ class Study(StudyView):
         evaluator: "Evaluator",
         store: Store,
     ) -> None:
+        self._identity = subject.context.get("metric", {})
+        check_scorer(store, spec.name, spec.metric, self._identity)
         make_sampler(spec).ask([])  # a study that cannot be searched must not take its name
         store.create_study(spec)
         super().__init__(store, spec.name)
@@ -71,14 +74,19 @@ class Study(StudyView):
         Args:
             n_trials: Close at most this many trials.
             timeout: Open no trial after this many seconds.
-            callbacks: Called with the study and every trial closed; may raise `StopStudy`.
+            callbacks: Called with the study and every trial closed; one that raises
+                `schedsearch.StopStudy` ends the run, and the next one goes on.
             on_moment: Called whenever there is progress to show.
 
         Raises:
+            InputError: The scorer has changed since the study was opened.
             RunError: Another process searches this study, or a trial failed and the settings say
                 to stop then.
         """
-        bound: list[OnTrial] = [_Bound(self, callback) for callback in callbacks]
+        metric = self.evaluator.metric
+        check_unchanged(metric, self._identity)
+        bound: list[OnTrial] = [Watch(metric, self._identity)]
+        bound += [_Bound(self, callback) for callback in callbacks]
         return run_study(
             self.name,
             self.sampler,

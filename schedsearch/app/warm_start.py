@@ -48,7 +48,7 @@ def curves_of(
                 )
             keep = best.schedule.keep
         else:
-            keep = Schedule.load(folder / name).keep
+            keep = Schedule.load(folder / Path(name).expanduser()).keep
         if len(keep) != layers:
             raise InputError(
                 f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "

@@ -186,8 +186,8 @@ def compare(
     config = read_study_file(file)
     budgets = [Budget.parse(one) for one in budget]
     check_picture(out / "compare.png")
+    held_out = configured_samples(config, file.parent, "held-out")
     with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
-        held_out = configured_samples(config, file.parent, "held-out")
         with progress() as start:
             found = compare_families(study, held_out, budgets, trials, start)
         folder = write_family_comparison(found, out)

@@ -3,7 +3,8 @@
 import difflib
 import re
 import reprlib
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -13,7 +14,11 @@ _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 
 
 def complaint(
-    error: ValidationError, unknown: str, fields: Iterable[str], variants: Container[str] = ()
+    error: ValidationError,
+    unknown: str,
+    fields: Iterable[str],
+    variants: Container[str] = (),
+    missing: Mapping[str, str] = MappingProxyType({}),
 ) -> str:
     """First complaint; a misspelled field comes before the one that is missing for it.
 
@@ -22,6 +27,7 @@ def complaint(
         unknown: What is said of a field that does not exist; `{hint}` becomes the nearest name.
         fields: Names that exist anywhere in the model.
         variants: Names of the models between which a field chooses; they are no part of its path.
+        missing: What to add where a field of that name is missing.
     """
     complaints = error.errors(include_url=False)
     first = min(complaints, key=lambda found: found["type"] not in _UNKNOWN)
@@ -29,7 +35,7 @@ def complaint(
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in places)
     path = path.removeprefix(".")
     if first["type"] == "missing":
-        return f"`{path}` is missing; add it"
+        return f"`{path}` is missing; add {missing.get(str(first['loc'][-1]), 'it')}"
     if first["type"] in _UNKNOWN:
         near = difflib.get_close_matches(str(first["loc"][-1]), list(fields), n=1)
         hint = f"did you mean `{near[0]}`? " if near else ""

@@ -87,8 +87,7 @@ class Evaluator:
         self.metric = metric
         self._set = samples
         self._samples = by_id(samples)
-        if not isinstance(metric, ComparedMetric):
-            _check_answers(samples, metric)
+        check_answers(samples, metric)
         self._encoder = Encoder(model, processor, template, max_cache_bytes)
         self._rows: dict[str, tuple[Row, ...]] = {}
         self._size = BatchSize.choose(model, batch_size)
@@ -267,7 +266,14 @@ class Evaluator:
         return self._rows[sample_id]
 
 
-def _check_answers(samples: SampleSet, metric: Metric) -> None:
+def check_answers(samples: SampleSet, metric: Metric) -> None:
+    """Refuse samples without answers where the metric compares with them.
+
+    Raises:
+        DataError: A sample has none.
+    """
+    if isinstance(metric, ComparedMetric):
+        return
     lacking = [sample.id for sample in samples if not sample.answers]
     if lacking:
         others = f", nor have {len(lacking) - 1} others" if lacking[1:] else ""

@@ -1,10 +1,9 @@
 """What a stored score depends on: everything that could change it, and nothing else."""
 
-import hashlib
-import inspect
 import json
+import math
 import uuid
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ import transformers
 from schedsearch.core.canonical import digest
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.fingerprint import weights_fingerprint
-from schedsearch.engine.metrics import METRICS, Metric
+from schedsearch.engine.metrics import METRICS, FunctionMetric, Metric
+from schedsearch.engine.recognition import recognise
 from schedsearch.engine.wrappers import unwrapped
 
 RUNTIME = "reduction/2"
@@ -21,7 +21,11 @@ RUNTIME = "reduction/2"
 
 
 def evaluation_context(
-    model: Any, processor: Any, metric: Metric, template: str | None = None
+    model: Any,
+    processor: Any,
+    metric: Metric,
+    template: str | None = None,
+    identity: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Everything but sample, ranker and counts that a score depends on, as plain JSON values.
 
@@ -30,6 +34,7 @@ def evaluation_context(
         processor: Its processor.
         metric: What is measured.
         template: Chat template in place of the processor's own.
+        identity: Of the metric, where it is known; see `metric_identity`.
     """
     model = unwrapped(model)
     weights = next(model.parameters())
@@ -40,7 +45,7 @@ def evaluation_context(
         "weights": weights_fingerprint(model),
         "config": digest(_arithmetic(model.config.to_dict())),
         "processor": _processor_digest(processor, template),
-        "metric": metric_identity(metric),
+        "metric": dict(identity or metric_identity(metric)),
         "dtype": str(weights.dtype),
         "attention": config._attn_implementation or "eager",
         "device": device,
@@ -71,34 +76,33 @@ def _processor_digest(processor: Any, template: str | None) -> str:
 
 
 def metric_identity(metric: Metric) -> dict[str, Any]:
-    """Name and settings; for a metric that is not ours, its code too."""
-    settings = {name: _plain(value) for name, value in sorted(vars(metric).items())}
+    """What a metric's scores depend on, as plain JSON values.
+
+    Name and settings; for a metric that is not ours also its `version`, or else all its `code` and
+    state by part, as `recognise` follows them. What that could not follow is `unknown`, with a
+    number that no other identity ever has: better evaluated again than a wrong score.
+    """
+    own = {name: value for name, value in sorted(vars(metric).items()) if name not in _SAID}
+    if type(metric) in METRICS.values():
+        return {"name": metric.name, "settings": {name: _plain(own[name]) for name in own}}
+    settings = {name: _plain(value) for name, value in own.items() if isinstance(value, _PLAIN)}
     described: dict[str, Any] = {"name": metric.name, "settings": settings}
-    if type(metric) not in METRICS.values():
-        described["code"] = _code(type(metric))
+    if metric.version is not None:
+        return {**described, "version": str(metric.version)}
+    scorer = metric.function if type(metric) is FunctionMetric else metric
+    found = recognise(scorer, metric.name)
+    described["code"] = dict(found.parts)
+    if found.unknown:
+        described |= {"unknown": dict(found.unknown), "once": str(uuid.uuid4())}
     return described
 
 
+_PLAIN = (str, int, float, bool, type(None))
+
+_SAID = ("name", "version")
+"""Attributes of a metric that have a place of their own in its identity."""
+
+
 def _plain(value: Any) -> Any:
-    if callable(value):
-        return _code(value)
-    return value if isinstance(value, (str, int, float, bool, type(None))) else repr(value)
-
-
-def _code(thing: Callable[..., Any] | type) -> str:
-    """Hash of the source and of what a function has bound.
-
-    Where there is no source, or something is bound that has no value to compare (a model, say), a
-    name that nothing else ever has: better evaluated again than a wrong score.
-    """
-    bound: list[Any] = []
-    if inspect.isfunction(thing):
-        bound = [cell.cell_contents for cell in thing.__closure__ or ()]
-        bound += [*(thing.__defaults__ or ()), *(thing.__kwdefaults__ or {}).values()]
-    try:
-        source = inspect.getsource(thing)
-    except (OSError, TypeError):
-        return f"unknown source {uuid.uuid4()}"
-    if not all(isinstance(value, (str, int, float, bool, type(None))) for value in bound):
-        return f"unknown state {uuid.uuid4()}"
-    return hashlib.sha256(f"{source}\n{bound!r}".encode()).hexdigest()
+    finite = not isinstance(value, float) or math.isfinite(value)
+    return value if finite and isinstance(value, _PLAIN) else repr(value)

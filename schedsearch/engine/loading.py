@@ -1,6 +1,7 @@
 """Loading a model with its processor, such that whatever is wrong is one readable error."""
 
 import logging
+import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,8 +24,25 @@ from schedsearch.errors import InputError, UnsupportedError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _QUANTIZATIONS = ("8bit", "4bit")
+_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 log = logging.getLogger(__name__)
+
+
+class NoSuchModel(InputError):
+    """A name is no folder, and nothing of that name can be had from the hub.
+
+    Args:
+        folder: What does not exist.
+        why: What the hub, or its local cache, said.
+    """
+
+    def __init__(self, folder: str | Path, why: str) -> None:
+        super().__init__(
+            f"there is no folder {folder}, and from the hub {why}; check the name; offline only "
+            f"the local cache is searched"
+        )
+        self.why = why
 
 
 def load_model(
@@ -124,6 +142,11 @@ def describe(model: Any, name: str | None = None) -> Target:
     )
 
 
+def looks_like_path(name: str) -> bool:
+    """Whether the name of a model can be no hub id, `name` or `owner/name`."""
+    return name.startswith((".", "/", "~")) or _HUB_ID.fullmatch(name) is None
+
+
 def _place(id_or_path: str | Path) -> str:
     text = str(id_or_path)
     path = Path(text).expanduser()
@@ -131,7 +154,7 @@ def _place(id_or_path: str | Path) -> str:
         return str(path)
     if path.exists():
         raise InputError(f"{text} is a file; name the folder that holds config.json and weights")
-    if isinstance(id_or_path, Path) or text.startswith((".", "/", "~")) or text.count("/") > 1:
+    if isinstance(id_or_path, Path) or looks_like_path(text):
         raise InputError(f"the model folder {text} does not exist; name an existing folder")
     return text
 
@@ -215,12 +238,12 @@ def _check_servable(place: str, config: Any, trust_remote_code: bool) -> None:
 
 
 def _unreadable(place: str, part: str, error: Exception) -> InputError:
-    remedy = (
-        "check its files, and the arguments"
-        if Path(place).is_dir()
-        else "check the name: it is no folder here, and offline only the local cache is searched"
-    )
-    return InputError(f"the {part} of {place} cannot be loaded: {_reason(error)}; {remedy}")
+    if Path(place).is_dir():
+        return InputError(
+            f"the {part} of {place} cannot be loaded: {_reason(error)}; check its files, and the "
+            "arguments"
+        )
+    return NoSuchModel(place, f"the {part} of {place} cannot be loaded: {_reason(error)}")
 
 
 def _reason(error: BaseException) -> str:

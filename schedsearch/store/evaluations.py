@@ -62,6 +62,17 @@ def context_id(
     return key
 
 
+def contexts(connection: Connection, study_id: int) -> list[Mapping[str, Any]]:
+    """Return what a study's evaluations depend on, as it was described; the newest last."""
+    statement = (
+        select(ContextRow.description)
+        .join(StudyContextRow, StudyContextRow.context_id == ContextRow.id)
+        .where(StudyContextRow.study_id == study_id)
+        .order_by(ContextRow.id)
+    )
+    return list(connection.scalars(statement))
+
+
 def scores(
     connection: Connection, context: int, keys: Iterable[EvaluationKey]
 ) -> dict[EvaluationKey, Evaluation]:

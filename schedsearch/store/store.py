@@ -268,6 +268,11 @@ class Store:
             key = studies.study_id(connection, study)
             return evaluations.context_id(connection, key, digest, description)
 
+    def contexts(self, study: str) -> list[Mapping[str, Any]]:
+        """Return the contexts in which a study has evaluated, as described; the newest last."""
+        with self._database.reading() as connection:
+            return evaluations.contexts(connection, studies.study_id(connection, study))
+
     def scores(
         self, context: int, keys: Iterable[EvaluationKey]
     ) -> dict[EvaluationKey, Evaluation]:

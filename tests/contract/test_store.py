@@ -343,6 +343,17 @@ def test_another_study_in_the_same_context_finds_the_evaluations(store, context)
     assert store.scores(same, EVALUATIONS) == EVALUATIONS
 
 
+def test_contexts_of_a_study_come_back_as_described_newest_last(store):
+    store.create_study(SPEC)
+    store.create_study(dataclasses.replace(SPEC, name="other"))
+    described = [{"metric": {"name": "a", "code": {"a.b": "1"}}}, {"metric": {"name": "b"}}]
+    for number, one in enumerate(described):
+        store.context_id(STUDY, f"digest {number}", one)
+    store.context_id("other", "digest 1", described[1])
+    assert store.contexts(STUDY) == described
+    assert store.contexts("other") == described[1:]
+
+
 def test_first_score_of_a_key_stays(store, context):
     key, other = ("s", (9, 4)), ("t", (9, 4))
     assert store.add_scores(context, {key: Evaluation(0.25, "yes")}) == 1

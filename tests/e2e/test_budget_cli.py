@@ -69,7 +69,7 @@ def test_frontier_is_searched_shown_picked_from_and_reported(run, store, tmp_pat
 
 
 def test_families_are_compared(run, store, tmp_path):
-    study = written(tmp_path, "{floor: 60, first: 6, method: scan}")
+    study = written(tmp_path, "{tolerance: 0, floor: 60, first: 6, method: scan}")
     options = ["--budget", "feasible:0.5", "--trials", 1, "--store", store]
     ran = run("compare", study, *options, "--out", tmp_path / "out")
     assert ran.code == 0, ran.err
@@ -87,7 +87,7 @@ def test_families_are_compared(run, store, tmp_path):
     ],
 )
 def test_budget_that_cannot_be_read_is_refused_at_once(run, tmp_path, budget, expected):
-    study = written(tmp_path, "{floor: 60}")
+    study = written(tmp_path, "{tolerance: 0, floor: 60}")
     ran = run("compare", study, "--budget", budget, "--store", tmp_path / "none.db")
     assert ran.code == 2
     assert expected in ran.err

@@ -46,10 +46,11 @@ def test_a_mistake_in_loading_options_is_one_line(run, schedule, command):
 
 
 def test_a_study_is_of_one_precision(tmp_path, loaded):
-    samples, store = ShapesVQA("calibration", 4), tmp_path / "s.db"
-    with open_study("demo", samples, store=store, dtype="bfloat16") as study:
+    samples = ShapesVQA("calibration", 10)
+    options = {"store": tmp_path / "s.db", "sampler": {"tolerance": 0.1}}
+    with open_study("demo", samples, dtype="bfloat16", **options) as study:
         assert study.spec.dtype == "bfloat16"
     assert loaded == ["torch.bfloat16"]
 
     with pytest.raises(InputError, match="dtype"):
-        open_study("demo", samples, store=store, dtype="float32")
+        open_study("demo", samples, dtype="float32", **options)

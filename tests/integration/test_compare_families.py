@@ -51,7 +51,7 @@ def study(model, tmp_path_factory):
         CALIBRATION,
         processor=model[1],
         name="s",
-        sampler={"method": "scan", "first": 6, "floor": 60},
+        sampler={"tolerance": 0, "method": "scan", "first": 6, "floor": 60},
         ranker=RankerSpec.from_mapping("local", {"window": 2, "rows": "last"}),
         store=tmp_path_factory.mktemp("store") / "s.db",
     ) as opened:

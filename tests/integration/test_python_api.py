@@ -6,12 +6,19 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from schedsearch import InputError, RankerSpec, RunError, Schedule, ScheduleError, TrialState
+from schedsearch import (
+    InputError,
+    RankerSpec,
+    RunError,
+    Schedule,
+    ScheduleError,
+    StopStudy,
+    TrialState,
+)
 from schedsearch.app.bootstrap import open_model
 from schedsearch.app.open import open_study, search
 from schedsearch.app.study_view import StudyView
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.execution.loop import StopStudy
 from schedsearch.store.store import open_store
 
 SAMPLES = 12
@@ -186,7 +193,7 @@ def test_another_scorer_under_the_same_name_is_another_study(demo, rows, tmp_pat
     store = tmp_path / "s.db"
     with opened(demo, rows, store, metric=constant(1.0)) as study:
         study.run(n_trials=1)
-    with pytest.raises(InputError, match="metric: 'scorer "):
+    with pytest.raises(InputError, match=r"what it holds has changed, at `scorer\.value`"):
         opened(demo, rows, store, metric=constant(5.0))
 
 
@@ -251,6 +258,8 @@ def test_a_search_needs_no_answers(demo, rows, tmp_path, metric):
     ("options", "expected"),
     [
         ({"processor": None}, "needs its `processor`"),
+        ({"sampler": None}, "`sampler`: `tolerance` is missing; add the greatest drop"),
+        ({"sampler": {"floor": 3}}, "`sampler`: `tolerance` is missing"),
         ({"sampler": {"tolerence": 0.1}}, "did you mean `tolerance`"),
         ({"sampler": {"tolerance": -0.1}}, "`tolerance` must be"),
         ({"sampler": "g-search"}, "`sampler` must be settings"),

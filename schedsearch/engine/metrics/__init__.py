@@ -13,6 +13,7 @@ from schedsearch.engine.metrics.base import (
     TeacherForcedMetric,
 )
 from schedsearch.engine.metrics.exact_match import ExactMatch
+from schedsearch.engine.metrics.function import FunctionMetric
 from schedsearch.engine.metrics.kl_divergence import KlDivergence
 from schedsearch.engine.metrics.last_state_cosine import LastStateCosine
 from schedsearch.engine.metrics.log_likelihood import LogLikelihood
@@ -33,6 +34,7 @@ __all__ = [
     "AnswerPredictions",
     "Compared",
     "ComparedMetric",
+    "FunctionMetric",
     "GeneratedMetric",
     "Metric",
     "TeacherForcedMetric",

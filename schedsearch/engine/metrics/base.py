@@ -32,10 +32,13 @@ class Metric(ABC):
         name: What studies and reports call it.
         greatest: No score is above this. A bound lets a search stop evaluating a schedule as soon
             as it is certainly rejected.
+        version: Of a metric of your own: a promise that equal name and version mean equal scores.
+            Without one its code and state are followed, and another code is another metric.
     """
 
     name: ClassVar[str]
     greatest: float = math.inf
+    version: str | None = None
 
 
 class TeacherForcedMetric(Metric):

@@ -62,8 +62,8 @@ def test_shipped_studies_are_valid():
         (("tolerance: 0.01", "tolerance: -1.0"), "`search.tolerance` must be greater than or"),
         (("tolerance: 0.01", "tolerance: .nan"), "`search.tolerance` must be a finite number"),
         (("tolerance: 0.01", "tolerance: low"), "but got 'low'"),
-        (("tolerance: 0.01", "questions: 0"), "`search.questions`"),
-        (("tolerance: 0.01", "questions: true"), "`search.questions`"),
+        (("tolerance: 0.01", "tolerance: 0.01\n  questions: 0"), "`search.questions`"),
+        (("tolerance: 0.01", "tolerance: 0.01\n  questions: true"), "`search.questions`"),
         (
             ("model: demo", "model: demo\nmetric: accuracy"),
             "must be 'exact_match', 'log_likelihood'",
@@ -88,6 +88,23 @@ def test_mistake_is_named_with_its_place(tmp_path, change, expected):
         read_study_file(path)
     assert expected in str(caught.value)
     assert str(path) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (GOOD.replace("tolerance: 0.01", "floor: 1"), "`search.tolerance` is missing; add the"),
+        (GOOD.replace("search:\n  tolerance: 0.01\n", ""), "`search` is missing; add how to"),
+        (
+            GOOD.replace("tolerance: 0.01", "sampler: frontier"),
+            "`search.max_drop` is missing; add the greatest drop of the metric that the result",
+        ),
+    ],
+)
+def test_what_only_the_user_can_choose_has_no_default(tmp_path, text, expected):
+    with pytest.raises(InputError) as caught:
+        read_study_file(written(tmp_path, text))
+    assert expected in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["", "- a\n- b\n", "just text"])

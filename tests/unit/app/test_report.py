@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from schedsearch import InputError, Schedule
+from schedsearch import FunctionMetric, InputError, Schedule
 from schedsearch.app.compare import Comparison, Row
 from schedsearch.app.open import open_study
 from schedsearch.app.report import write_report, write_schedule
@@ -27,7 +27,7 @@ def opened(folder: Path, name: str = "small", data=None, **sampler):
     """A study of few samples that only asks about the last two layers."""
     model, processor = embedded()
     settings = {"tolerance": 0.5, "first": 6, "floor": 60, **sampler}
-    samples = data or ShapesVQA("calibration", 6)
+    samples = data or ShapesVQA("calibration", 12)
     options = {"processor": processor, "name": name, "store": folder / f"{len(sampler)}.db"}
     return open_study(model, samples, sampler=settings, **options)
 
@@ -81,7 +81,7 @@ def test_writing_again_replaces_what_was_there(study, tmp_path):
 
 
 def test_names_survive_markdown(tmp_path):
-    data = MemorySet(ShapesVQA("calibration", 4), f"{ODD}\nset")
+    data = MemorySet(ShapesVQA("calibration", 10), f"{ODD}\nset")
     missing = Row(f"{ODD} row", "odd", reason=f"{ODD} reason")
     with opened(tmp_path, f"{ODD} study", data) as study:
         study.run()
@@ -91,7 +91,7 @@ def test_names_survive_markdown(tmp_path):
     found = tables(text)
     facts = dict(found["What was searched"])
     assert headings(text)[0] == f"Study {ODD} study"
-    assert facts["calibration set"] == f"{ODD} set, 4 samples"
+    assert facts["calibration set"] == f"{ODD} set, 10 samples"
     assert found["On held-out samples"][-1][:2] == [f"{ODD} row", f"not available: {ODD} reason"]
     assert {len(row) for row in found["On held-out samples"]} == {7}
 
@@ -187,9 +187,10 @@ def test_report_names_no_place_on_this_machine(tmp_path):
             raise OSError(f"cannot open {broken}")
         return float(answer in references)
 
+    metric = FunctionMetric(scorer, name="scorer", version="1")
     sampler = {"tolerance": 1, "first": 6, "floor": 60, "on_failure": "continue"}
-    options = {"sampler": sampler, "metric": scorer, "store": tmp_path / "s.db"}
-    with open_study(str(checkpoint_path()), ShapesVQA("calibration", 4), **options) as study:
+    options = {"sampler": sampler, "metric": metric, "store": tmp_path / "s.db"}
+    with open_study(str(checkpoint_path()), ShapesVQA("calibration", 10), **options) as study:
         study.run()
         gone.append(True)
         study.enqueue(Schedule((1.0,) * 7 + (0.5,)))

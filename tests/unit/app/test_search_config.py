@@ -106,7 +106,12 @@ def test_frontier_may_be_one_of_milliseconds(tmp_path):
     (tmp_path / "profile.json").write_text(PROFILE.to_json())
     curve = Schedule((1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25))
     curve.save(tmp_path / "own.json")
-    settings = {"sampler": "frontier", "latency": "profile.json", "warm_start": ["own.json"]}
+    settings = {
+        "sampler": "frontier",
+        "max_drop": 0.01,
+        "latency": "profile.json",
+        "warm_start": ["own.json"],
+    }
     sampler = make_sampler(spec_of(settings, tmp_path))
     predicted = PROFILE.cost(SHAPE, TOKENS)
     budget = sampler.space["budget"]
@@ -185,7 +190,8 @@ def test_warm_start_begins_with_the_nearest_members(tmp_path):
 def test_frontier_begins_at_the_cost_of_the_curve(tmp_path):
     curve = Schedule((1.0, 1.0, 0.75, 0.75, 0.5, 0.5, 0.25, 0.25))
     curve.save(tmp_path / "own.json")
-    spec = spec_of({"sampler": "frontier", "warm_start": ["own.json"]}, tmp_path)
+    settings = {"sampler": "frontier", "max_drop": 0.01, "warm_start": ["own.json"]}
+    spec = spec_of(settings, tmp_path)
     (start,) = make_sampler(spec).starts
     assert start["budget"] == flops_ratio(SHAPE, curve, TOKENS)
 
