@@ -74,7 +74,7 @@ class BatchSize:
         """First guess from the activations of one decoder layer.
 
         It depends on the model and the memory, never on a clock: the same machine forms the same
-        batches, so a repeated run gives the same scores to the last bit.
+        batches, so the same model object gives the same scores to the last bit.
 
         Args:
             shape: The decoder.

@@ -234,7 +234,9 @@ def test_weights_on_disk_are_reduced(tmp_path: Path) -> None:
     model.generation_config = shared().generation_config
 
     with reduce(model, SCHEDULE):
-        assert torch.equal(logits(answer(model)), logits(expected()))
+        found = logits(answer(model))
+    # Kernels depend on where weights lie in memory; what a file gives lies otherwise: 2e-5 seen.
+    assert (found - logits(expected())).abs().max() < TOLERANCE
 
 
 def test_a_model_whose_embeddings_lie_on_disk_is_evaluated() -> None:
@@ -249,14 +251,17 @@ def test_a_model_whose_embeddings_lie_on_disk_is_evaluated() -> None:
         for one in (model, embedded()[0])
     ]
 
-    assert scores[0] == scores[1]
+    # Read into other places of memory, weights give other last bits, also without any reduction.
+    pairs = list(zip(*scores, strict=True))
+    assert all(one.score == pytest.approx(two.score, abs=1e-3) for one, two in pairs)
+    assert len({one.score for one, _ in pairs}) > 1
 
 
 @pytest.mark.parametrize("tiny", CONFIGURATIONS, ids=str)
 def test_layers_on_two_devices_are_reduced(tiny: TinyLlava) -> None:
-    with reduce(shared(tiny), SCHEDULE):
-        together = answer(shared(tiny))
     model = build(tiny)
+    with reduce(model, SCHEDULE):
+        together = answer(model)
     for layer in model.get_decoder().layers[2:]:
         place(layer, 1)
     place(model.get_decoder().norm, 1)

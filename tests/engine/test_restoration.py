@@ -189,8 +189,10 @@ def test_two_schedules_in_a_row_do_not_mix(model: Any) -> None:
 
     for schedule, (logits, kept) in zip((SCHEDULE, other), expected, strict=True):
         with reduce(model, schedule) as reduction:
-            assert torch.equal(model(**SAMPLE).logits, logits)
+            # Another object with the same weights: equal up to rounding, schedules differ by .1.
+            assert (model(**SAMPLE).logits - logits).abs().max() < TOLERANCE
             assert reduction.kept.keys() == kept.keys()
+    assert (expected[0][0] - expected[1][0]).abs().max() > 0.1
 
 
 def test_a_second_reduction_of_the_same_model_is_refused(model: Any) -> None:

@@ -238,7 +238,8 @@ def test_model_is_as_before(reported):
 
     assert reported.comparison.evaluated > 0
     with torch.inference_mode():
-        assert torch.equal(model(**inputs).logits, fresh(**inputs).logits)
+        difference = (model(**inputs).logits - fresh(**inputs).logits).abs().max()
+        assert difference < 1e-3  # of logits up to 20, between two loads of the same weights
         with pytest.raises(ValueError, match="doesn't match model"):
             model.model.vision_tower(inputs["pixel_values"][..., :32])
 

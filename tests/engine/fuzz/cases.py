@@ -9,8 +9,10 @@ from typing import Any
 import torch
 
 from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.loading import load_model
 from schedsearch.testing import AdapterContract
 from schedsearch.testing_reference import Inputs
 from schedsearch.testing_subject import STEPS, Subject
@@ -83,14 +85,19 @@ def subject(family: str, attention: str) -> Subject:
 
 def _demo(attention: str) -> Subject:
     """The embedded model, which is trained: its attention underflows, its answers are sure."""
-    model = embedded(attention)[0]
+    model, twin = embedded(attention)[0], _demo_twin()
     questions = list(ShapesVQA("calibration", 40))[::8]
     samples = {one.question: dict(prompt_of(one)) for one in questions}
     token = model.config.image_token_id
     ids = next(iter(samples.values()))["input_ids"][0].tolist()
     text = [one for one in ids if one != token]
     answer = (text * STEPS)[: STEPS + 1]
-    return Subject(model, embedded("eager")[0], adapter_for(model), samples, (token,), answer)
+    return Subject(model, twin, adapter_for(model), samples, (token,), answer)
+
+
+@cache
+def _demo_twin() -> Any:
+    return load_model(checkpoint_path(), device="cpu", attention="eager")[0]
 
 
 @cache
@@ -114,13 +121,26 @@ def draw(seed: int, routes: Mapping[str, Any]) -> Case:
     keep = _keep(dice, made, ranker)
     count = dice.choice(routes[route].rows)
     names = [dice.choice(sorted(made.samples)) for _ in range(count)]
-    # Where images have a dimension of their own for the row, every row must have some.
-    layouts = LAYOUTS[:-1] if count > 1 and family in ("idefics3", "smolvlm") else LAYOUTS
+    layouts = _layouts(made, family, route, count)
     rows = tuple((name, dice.choice(layouts)) for name in names)
     case = Case(seed, route, family, attention, Schedule(keep, ranker), rows, "left")
     if routes[route].pads_right and not any(made.adapter.windows(made.model)):
         case = replace(case, side=dice.choice(["left", "right"]))
     return case
+
+
+def _layouts(made: Subject, family: str, route: str, count: int) -> tuple[str, ...]:
+    """Where images may stand.
+
+    Every row must have some where images have a dimension of their own for the row. M-RoPE goes on
+    behind a prompt that ends in a video at other positions than it gives the same text in one
+    forward, reduced or not; and without images it leaves a user's own loop no offset.
+    """
+    if hasattr(made.adapter.trunk(made.model), "rope_deltas"):
+        return ("several", "middle", "first", *(() if route == "rearranged" else ("none",)))
+    if count > 1 and family in ("idefics3", "smolvlm"):
+        return ("several", "middle", "first", "last")
+    return LAYOUTS
 
 
 def _keep(dice: random.Random, made: Subject, ranker: RankerSpec) -> tuple[float, ...]:
