@@ -9,7 +9,7 @@ from schedsearch.app.bootstrap import DataRef, open_model, open_samples
 from schedsearch.app.config import StudyConfig
 from schedsearch.app.sample_size import check_size, warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
-from schedsearch.app.scorers import check_scorer, metric_text, warn_of_unknown
+from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
 from schedsearch.app.splits import check_apart, images_of
 from schedsearch.app.study import Study
@@ -142,6 +142,7 @@ def open_study(
     metric_name = metric_text(scored, identity)
     opened = open_store(store)
     try:
+        check_runtime(opened, name)
         check_scorer(opened, name, metric_name, identity)
         warn_of_unknown(identity)
         if isinstance(model, (str, os.PathLike)):

@@ -1,4 +1,4 @@
-"""Whether a study's scorer is the one that it began with: old and new scores never meet."""
+"""Whether a study's scores compare with those to come: old and new ones never meet."""
 
 import logging
 import re
@@ -8,7 +8,7 @@ from typing import Any
 from schedsearch.core.canonical import digest
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
-from schedsearch.engine.identity import metric_identity
+from schedsearch.engine.identity import RUNTIME, metric_identity
 from schedsearch.engine.metrics import METRICS, Metric, make_metric
 from schedsearch.errors import InputError
 from schedsearch.store.store import Store
@@ -78,6 +78,23 @@ def check_scorer(store: Store, study: str, text: str, identity: Identity) -> Non
         f"the change, or give the study another name. A scorer that is to be known by your word "
         f"instead takes a name and a version, {_PROMISE}"
     )
+
+
+def check_runtime(store: Store, study: str) -> None:
+    """Refuse to go on with a study whose tokens another version of the runtime chose.
+
+    Raises:
+        InputError: See above.
+    """
+    if _former(store, study) is None:
+        return
+    former = {one["runtime"] for one in store.contexts(study) if "runtime" in one} - {RUNTIME}
+    if former:
+        raise InputError(
+            f"study `{study}` was searched by {former.pop()} of the reduction, and this is "
+            f"{RUNTIME}, which may keep other tokens: their scores must not be compared. Export "
+            "what it found, and search under another name"
+        )
 
 
 def check_unchanged(metric: Metric, identity: Identity) -> None:

@@ -262,3 +262,16 @@ def test_scorer_with_a_set_a_list_a_partial_and_an_object_goes_on_in_another_pro
         said.append(done.stdout.split())
     assert said[0][:-1] == said[1][:-1]
     assert [one[-1] for one in said] == ["1", "2"]
+
+
+def test_study_of_another_runtime_is_not_continued(tmp_path, monkeypatch):
+    """Its tokens were chosen otherwise, so that its drops are not those of this one."""
+    monkeypatch.setattr("schedsearch.engine.identity.RUNTIME", "reduction/1")
+    with opened(tmp_path, "exact_match") as study:
+        study.run(n_trials=2)
+    monkeypatch.undo()
+
+    with pytest.raises(InputError, match="reduction/1.*this is reduction/2.*another name"):
+        opened(tmp_path, "exact_match")
+    with opened(tmp_path, "exact_match", name="anew") as study:
+        study.run(n_trials=1)
