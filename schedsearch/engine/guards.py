@@ -1,9 +1,6 @@
 """Refusals: calls that would run and be silently wrong under a reduction."""
 
-import functools
-import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +12,6 @@ from schedsearch.engine.prompt import Prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.errors import ScheduleError, UnsupportedError
 
-_GROWING_CACHES = (None, "dynamic", "offloaded", "quantized")
 _REDUCED = ("hidden_states", "attention_mask", "position_embeddings", "position_ids")
 _LOSS = ("shift_labels",)
 """Arguments of the loss, which models hand to their layers too."""
@@ -156,7 +152,7 @@ def check_forward(
             "unknown; call the model itself with `input_ids`"
         )
     if getattr(cache, "is_compileable", False):
-        raise _rigid_cache(type(cache).__name__)
+        raise rigid_cache(type(cache).__name__)
     mask = inputs.get("attention_mask")
     if mask is not None and not (isinstance(mask, torch.Tensor) and mask.dim() == 2):
         raise UnsupportedError(
@@ -241,101 +237,8 @@ def check_prompt(prompt: Prompt) -> None:
         )
 
 
-@contextmanager
-def watch_calls(
-    model: Any,
-    generating: Callable[[torch.Tensor | None], AbstractContextManager[None]],
-    forwarding: Callable[[torch.Tensor | None], AbstractContextManager[None]],
-) -> Iterator[None]:
-    """Check what `model.generate` is asked for, and surround every call of the model.
-
-    Replaces methods of the instance: PEFT calls `forward` itself, where hooks would not run.
-
-    Args:
-        model: The model.
-        generating: Context of `generate`; gets the prompt's token ids, `None` if there are none.
-        forwarding: Context of a forward; gets its labels, `None` if there are none.
-    """
-    generate, forward = model.generate, model.forward
-    label_places = list(inspect.signature(forward).parameters)
-
-    @functools.wraps(generate)
-    def watched_generate(*args: Any, **kwargs: Any) -> Any:
-        tokens = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
-        with generating(tokens if isinstance(tokens, torch.Tensor) else None):
-            _check_generation(model, args, kwargs)
-            return generate(*args, **kwargs)
-
-    def refuse_continuous_batching(*_args: Any, **_kwargs: Any) -> None:
-        with generating(None):
-            raise UnsupportedError(
-                "continuous batching (`generate_batch`) packs prompts into one row and pages their "
-                "cache, where a reduction cannot follow; call `generate` with a padded batch"
-            )
-
-    @functools.wraps(forward)
-    def watched_forward(*args: Any, **kwargs: Any) -> Any:
-        with forwarding(_labels({**dict(zip(label_places, args, strict=False)), **kwargs})):
-            return forward(*args, **kwargs)
-
-    opaque: Any = functools.partial(torch.compiler.disable, recursive=False)
-    replaced = {
-        "generate": watched_generate,
-        "init_continuous_batching": refuse_continuous_batching,
-        "forward": opaque(watched_forward),
-    }
-    own = {name: model.__dict__[name] for name in replaced if name in model.__dict__}
-    for name, method in replaced.items():
-        setattr(model, name, method)
-    try:
-        yield
-    finally:
-        for name in replaced:
-            delattr(model, name)
-            if name in own:
-                setattr(model, name, own[name])
-
-
-def _labels(given: Mapping[str, Any]) -> torch.Tensor | None:
-    """Labels in the columns of the tokens they name."""
-    labels, shifted = given.get("labels"), given.get("shift_labels")
-    if isinstance(shifted, torch.Tensor):
-        return torch.nn.functional.pad(shifted[:, :-1], (1, 0), value=-100)
-    return labels if isinstance(labels, torch.Tensor) else None
-
-
-def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    given = kwargs.get("generation_config", args[1] if len(args) > 1 else None)
-
-    def setting(name: str) -> Any:
-        if name in kwargs:
-            return kwargs[name]
-        for config in (given, model.generation_config):
-            value = getattr(config, name, None)
-            if value is not None:
-                return value
-        return None
-
-    if setting("use_cache") is False:
-        raise UnsupportedError(
-            "generation with `use_cache=False` would rank tokens anew from every answer token; "
-            "leave `use_cache` on"
-        )
-    if setting("cache_implementation") not in _GROWING_CACHES:
-        raise _rigid_cache(f"cache_implementation={setting('cache_implementation')!r}")
-    if setting("cache_implementation") == "offloaded" and not torch.accelerator.is_available():
-        raise UnsupportedError(
-            "cache_implementation='offloaded' moves the cache between a GPU and the host, and "
-            "there is no GPU here; leave it unset"
-        )
-    if setting("prefill_chunk_size") is not None:
-        raise UnsupportedError(
-            "`prefill_chunk_size` splits the prompt, so no layer sees all of it before a drop; "
-            "leave it unset"
-        )
-
-
-def _rigid_cache(name: str) -> UnsupportedError:
+def rigid_cache(name: str) -> UnsupportedError:
+    """Error for caches whose layers cannot differ in length."""
     return UnsupportedError(
         f"{name} is not supported, because reduced layers cache fewer tokens than the others; use "
         "the dynamic cache, which is the default"

@@ -36,7 +36,6 @@ from schedsearch.engine.guards import (
     check_layer_inputs,
     check_prompt,
     check_ranking,
-    watch_calls,
 )
 from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import Prompt, lengths_from_labels, make_prompt
@@ -44,6 +43,7 @@ from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.reduced_cache import PrefillRecord, attach, record_of
 from schedsearch.engine.selection import Stage
 from schedsearch.engine.tower import read_tower, spread
+from schedsearch.engine.watching import watch_calls
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import UnsupportedError
 
