@@ -41,25 +41,42 @@ class Description:
         return self.lengths is None and self.keys is None and self.passage is None
 
 
+Kind = Literal["generate", "call", "model", "trunk", "decoder"]
+
+_WORK = frozenset(
+    [
+        ("call", "generate"),
+        ("model", "generate"),
+        ("model", "call"),
+        ("trunk", "model"),
+        ("decoder", "trunk"),
+    ]
+)
+"""Which kind of call does which kind's work where it is the next one inside."""
+
+
 @dataclass(eq=False)
 class Call:
-    """One call while it runs: `generate`, a forward of the model, or of its multimodal module.
+    """One call while it runs.
 
     Attributes:
-        kind: Which of the three.
+        kind: `generate`, the model as a module, its forward, its multimodal module, or its decoder.
         description: What was said of its prompt; taken by the first prefill.
         parent: The call that this one is the work of; `None` for a call on its own.
-        prompt: `(batch, width)` token ids that `generate` was given, without beams.
+        prompt: `(batch, width)` token ids that `generate` was given, without beams, until its
+            prefill.
+        assists: The `generate` that this one guesses for.
         labels: `(batch, sequence)` labels of a forward; the first of each row ends its prompt.
         inputs: Arguments of the multimodal module, until its decoder takes them.
         tower: What the vision tower's attention gave for each of its runs.
         running: What the decoder does right now.
     """
 
-    kind: Literal["generate", "model", "trunk"]
+    kind: Kind
     description: Description = field(default_factory=Description)
     parent: "Call | None" = None
     prompt: torch.Tensor | None = None
+    assists: "Call | None" = None
     labels: torch.Tensor | None = None
     inputs: Mapping[str, Any] | None = None
     tower: tuple[torch.Tensor, ...] = ()
@@ -102,43 +119,58 @@ class Calls(threading.local):
             del self._running[self._running.index(call) :]
 
     def begin(self, call: Call) -> None:
-        """Note that `call` runs, and give it what was said of it, or of what it is the work of."""
+        """Note that `call` runs, and give it what was said of the next call."""
         call.description, self.pending = self.pending, Description()
         above = self.current
         if above is not None and (call.kind, above.kind) in _WORK:
             call.parent = above
+        elif above is not None and call.kind == above.kind == "generate":
+            call.assists = above
         self._running.append(call)
 
-    def end_trunk(self) -> None:
-        """Forget the innermost call, if it is one of the multimodal module."""
-        if self._running and self._running[-1].kind == "trunk":
-            self._running.pop()
+    def end(self, kind: Kind) -> Call | None:
+        """Forget the innermost call, and return it, if it is of this kind."""
+        own = self._running and self._running[-1].kind == kind
+        return self._running.pop() if own else None
 
 
-_WORK = (("model", "generate"), ("trunk", "model"))
-"""Which kind of call does which kind's work where it is the next one inside."""
-
-
-def describe_prefill(call: Call, input_ids: torch.Tensor) -> tuple[Description, int | None]:
+@dataclass(frozen=True)
+class Claim:
     """What is known of a prompt that enters the decoder.
 
-    Takes it from the calls, because it holds for one prefill only.
+    Attributes:
+        description: What was said of it.
+        width: Its columns, if all rows end in the same one.
+        tower: What the vision tower's attention gave for it.
+    """
+
+    description: Description
+    width: int | None
+    tower: tuple[torch.Tensor, ...]
+
+
+def claim(call: Call, input_ids: torch.Tensor) -> Claim:
+    """Take what is known of a prompt from the calls, because it holds for one prefill only.
 
     Args:
-        call: Of the multimodal module.
-        input_ids: `(batch, sequence)` token ids that it was given.
-
-    Returns:
-        What was said of the prompt, and its columns if all rows end in the same one.
+        call: Of the decoder.
+        input_ids: `(batch, sequence)` token ids that the multimodal module was given.
     """
+    description, width = Description(), None
+    tower: tuple[torch.Tensor, ...] = ()
     for one in call.lineage:
-        if one.kind == "generate" and not _continues(input_ids, one.prompt):
-            break  # a forward on its own that somebody runs while the model generates
-        width = None if one.prompt is None else one.prompt.shape[1]
-        if not one.description.empty or width is not None:
+        if one.kind == "generate":
+            if not _continues(input_ids, one.prompt):
+                break  # a forward on its own that somebody runs while the model generates
+            assert one.prompt is not None
+            width, one.prompt = one.prompt.shape[1], None
+            helped = one.assists
+            if not (tower or one.tower) and helped and _continues(input_ids, helped.prompt):
+                tower = helped.tower  # who assists is handed the encoded images
+        tower, one.tower = tower or one.tower, ()
+        if description.empty:
             description, one.description = one.description, Description()
-            return description, width
-    return Description(), None
+    return Claim(description, width, tower)
 
 
 def _continues(input_ids: torch.Tensor, prompt: torch.Tensor | None) -> bool:
@@ -152,19 +184,16 @@ def _continues(input_ids: torch.Tensor, prompt: torch.Tensor | None) -> bool:
     return torch.equal(begin, prompt.to(begin.device).repeat_interleave(beams, 0))
 
 
-def tower_notes(call: Call) -> tuple[torch.Tensor, ...]:
-    """What the vision tower gave for a prompt that enters the decoder: in this call or before."""
-    return next((one.tower for one in call.lineage if one.tower), ())
-
-
-def check_continuation(call: Call) -> None:
-    """Refuse a description of a call that continues a KV cache.
+def continue_calls(call: Call) -> None:
+    """Note that the calls go on with a KV cache, so that no prefill is theirs.
 
     Raises:
-        InputError: See above.
+        InputError: Something was said of a prompt.
     """
-    if any(not one.description.empty for one in call.lineage):
-        raise InputError(
-            "`Reduction.prompt` describes a prompt with its images, but the call that followed "
-            "continues a KV cache; describe the call that fills the cache"
-        )
+    for one in call.lineage:
+        one.prompt = None
+        if not one.description.empty:
+            raise InputError(
+                "`Reduction.prompt` describes a prompt with its images, but the call that followed "
+                "continues a KV cache; describe the call that fills the cache"
+            )

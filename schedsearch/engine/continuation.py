@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from schedsearch.engine.reduced_cache import PrefillRecord
+from schedsearch.engine.reduced_cache import PrefillRecord, is_as_noted
 from schedsearch.engine.selection import Stage
 from schedsearch.errors import UnsupportedError
 
@@ -122,7 +122,7 @@ def continue_prompt(
         ]
         expected = [size - shrunk for size in sizes]
         readable = shrunk <= 0 or all(_ends_densely(record, stage, seen) for stage in record.stages)
-        readable = readable and record.rows == rows
+        readable = readable and record.rows == rows and is_as_noted(cache)
     if valid is not None:
         spare = valid.shape[1] - seen - new
         readable = readable and spare <= 0 and (spare == 0 or record is None)

@@ -123,7 +123,8 @@ def check_layer_inputs(args: Sequence[Any], kwargs: Mapping[str, Any], shape: Sh
             )
     rotary = kwargs.get("position_embeddings")
     tables = rotary if isinstance(rotary, (tuple, list)) else ()
-    fit = [isinstance(one, torch.Tensor) and one.shape[-2:-1] == shape[1:] for one in tables]
+    sizes = [one.shape if isinstance(one, torch.Tensor) else () for one in tables]
+    fit = [len(one) == 3 and one[0] in (1, shape[0]) and one[1] == shape[1] for one in sizes]
     if not fit or not all(fit):
         found = type(rotary).__name__
         raise UnsupportedError(
@@ -133,7 +134,12 @@ def check_layer_inputs(args: Sequence[Any], kwargs: Mapping[str, Any], shape: Sh
 
 
 def check_forward(
-    inputs: Mapping[str, Any] | None, cache: Any, adapter: Adapter, *, continues: bool
+    inputs: Mapping[str, Any] | None,
+    cache: Any,
+    adapter: Adapter,
+    config: Any,
+    *,
+    continues: bool,
 ) -> None:
     """Refuse forward calls under which the runtime cannot know what to drop.
 
@@ -141,6 +147,7 @@ def check_forward(
         inputs: Arguments of the multimodal module; `None` if only its decoder was called.
         cache: The KV cache, or `None`.
         adapter: Knows which arguments carry vision.
+        config: Of the decoder.
         continues: Whether the cache already holds a prompt.
 
     Raises:
@@ -159,7 +166,6 @@ def check_forward(
             "a prepared 4-D attention mask hides which tokens are padding; pass the 2-D "
             "`attention_mask` of the processor"
         )
-    _check_unpacked(inputs, mask, continues=continues)
     if continues:
         given = [name for name in adapter.vision_inputs if _holds_something(inputs.get(name))]
         if given:
@@ -173,24 +179,31 @@ def check_forward(
             "`inputs_embeds` hide which tokens are vision; pass `input_ids` and the processor's "
             "pixel values"
         )
+    else:
+        shape = tuple(inputs["input_ids"].shape)
+        if mask is not None and tuple(mask.shape) != shape:
+            raise UnsupportedError(
+                f"`attention_mask` must have one value for each token, {shape}, but got "
+                f"{tuple(mask.shape)}; pass the one of the processor"
+            )
+        caches = inputs.get("use_cache")
+        caches = getattr(config, "use_cache", True) if caches is None else caches
+        _check_unpacked(inputs, mask, caches=caches or cache is not None)
 
 
-def _check_unpacked(
-    inputs: Mapping[str, Any], mask: torch.Tensor | None, *, continues: bool
-) -> None:
+def _check_unpacked(inputs: Mapping[str, Any], mask: torch.Tensor | None, *, caches: bool) -> None:
     """Refuse rows that hold several prompts.
 
     Raises:
         UnsupportedError: The arguments say so.
     """
     found = next((f"`{name}`" for name in _PACKING if inputs.get(name) is not None), None)
-    # A continuation's mask begins with the prompt's; asking it again would wait for the device.
-    if mask is not None and not continues and mask.dtype != torch.bool and bool((mask > 1).any()):
+    if mask is not None and mask.dtype != torch.bool and bool((mask > 1).any()):
         found = "numbers of prompts in `attention_mask`"
     positions = inputs.get("position_ids")
     if isinstance(positions, torch.Tensor) and positions.shape[-1] > 1:
-        if _begins_again(positions, mask, inputs.get("past_key_values")):
-            found = "`position_ids` that begin again"
+        if _begins_again(positions, mask, caches=caches):
+            found = "`position_ids` that begin again, or jump without a mask,"
     if found is not None:
         raise UnsupportedError(
             f"{found} say that rows hold several prompts, which a reduction would rank as one; "
@@ -198,16 +211,16 @@ def _check_unpacked(
         )
 
 
-def _begins_again(positions: torch.Tensor, mask: torch.Tensor | None, cache: Any) -> bool:
+def _begins_again(positions: torch.Tensor, mask: torch.Tensor | None, *, caches: bool) -> bool:
     """Whether positions fall within a row.
 
-    Where there is neither mask nor cache, transformers takes every step other than 1 for the
-    beginning of another prompt; M-RoPE, whose first of three axes stands still within an image, is
-    never taken for packed.
+    Where there is no mask and nothing is cached, transformers takes every step other than 1 for
+    the beginning of another prompt; M-RoPE, whose first of three axes stands still within an image,
+    is never taken for packed.
     """
     axes = positions.shape[0] if positions.dim() == 3 else 1
     steps = (positions[0] if positions.dim() == 3 else positions).diff(dim=-1)
-    if mask is None and cache is None and axes != 3:
+    if mask is None and not caches and axes != 3:
         return bool((steps != 1).any())
     again = steps < 0
     if mask is not None:

@@ -130,11 +130,15 @@ def _last_rows(
     lengths: Sequence[int] | torch.Tensor, vision: torch.Tensor, valid: torch.Tensor
 ) -> torch.Tensor:
     rows, width = valid.shape
-    last_row = torch.as_tensor(lengths, device=valid.device).long() - 1
+    try:
+        last_row = torch.as_tensor(lengths, device=valid.device).long() - 1
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise InputError(f"`lengths` must be numbers of columns, but got {lengths!r}") from error
     if last_row.shape != (rows,):
+        found = last_row.numel() if last_row.dim() == 1 else f"shape {tuple(last_row.shape)}"
         raise InputError(
-            f"`lengths` must have one entry for each of {rows} rows, but got {len(lengths)}; pass "
-            "the prompt length of every row"
+            f"`lengths` must have one entry for each of {rows} rows, but got {found}; pass the "
+            "prompt length of every row"
         )
     columns = torch.arange(width, device=valid.device)
     text = valid & (columns >= (vision & valid).mul(columns + 1).amax(1, keepdim=True))

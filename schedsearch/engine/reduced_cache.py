@@ -1,6 +1,8 @@
 """KV caches that know which columns of the prompt their layers hold, whatever is done to them."""
 
-from collections.abc import Callable
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -8,8 +10,10 @@ from typing import Any
 import torch
 
 from schedsearch.engine.selection import Stage
+from schedsearch.errors import UnsupportedError
 
-_RECORD = "schedsearch_record"
+_RECORD, _NOTES = "schedsearch_record", "schedsearch_notes"
+_serving: set[str] = set()
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,7 @@ class _Following:
 
     def crop(self, *args: Any, **kwargs: Any) -> None:
         super().crop(*args, **kwargs)  # type: ignore[misc]
+        take_note(self)
         if self.get_seq_length() == 0:
             attach(self, None)
 
@@ -94,11 +99,26 @@ class _Following:
         super().reset()  # type: ignore[misc]
         attach(self, None)
 
+    def get_mask_sizes(self, *args: Any, **kwargs: Any) -> tuple[int, int]:
+        if _record(self).reduction not in _serving:
+            raise UnsupportedError(
+                "the KV cache was filled under a reduction that has ended; continue it inside the "
+                "`with` block that filled it"
+            )
+        sizes: tuple[int, int] = super().get_mask_sizes(*args, **kwargs)  # type: ignore[misc]
+        return sizes
+
     def __reduce_ex__(self, _protocol: Any) -> tuple[Any, ...]:
-        return _bare, (type(self).__mro__[2],), vars(self)
+        state = {name: value for name, value in vars(self).items() if name != _NOTES}
+        return _bare, (type(self).__mro__[2],), state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        take_note(self)
 
     def _follow(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
         setattr(self, _RECORD, _record(self).mapped(None, change))
+        take_note(self)
 
 
 def attach(cache: Any, record: PrefillRecord | None) -> None:
@@ -110,10 +130,39 @@ def attach(cache: Any, record: PrefillRecord | None) -> None:
     """
     kind = type(cache)
     own = kind.__mro__[2] if issubclass(kind, _Following) else kind
-    vars(cache).pop(_RECORD, None)
+    for name in (_RECORD, _NOTES):
+        vars(cache).pop(name, None)
     cache.__class__ = own if record is None else _following(own)
     if record is not None:
         setattr(cache, _RECORD, record)
+        take_note(cache)
+
+
+def take_note(cache: Any) -> None:
+    """Note what a cache with reduced layers holds, so that nobody changes it behind its back."""
+    if isinstance(cache, _Following) and not getattr(cache, "offloading", False):
+        keys = [getattr(layer, "keys", None) for layer in cache.layers]
+        notes = [None if one is None else weakref.ref(one) for one in keys]
+        setattr(cache, _NOTES, notes)
+
+
+def is_as_noted(cache: Any) -> bool:
+    """Whether each layer still holds the tensors that were noted last."""
+    notes = getattr(cache, _NOTES, None)
+    if notes is None or len(notes) != len(cache.layers):
+        return notes is None
+    held = zip(notes, cache.layers, strict=True)
+    return all(note is None or note() is layer.keys for note, layer in held)
+
+
+@contextmanager
+def serving(reduction: str) -> Iterator[None]:
+    """Context in which the caches of a reduction can be continued."""
+    _serving.add(reduction)
+    try:
+        yield
+    finally:
+        _serving.discard(reduction)
 
 
 def record_of(cache: Any, reduction: str) -> PrefillRecord | None:

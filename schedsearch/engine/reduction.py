@@ -24,10 +24,9 @@ from schedsearch.engine.attention_tap import tap_attention
 from schedsearch.engine.calls import (
     Call,
     Calls,
-    Description,
-    check_continuation,
-    describe_prefill,
-    tower_notes,
+    Claim,
+    claim,
+    continue_calls,
 )
 from schedsearch.engine.continuation import Continuation, continue_prompt
 from schedsearch.engine.guards import (
@@ -40,7 +39,7 @@ from schedsearch.engine.guards import (
 from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import Prompt, lengths_from_labels, make_prompt
 from schedsearch.engine.rankers import make_ranker
-from schedsearch.engine.reduced_cache import PrefillRecord, attach, record_of
+from schedsearch.engine.reduced_cache import PrefillRecord, attach, record_of, serving, take_note
 from schedsearch.engine.selection import Stage
 from schedsearch.engine.tower import read_tower, spread
 from schedsearch.engine.watching import watch_calls
@@ -173,6 +172,9 @@ class Reduction:
             stack.callback(handle.remove)
 
         stack.callback(self._finish)
+        stack.enter_context(serving(self._id))
+        keep(model.register_forward_pre_hook(opaque(self._enter), prepend=True))
+        keep(model.register_forward_hook(opaque(self._leave), always_call=True))
         keep(trunk.register_forward_pre_hook(opaque(self._enter_trunk), with_kwargs=True))
         keep(trunk.register_forward_hook(opaque(self._leave_trunk), always_call=True))
         keep(decoder.register_forward_pre_hook(opaque(self._enter_decoder), with_kwargs=True))
@@ -199,6 +201,12 @@ class Reduction:
     def _finish(self) -> None:
         self._calls = Calls()
 
+    def _enter(self, _module: nn.Module, _args: tuple[Any, ...]) -> None:
+        self._calls.begin(Call("call"))
+
+    def _leave(self, _module: nn.Module, _args: Any, _output: Any) -> None:
+        self._calls.end("call")
+
     def _enter_trunk(
         self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -206,24 +214,25 @@ class Reduction:
         self._calls.begin(Call("trunk", inputs=inputs))
 
     def _leave_trunk(self, _module: nn.Module, _args: Any, _output: Any) -> None:
-        self._calls.end_trunk()
+        self._calls.end("trunk")
 
     def _enter_decoder(
         self, _module: nn.Module, _args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
-        call = self._calls.current
-        inputs = call.inputs if call is not None else None
+        call = Call("decoder")
+        self._calls.begin(call)
+        trunk, inputs = call.parent, None
+        if trunk is not None:
+            inputs, trunk.inputs = trunk.inputs, None
         cache = kwargs.get("past_key_values")
         filled = cache is not None and cache.get_seq_length() > 0
-        if call is None:
-            self._calls.pending = Description()
-        check_forward(inputs, cache, self._adapter, continues=filled)
-        assert call is not None and inputs is not None
-        call.inputs = None
+        config: Any = self._adapter.decoder(self._model).config
+        check_forward(inputs, cache, self._adapter, config, continues=filled)
+        assert inputs is not None
         if not filled:
             call.running = self._start_prefill(call, inputs)
         else:
-            check_continuation(call)
+            continue_calls(call)
             call.running = continue_prompt(
                 record_of(cache, self._id),
                 cache,
@@ -244,16 +253,16 @@ class Reduction:
 
     def _start_prefill(self, call: Call, inputs: Mapping[str, Any]) -> Prefill:
         input_ids = inputs["input_ids"]
-        description, width = describe_prefill(call, input_ids)
-        passage = description.passage or Passage()
+        known = claim(call, input_ids)
+        passage = known.description.passage or Passage()
         if passage.prompt is None:
-            passage.prompt = self._make_prompt(call, inputs, description, width)
+            passage.prompt = self._make_prompt(call, inputs, known)
         if self._drops:
             check_prompt(passage.prompt)
         tower = None
         if self._tower is not None and passage.order is None and (self._drops or passage.shared):
             ids = self._adapter.vision_token_ids(self._model)
-            tower = spread(tower_notes(call), passage.prompt, input_ids, ids)
+            tower = spread(known.tower, passage.prompt, input_ids, ids)
         return Prefill(
             passage.prompt,
             self.schedule,
@@ -265,28 +274,29 @@ class Reduction:
             tower,
         )
 
-    def _make_prompt(
-        self, call: Call, inputs: Mapping[str, Any], description: Description, width: int | None
-    ) -> Prompt:
+    def _make_prompt(self, call: Call, inputs: Mapping[str, Any], known: Claim) -> Prompt:
         input_ids, mask = inputs["input_ids"], inputs.get("attention_mask")
-        vision, lengths = self._adapter.vision_mask(self._model, input_ids), description.lengths
+        vision = self._adapter.vision_mask(self._model, input_ids)
+        lengths, keys = known.description.lengths, known.description.keys
         labels = next((one.labels for one in call.lineage if one.labels is not None), None)
         if lengths is None and labels is not None and self._drops:
-            lengths = lengths_from_labels(labels, vision, mask)
-        return make_prompt(
-            input_ids, vision, mask, lengths=lengths, keys=description.keys, width=width
-        )
+            try:
+                lengths = lengths_from_labels(labels, vision, mask)
+            except UnsupportedError:
+                if self.ranker.reads_attention:
+                    raise
+        return make_prompt(input_ids, vision, mask, lengths=lengths, keys=keys, width=known.width)
 
     def _leave_decoder(self, _module: nn.Module, _args: Any, output: Any) -> None:
-        call = self._calls.current
-        if call is None:
-            return
-        running, call.running = call.running, None
+        call = self._calls.end("decoder")
+        running = None if call is None else call.running
+        cache = getattr(output, "past_key_values", None)
         if not isinstance(running, Prefill) or output is None:
+            if cache is not None:
+                take_note(cache)
             return
         found = {n: stage.positions for n, stage in enumerate(running.stages) if stage is not None}
         self._calls.kept = MappingProxyType(found)
-        cache = getattr(output, "past_key_values", None)
         if cache is None:
             return
         record = None

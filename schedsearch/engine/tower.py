@@ -52,26 +52,32 @@ def read_tower(tower: Tower, on_tokens: Callable[[torch.Tensor], None]) -> Itera
     running = threading.local()
 
     def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        running.given = signature.bind(*args, **kwargs).arguments
-        running.found = []
+        if not hasattr(running, "calls"):
+            running.calls = []  # runs nest where a hook runs another prompt
+        running.calls.append((signature.bind(*args, **kwargs).arguments, []))
 
     def observe(_layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float) -> None:
-        blocks = tower.blocks(running.given) if tower.blocks else [keys.shape[2]]
+        given, noted = running.calls[-1]
+        blocks = tower.blocks(given) if tower.blocks else [keys.shape[2]]
         class_token = tower.class_token
         found = log_attention_on_patches(queries, keys, scaling, blocks, class_token=class_token)
-        running.found.append(found)
+        noted.append(found)
 
-    def leave(_module: Any, _args: Any, _output: Any) -> None:
+    def leave(_module: Any, _args: Any, output: Any) -> None:
+        given, noted = running.calls.pop()
+        if output is None:  # it failed
+            return
         # Means are of attention itself; in double precision what float32 holds as logarithm is
         # only lost below e^-745.
-        attention = torch.cat(running.found, dim=1).double().exp()
-        on_tokens(tower.to_tokens(attention, running.given).log().float())
+        attention = torch.cat(noted, dim=1).double().exp()
+        on_tokens(tower.to_tokens(attention, given).log().float())
 
     opaque: Any = torch.compiler.disable  # a compiled model must call them, never trace them
     module = tower.module
     with ExitStack() as stack:
         stack.callback(module.register_forward_pre_hook(opaque(enter), with_kwargs=True).remove)
-        stack.callback(module.register_forward_hook(opaque(leave)).remove)
+        leaving = module.register_forward_hook(opaque(leave), always_call=True)
+        stack.callback(leaving.remove)
         stack.enter_context(tap_attention({0: tower.attention}, opaque(observe)))
         yield
 

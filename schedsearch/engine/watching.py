@@ -4,6 +4,7 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MethodType
 from typing import Any
 
 import torch
@@ -32,34 +33,34 @@ def watch_calls(
     generate, forward = model.generate, model.forward
     label_places = list(inspect.signature(forward).parameters)
 
-    @functools.wraps(generate)
-    def watched_generate(*args: Any, **kwargs: Any) -> Any:
+    def watched_generate(own: Any, *args: Any, **kwargs: Any) -> Any:
+        _check_own(own, model)
         tokens = args[0] if args else kwargs.get("inputs", kwargs.get("input_ids"))
         with generating(tokens if isinstance(tokens, torch.Tensor) else None):
             _check_generation(model, args, kwargs)
             return generate(*args, **kwargs)
 
-    def refuse_continuous_batching(*_args: Any, **_kwargs: Any) -> None:
+    def refuse_continuous_batching(_own: Any, *_args: Any, **_kwargs: Any) -> None:
         with generating(None):
             raise UnsupportedError(
                 "continuous batching (`generate_batch`) packs prompts into one row and pages their "
                 "cache, where a reduction cannot follow; call `generate` with a padded batch"
             )
 
-    @functools.wraps(forward)
-    def watched_forward(*args: Any, **kwargs: Any) -> Any:
+    def watched_forward(own: Any, *args: Any, **kwargs: Any) -> Any:
+        _check_own(own, model)
         with forwarding(_labels({**dict(zip(label_places, args, strict=False)), **kwargs})):
             return forward(*args, **kwargs)
 
     opaque: Any = functools.partial(torch.compiler.disable, recursive=False)
     replaced = {
-        "generate": watched_generate,
+        "generate": _method_like(generate, watched_generate),
         "init_continuous_batching": refuse_continuous_batching,
-        "forward": opaque(watched_forward),
+        "forward": opaque(_method_like(forward, watched_forward)),
     }
     own = {name: model.__dict__[name] for name in replaced if name in model.__dict__}
     for name, method in replaced.items():
-        setattr(model, name, method)
+        setattr(model, name, MethodType(method, model))
     try:
         yield
     finally:
@@ -67,6 +68,24 @@ def watch_calls(
             delattr(model, name)
             if name in own:
                 setattr(model, name, own[name])
+
+
+def _method_like(original: Any, replacement: Callable[..., Any]) -> Callable[..., Any]:
+    """The replacement with the signature of a bound method, which transformers asks for."""
+    functools.update_wrapper(replacement, original)
+    signature = inspect.signature(original)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    whole = signature.replace(parameters=[own, *signature.parameters.values()])
+    replacement.__signature__ = whole  # type: ignore[attr-defined]
+    return replacement
+
+
+def _check_own(own: Any, model: Any) -> None:
+    if own is not model:
+        raise UnsupportedError(
+            "this model was copied while a reduction was active on it; copy it outside the `with` "
+            "block"
+        )
 
 
 def _labels(given: Mapping[str, Any]) -> torch.Tensor | None:

@@ -171,7 +171,10 @@ def test_positions_that_layers_make_themselves_are_refused_from_the_start() -> N
 
 
 @pytest.mark.filterwarnings(WARNING)
-@pytest.mark.parametrize("given", [None, (), torch.zeros(1, 3, 8), (torch.zeros(1, 3, 8),) * 2])
+@pytest.mark.parametrize(
+    "given",
+    [None, (), torch.zeros(1, 3, 8), (torch.zeros(1, 3, 8),) * 2, (torch.zeros(3, 1, 27, 8),) * 2],
+)
 def test_position_embeddings_of_another_form_are_refused(given: Any) -> None:
     model = UNPROVEN["vip_llava"].build("sdpa")
     sample = next(iter(UNPROVEN["vip_llava"].samples(model).values()))

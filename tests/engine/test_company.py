@@ -90,6 +90,19 @@ def test_lora_is_reduced_through_its_wrapper_as_after_merging() -> None:
     assert (logits(found)[0] - logits(expected())[0]).abs().max() > 0.1
 
 
+def test_names_and_copies_of_peft_are_no_part_of_a_layer() -> None:
+    """An adapter may be called an expert; what is trained whole stands there twice."""
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        r=4, target_modules=r".*language_model.*q_proj", modules_to_save=["o_proj"]
+    )
+    model = peft.get_peft_model(build(TinyLlava()), config, adapter_name="domain_expert").eval()
+
+    with reduce(model, SCHEDULE) as reduction:
+        model(**SAMPLE)
+        assert reduction.kept
+
+
 def test_a_wrapped_model_describes_the_model_inside() -> None:
     target = describe(lora(build(TinyLlava())))
 

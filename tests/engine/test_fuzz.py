@@ -16,7 +16,6 @@ def test_random_calls_equal_the_masked_model_or_are_refused(part: int) -> None:
     outcomes = [run_case(seed) for seed in CASES[part::4]]
 
     right = [outcome for outcome in outcomes if outcome.end == RIGHT]
-    assert len(right) >= 2 / 3 * len(outcomes), [one.reason for one in outcomes if one.reason]
     assert sum(outcome.effect > 0.01 for outcome in right) >= len(right) / 3, "nothing could fail"
 
 

@@ -183,6 +183,17 @@ def test_rows_that_a_cache_was_not_told_of_are_refused() -> None:
             model(input_ids=torch.tensor([[7, 8], [7, 8]]), past_key_values=cache)
 
 
+def test_rows_that_move_behind_the_back_of_a_cache_are_refused() -> None:
+    model, batch = shared(), pad(SAMPLES[:2], "left")
+
+    with reduce(model, SCHEDULE):
+        cache = model(**batch).past_key_values
+        for layer in cache.layers:
+            layer.reorder_cache(torch.tensor([1, 0]))
+        with pytest.raises(UnsupportedError, match="rearrange it by its own methods"):
+            model(input_ids=torch.tensor([[7], [8]]), past_key_values=cache)
+
+
 def test_copies_of_a_cache_outlive_pickling_and_go_on_as_it_does() -> None:
     model, sample, turn = shared(), SAMPLES[1], torch.tensor([[7, 8, 9]])
 

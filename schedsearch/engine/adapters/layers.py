@@ -49,7 +49,10 @@ def check_layers(name: str, layers: Sequence[nn.Module], shape: DecoderShape) ->
 
 def _experts(layer: nn.Module) -> str | None:
     """A part of a layer that looks like one of several experts; `None` if there is none."""
+    own = {id(module) for module in _linear_or_leaf(layer)}
     for path, module in layer.named_modules():
+        if id(module) not in own:
+            continue
         if "expert" in f"{path} {type(module).__name__}".lower():
             return path or type(module).__name__
         for name, parameter in module.named_parameters(recurse=False):
@@ -78,7 +81,8 @@ def _held(layer: nn.Module) -> int | None:
 
 
 def _linear_or_leaf(module: nn.Module) -> Iterator[nn.Module]:
-    base = getattr(module, "base_layer", None)
+    """The modules of a layer without what PEFT puts around and beside them."""
+    base = getattr(module, "base_layer", getattr(module, "original_module", None))
     if isinstance(base, nn.Module):
         yield from _linear_or_leaf(base)
     else:

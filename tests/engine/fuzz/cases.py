@@ -162,6 +162,14 @@ def prompts(case: Case) -> list[Inputs]:
     return [laid_out(made, name, layout) for name, layout in case.rows]
 
 
+def may_be_refused(case: Case) -> bool:
+    """Whether there is a reason: a prompt ends in vision, or the tower says nothing of tokens."""
+    made = subject(case.family, case.attention)
+    ends = {int(one["input_ids"][0, -1]) for one in prompts(case)}
+    silent = case.family in ("llava_next", "llava_onevision")
+    return bool(ends & set(made.vision_tokens)) or (silent and case.schedule.ranker.name == "tower")
+
+
 def laid_out(made: Subject, name: str, layout: str) -> Inputs:
     """A sample whose text is cut off before or behind its images, or whose images are left out."""
     sample = dict(made.samples[name])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from schedsearch import SchedsearchError, reduce
-from tests.engine.fuzz.cases import Case, draw, subject
+from tests.engine.fuzz.cases import Case, draw, may_be_refused, subject
 from tests.engine.fuzz.check import Wrong, check, effect
 from tests.engine.fuzz.routes import ROUTES, Work
 
@@ -45,6 +45,8 @@ def run_case(seed: int) -> Outcome:
                     check(made, case.schedule, answer, reduction)
                 changed = [effect(made, case.schedule, one, reduction) for one in answers[:1]]
     except SchedsearchError as error:
+        if not may_be_refused(case):
+            raise Wrong(f"{case}: refused: {error}") from error
         return Outcome(case, REFUSED, str(error))
     except Exception as error:
         raise Wrong(f"{case}: {type(error).__name__}: {error}") from error
