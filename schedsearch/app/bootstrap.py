@@ -46,9 +46,9 @@ def model_place(name: str, folder: Path = Path()) -> str:
     if name in (DEMO, DEMO_DEEP):
         return str(checkpoint_path(deep=name == DEMO_DEEP))
     path = Path(name).expanduser()
-    if (folder / path).exists():
+    if (folder / path).is_dir() or (looks_like_path(name) and (folder / path).exists()):
         return str(folder / path)
-    if path.exists():
+    if path.is_dir() or (looks_like_path(name) and path.exists()):
         found = os.path.relpath(path, folder)
         raise InputError(
             f"`model` {name} is relative to the study file, and {folder / path} does not exist; "

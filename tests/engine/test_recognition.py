@@ -237,10 +237,18 @@ def test_what_cannot_be_recognised_is_named(value, path, kind):
         ("subprocess.run(['judge'])", "subprocess.run"),
         ("pathlib.Path('words.txt').read_text()", "read_text"),
         ("importlib.import_module('judge').score(answer)", "importlib.import_module"),
+        ("np.load('words.npy')", "np.load"),
+        ("np.loadtxt('words.txt')", "np.loadtxt"),
+        ("os.popen('judge').readline()", "os.popen"),
+        ("os.listdir('.')", "os.listdir"),
+        ("linecache.getline('words.txt', 1)", "linecache.getline"),
+        ("glob.glob('*')", "glob.glob"),
+        ("sqlite3.connect('words.db')", "sqlite3.connect"),
     ],
 )
 def test_code_that_asks_the_world_outside_is_not_trusted(tmp_path, body, path):
-    imported = "import importlib, os, pathlib, random, subprocess\n"
+    imported = "import glob, importlib, linecache, os, pathlib, random, sqlite3, subprocess\n"
+    imported += "import numpy as np\n"
     text = f"{imported}def scorer(answer, references):\n    return {body}\n"
     assert f"scorer.{path}" in recognised(written(tmp_path, text)).unknown
 
