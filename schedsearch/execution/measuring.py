@@ -44,7 +44,7 @@ class Measuring:
     def measure(
         self, trial: Trial, history: Sequence[Trial], best: Trial | None, show: OnScores
     ) -> Trial:
-        """Evaluate until the sampler knows enough; a pruned trial has no measurement.
+        """Evaluate until the sampler knows enough; only a complete trial has a measurement.
 
         Args:
             trial: The running trial.
@@ -90,10 +90,10 @@ class Measuring:
         if rejected:
             reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
-        measured = reading.calibration_order(scores)
-        names = {one.sample_id for one in measured}
-        against = [one for one in full if one.sample_id in names]
-        measurement = Measurement.of(measured, *costs, against)
+        if trial.samples is not None:
+            reason = f"not rejected by {len(known)} of {len(full)} samples"
+            return replace(trial, state=TrialState.SCREENED, reason=reason)
+        measurement = Measurement.of(reading.calibration_order(scores), *costs, full)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
 
     def _keep_all(self, trial: Trial, show: OnScores) -> list[SampleScore]:

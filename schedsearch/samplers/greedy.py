@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from schedsearch.core.schedule import RankerSpec, reducible_layers
 from schedsearch.core.space import Parameter
-from schedsearch.core.trial import Trial
+from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
 from schedsearch.samplers.acceptance import Acceptance, Rule
 from schedsearch.samplers.answers import Answers, Grid
@@ -264,8 +264,8 @@ def _passes(rule: Acceptance, trial: Trial) -> bool:
     Pruned means that all samples would reject it.
     """
     if trial.measurement is None:
-        return False
-    return trial.samples is not None or rule.accepts(trial.measurement)
+        return trial.state is TrialState.SCREENED
+    return rule.accepts(trial.measurement)
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0002"
+REVISION = "0003"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -103,7 +103,8 @@ class TrialRow(Base):
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
         CheckConstraint(
-            "state IN ('WAITING', 'RUNNING', 'COMPLETE', 'PRUNED', 'FAIL')", name="state"
+            "state IN ('WAITING', 'RUNNING', 'COMPLETE', 'SCREENED', 'PRUNED', 'FAIL')",
+            name="state",
         ),
         CheckConstraint("(state = 'COMPLETE') = (score IS NOT NULL)", name="complete"),
     )

@@ -123,7 +123,7 @@ def test_nothing_is_asked_again_on_as_many_samples_or_fewer(case, seed, share, p
         key=lambda t: t.schedule.counts(sampler.n_max),
     ):
         *others, last = trials
-        assert all(trial.state is TrialState.COMPLETE for trial in others), counts
+        assert all(trial.state is TrialState.SCREENED for trial in others), counts
         sizes = [trial.samples or n for trial in (*others, last)]
         assert sizes == sorted(set(sizes))
 
@@ -161,7 +161,7 @@ SCREENED = GSearch(layers=4, n_max=8, screens=(2,), method="bisection")
 def steps(history: list[Trial]) -> list[tuple]:
     names = ("layer", "count", "samples")
     return [
-        (*(trial.params.get(name) for name in names), trial.state is TrialState.COMPLETE)
+        (*(trial.params.get(name) for name in names), trial.state is not TrialState.PRUNED)
         for trial in history
     ]
 
@@ -220,7 +220,7 @@ def test_undecided_schedule_is_neither_a_result_nor_a_case_for_nesting():
     history = [complete(0, *SCREENED.ask([]), [0.0] * 4)]
     (question,) = SCREENED.ask(history)
     undecided = answered(SCREENED, history, 1, question, [0.0] * 4)
-    assert undecided.state is TrialState.COMPLETE
+    assert undecided.state is TrialState.SCREENED
     assert SCREENED.best([*history, undecided]) == history[0]
     assert SCREENED.nesting([*history, undecided]) == Nesting(0, 0)
 
