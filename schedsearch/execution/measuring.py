@@ -75,9 +75,10 @@ class Measuring:
             scores = self._scoring.scores(
                 trial.schedule,
                 show,
-                ids=reading.order[: trial.samples],
+                ids=reading.first(trial.samples),
                 again=probes,
                 shared=shared,
+                behind=reading.gainful,
                 stop=lambda read: stop(_union(probed, read)),
             )
         costs = subject.costs(trial.schedule)

@@ -129,7 +129,7 @@ class TrialRow(Base):
     drop: Mapped[float | None]
     drop_standard_error: Mapped[float | None]
     samples: Mapped[int | None]
-    """How many samples are asked, the first in reading order; empty for all of them."""
+    """How many samples are asked besides those that can gain; empty for all samples."""
     read: Mapped[int] = mapped_column(server_default="0")
     """How many samples had been read when the trial was closed, in reading order."""
 

@@ -202,10 +202,23 @@ def test_plateau_costs_one_question_a_layer():
 
 
 def test_falling_guess_carries_the_error_of_the_layer_above_along():
-    # Found is twice the guess at layer 0: layer 1 is expected at twice its own.
+    # Found is above the guess at layer 0: layer 1 is expected as much above its own.
     sampler = GSearch(layers=2, n_max=100, first=0, guess=(30, 15))
-    history, _ = search(sampler, 100, per_sample([(60, 30)] * 2))
-    assert [t.params["count"] for t in history if t.params["layer"] == 1] == [30, 29]
+    history, _ = search(sampler, 100, per_sample([(34, 17)] * 2))
+    assert [t.params["count"] for t in history if t.params["layer"] == 1] == [17, 16]
+
+
+def test_guess_that_costs_more_than_halving_is_not_followed_further():
+    galloping = GSearch(layers=2, n_max=100, first=0, guess=(30, 15))
+    halving = dataclasses.replace(galloping, method="bisection", guess=())
+
+    def second(sampler: GSearch) -> list[int]:
+        history, _ = search(sampler, 100, per_sample([(60, 30)] * 2))
+        return [t.params["count"] for t in history if t.params["layer"] == 1]
+
+    still_there, *rest = second(galloping)
+    assert still_there == 59
+    assert rest == second(halving)
 
 
 def test_question_says_how_many_samples_it_asks():
