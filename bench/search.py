@@ -177,12 +177,11 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
             reading.learn(read, ratio, enough)
             if rejected:
                 closed = replace(trial, state=TrialState.PRUNED, reason="rejected")
+            elif question.samples:
+                closed = replace(trial, state=TrialState.SCREENED, reason="not rejected")
             else:
-                names = {one.sample_id for one in read}
-                against = [one for one in full if one.sample_id in names]
-                measured = reading.calibration_order(read)
                 kv = kv_ratio(shape, trial.schedule, tokens)
-                measurement = Measurement.of(measured, ratio, kv, against)
+                measurement = Measurement.of(reading.calibration_order(read), ratio, kv, full)
                 closed = replace(trial, state=TrialState.COMPLETE, measurement=measurement)
             history.append(replace(closed, read=len(read)))
     best = sampler.best(history)

@@ -160,6 +160,8 @@ def open_study(
         else:
             model = unwrapped(model)
             model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
+        if made.reads_attention:
+            _check_first(model, config.first)
         evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
         subject = make_subject(model, processor, samples, scored, evaluator, model_name, identity)
         family = PlugIn("layerwise")
@@ -190,6 +192,19 @@ def open_study(
     except BaseException:
         opened.close()
         raise
+
+
+def _check_first(model: Any, first: int) -> None:
+    adapter = adapter_for(model)
+    layers = range(adapter.shape(model).layers)
+    able = [layer for layer in layers if adapter.ranking_layer(model, layer) is not None]
+    if first < len(layers) and first not in able:
+        later = f"`first` must be at least {min(able)}" if able else "`ranker` must be without it"
+        raise InputError(
+            f"{later}, but got {first}: no layer of {adapter.architecture(model)} before that one "
+            "attends to the whole prompt, so its attention cannot rank the tokens; diverse ranks "
+            "without"
+        )
 
 
 def open_configured(

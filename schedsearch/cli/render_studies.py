@@ -124,8 +124,7 @@ def _cells(trial: "Trial") -> tuple[str, ...]:
         return str(trial.number), str(trial.state), asked, "", "", "", trial.reason
     drop = "" if measured.drop is None else f"{measured.drop:.4f}"
     figures = (f"{measured.score:.4f}", drop, f"{measured.flops_ratio:.3f}")
-    reason = f"undecided after {trial.samples} samples" if trial.samples else ""
-    return str(trial.number), str(trial.state), asked, *figures, reason
+    return str(trial.number), str(trial.state), asked, *figures, ""
 
 
 def _figure(value: object) -> str:

@@ -60,10 +60,9 @@ def outcome(trial: "Trial") -> str:
     measured = trial.measurement
     if measured is None or measured.drop is None:
         return f"trial {trial.number} ({asked}): {trial.state} {trial.reason}"
-    undecided = ", undecided" if trial.samples else ""
     return (
         f"trial {trial.number} ({asked}): score {measured.score:.4f}, drop {measured.drop:.4f}, "
-        f"FLOPs ratio {measured.flops_ratio:.3f}{undecided}"
+        f"FLOPs ratio {measured.flops_ratio:.3f}"
     )
 
 

@@ -12,7 +12,7 @@ Costs = tuple[float, float]
 def full(trial: Trial) -> tuple[Measurement, float] | None:
     """Return what was measured on all samples, and the drop; None where it was not."""
     found = trial.measurement
-    if found is None or found.drop is None or trial.samples is not None:
+    if found is None or found.drop is None:
         return None
     return found, found.drop
 

@@ -165,18 +165,23 @@ def _mean(values: Sequence[float]) -> tuple[float, float | None]:
 
 
 class TrialState(StrEnum):
-    """Where a trial stands; the last three are final."""
+    """Where a trial stands; the last four are final.
+
+    Only complete trials have been measured on all samples. Of a screened one it is known that some
+    samples do not reject it, of a pruned one that all samples would.
+    """
 
     WAITING = "WAITING"
     RUNNING = "RUNNING"
     COMPLETE = "COMPLETE"
+    SCREENED = "SCREENED"
     PRUNED = "PRUNED"
     FAIL = "FAIL"
 
     @property
     def finished(self) -> bool:
         """Whether nothing more will happen to the trial."""
-        return self in (TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL)
+        return self not in (TrialState.WAITING, TrialState.RUNNING)
 
 
 @dataclass(frozen=True)
@@ -189,9 +194,9 @@ class Trial:
         schedule: What the family made of it.
         state: Where the trial stands.
         measurement: Of a complete trial, and of no other: a partial mean is not comparable.
-        reason: Why a trial failed or was pruned.
-        samples: How many samples are asked, the first in reading order; None for all of them.
-            Only trials that ask all are comparable, and only they can be results.
+        reason: Why a trial failed or was pruned; how many samples did not reject a screened one.
+        samples: How many samples are asked of those that cannot gain on keep-all, behind all that
+            can, in reading order; None for all samples. Only trials that ask all can be complete.
         read: How many samples, in reading order, had been read when the trial was closed.
     """
 
@@ -207,4 +212,8 @@ class Trial:
     def __post_init__(self) -> None:
         complete = self.state is TrialState.COMPLETE
         assert (self.measurement is not None) == complete, "complete trials alone are measured"
-        assert self.reason or self.state not in (TrialState.FAIL, TrialState.PRUNED), "no reason"
+        whole = self.samples is None
+        assert whole or not complete, "a part of the samples completes nothing"
+        assert self.state is not TrialState.SCREENED or not whole, "all samples screen nothing"
+        unexplained = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
+        assert self.reason or self.state in unexplained, "no reason"

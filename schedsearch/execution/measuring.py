@@ -44,7 +44,7 @@ class Measuring:
     def measure(
         self, trial: Trial, history: Sequence[Trial], best: Trial | None, show: OnScores
     ) -> Trial:
-        """Evaluate until the sampler knows enough; a pruned trial has no measurement.
+        """Evaluate until the sampler knows enough; only a complete trial has a measurement.
 
         Args:
             trial: The running trial.
@@ -75,9 +75,10 @@ class Measuring:
             scores = self._scoring.scores(
                 trial.schedule,
                 show,
-                ids=reading.order[: trial.samples],
+                ids=reading.first(trial.samples),
                 again=probes,
                 shared=shared,
+                behind=reading.gainful,
                 stop=lambda read: stop(_union(probed, read)),
             )
         costs = subject.costs(trial.schedule)
@@ -90,10 +91,10 @@ class Measuring:
         if rejected:
             reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
-        measured = reading.calibration_order(scores)
-        names = {one.sample_id for one in measured}
-        against = [one for one in full if one.sample_id in names]
-        measurement = Measurement.of(measured, *costs, against)
+        if trial.samples is not None:
+            reason = f"not rejected by {len(known)} of {len(full)} samples"
+            return replace(trial, state=TrialState.SCREENED, reason=reason)
+        measurement = Measurement.of(reading.calibration_order(scores), *costs, full)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
 
     def _keep_all(self, trial: Trial, show: OnScores) -> list[SampleScore]:

@@ -34,6 +34,7 @@ class Reading:
         self._mildest: dict[str, float] = {}
         self._enough = 0
         gainful = tuple(one.sample_id for one in ordered if one.score < greatest)
+        self.gainful = len(gainful)
         self._gainful = gainful if len(gainful) <= len(full) // _FEW else ()
 
     @property
@@ -45,6 +46,10 @@ class Reading:
         known = sorted(self._mildest, key=lambda name: (-self._mildest[name], self._place[name]))
         losers = known[: max(1, 2 * self._enough)]
         return tuple(dict.fromkeys([*self._gainful, *losers])) if losers else ()
+
+    def first(self, samples: int | None) -> tuple[str, ...]:
+        """So many of those that can lose alone, behind all that can gain; None for all samples."""
+        return self.order if samples is None else self.order[: self.gainful + samples]
 
     def losers(self, scores: Iterable[SampleScore]) -> list[SampleScore]:
         """Those that score less than under keep-all."""

@@ -55,7 +55,8 @@ class Scoring:
         self._study = study
         self._store = store
         self._executor = executor
-        self._borders = _borders(len(subject.ids), chunk, cuts)
+        self._chunk = chunk
+        self._cuts = tuple(cuts)
 
     def scores(
         self,
@@ -65,6 +66,7 @@ class Scoring:
         ids: Sequence[str] | None = None,
         again: Collection[str] = (),
         shared: int = 0,
+        behind: int = 0,
         stop: Stop | None = None,
     ) -> list[SampleScore]:
         """Score of every sample that is asked, in the order of the question.
@@ -81,6 +83,7 @@ class Scoring:
             again: Samples that are evaluated although they are known, where another one of their
                 task is not: the task keeps its samples, and a worker what it has for them.
             shared: As in `Task`.
+            behind: Leading samples behind which a task ends too, and the cuts are counted.
             stop: Asked after every task, and once all that is asked is known.
 
         Returns:
@@ -106,7 +109,8 @@ class Scoring:
         )
         known = self._store.scores(context, first)
         on_scores(len(known), len(first))
-        borders = [border for border in self._borders if border < asked] + [asked]
+        ends = _borders(len(subject.ids), self._chunk, [behind, *(behind + c for c in self._cuts)])
+        borders = [border for border in ends if border < asked] + [asked]
         parts = [names[start:end] for start, end in zip([0, *borders], borders, strict=False)]
         missing = [
             tuple(n for n in part if first[keys[n]] == n and keys[n] not in known) for part in parts

@@ -62,9 +62,10 @@ class Answers:
     def to(self, counts: Counts, samples: int | None) -> Trial | None:
         """Return the trial that answers whether `samples` samples reject the counts, or will.
 
-        A complete trial answers for as many samples as it has, and for fewer; a pruned one, which
-        all samples would reject, for any number; a failed one for as many as it was asked, and for
-        more. A retry says more than what failed before it, and the first of two equals counts.
+        A complete trial answers for any number of samples, and so does a pruned one, which all
+        samples would reject; a screened one for as many as it was asked, and for fewer; a failed
+        one for as many, and for more. A retry says more than what failed before it, and the first
+        of two equals counts.
         Whatever trials follow, an answer that has once been given stays.
         """
         least = _size(samples)
@@ -98,5 +99,6 @@ def _answers(trial: Trial, least: float) -> bool:
 
 def _rank(trial: Trial) -> tuple[int, float, int]:
     """Order the trials that answer a question: the one that counts comes first."""
-    states = (TrialState.COMPLETE, TrialState.PRUNED, *_OPEN, TrialState.FAIL)
+    known = (TrialState.SCREENED, TrialState.COMPLETE, TrialState.PRUNED)
+    states = (*known, *_OPEN, TrialState.FAIL)
     return states.index(trial.state), _size(trial.samples), trial.number

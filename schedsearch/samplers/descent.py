@@ -5,9 +5,8 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from schedsearch.samplers.narrowing import Counts, Method, Narrowing, Round
-
-Settling = Generator[Round, Sequence[bool], Counts]
+from schedsearch.samplers.ledger import Ledger, Verdict
+from schedsearch.samplers.narrowing import Counts, Method, Narrowing, Round, Settling
 
 
 @dataclass(frozen=True)
@@ -24,18 +23,20 @@ class Descent:
     screens: Counts = ()
     guess: Counts = ()
     slack: float = 0.0
+    tolerance: float = 0.0
 
-    def rounds(self) -> Generator[Round, Sequence[bool], Counts | None]:
-        """Yield rounds and receive, for each, which of its candidates are not rejected.
+    def rounds(self) -> Generator[Round, Sequence[Verdict], Counts | None]:
+        """Yield rounds and receive, for each, the verdicts on its candidates.
 
         Returns the counts of the result; None where keep-all is not accepted.
         """
         top = self.n_max
         settled = (top,) * self.layers
         keep_all = {"pass": 0, "layer": self.first, "count": top}
-        if not all((yield Round(0, self.first, top - 1, top, settled, (keep_all,), (settled,)))):
+        (verdict,) = yield Round(0, self.first, top - 1, top, settled, (keep_all,), (settled,))
+        if not verdict.passes:
             return None
-        settled = yield from self._down(settled)
+        settled = yield from self._down(settled, self._useful(verdict.of))
         for number in range(2, self.max_passes + 1):
             before = settled
             settled = yield from self._up(number, settled)
@@ -67,9 +68,20 @@ class Descent:
         ]
         return keep_all + line + sum(map(self._rounds_among, brackets))
 
-    def _down(self, settled: Counts) -> Settling:
+    def _useful(self, samples: int) -> Counts:
+        """Return the screens that galloping asks, of so many samples in all.
+
+        Those that reject where every fifth sample asked is lost: others are mostly undecided.
+        """
+        if self.method != "gallop":
+            return self.screens
+        return tuple(n for n in self.screens if 5 * self.tolerance * samples <= n)
+
+    def _down(self, settled: Counts, screens: Counts) -> Settling:
         """Settle from shallow to deep what layers keep together with all below them."""
-        narrowing = Narrowing(self.method, self.questions, self.screens)
+        narrowing = Narrowing(self.method, self.questions, screens, bool(self.guess))
+        lines = self.layers - self.first
+        ledger, in_depth = Ledger(lines * (lines + 1) / 2), Ledger()
         found: Counts = ()
         layer, above = self.first, None
         while True:
@@ -77,7 +89,14 @@ class Descent:
             expected = self._expected(layer, above, found)
             low = self._below(1, layer, settled)
             found = yield from narrowing.least(
-                ask, low, settled[layer], found, expected, widest=self.n_max
+                ask,
+                low,
+                settled[layer],
+                found,
+                expected,
+                widest=self.n_max,
+                ledger=ledger,
+                weight=self.layers - layer,
             )
             settled = self._put(1, layer, settled, found[-1])
             above, layer = layer, layer + 1
@@ -86,7 +105,10 @@ class Descent:
                 if worth < self.floor:
                     return settled
                 ask = partial(self._ask_depth, settled, worth)
-                *_, layer = yield from narrowing.least(ask, above, self.layers)
+                in_depth.gainful = ledger.gainful
+                *_, layer = yield from narrowing.least(
+                    ask, above, self.layers, ledger=in_depth, weight=self.layers - above
+                )
                 settled = self._put(1, layer, settled, worth)
                 found = tuple(min(count, worth) for count in found)
             if layer == self.layers:
@@ -97,11 +119,14 @@ class Descent:
 
         Mostly none falls, and no screen would be enough to see it.
         """
-        narrowing = Narrowing(self.method, self.questions)
+        narrowing, ledger = (
+            Narrowing(self.method, self.questions, guessed=True),
+            Ledger(self.layers - self.first),
+        )
         for layer in self._order(number):
             low, high = self._below(number, layer, settled), settled[layer]
             ask = partial(self._ask, number, layer, settled)
-            (count,) = yield from narrowing.least(ask, low, high, expected=high - 1)
+            (count,) = yield from narrowing.least(ask, low, high, expected=high - 1, ledger=ledger)
             settled = self._put(number, layer, settled, count)
         return settled
 

@@ -7,11 +7,12 @@ from typing import ClassVar
 
 from schedsearch.core.schedule import RankerSpec, reducible_layers
 from schedsearch.core.space import Parameter
-from schedsearch.core.trial import Trial
+from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
 from schedsearch.samplers.acceptance import Acceptance, Rule
 from schedsearch.samplers.answers import Answers, Grid
 from schedsearch.samplers.descent import Descent
+from schedsearch.samplers.ledger import Verdict
 from schedsearch.samplers.narrowing import Counts, Method, Round
 from schedsearch.samplers.nesting import Nesting, count_violations
 from schedsearch.samplers.sampler import OnFailure, Question, Status
@@ -48,9 +49,9 @@ class GSearch:
     deep to shallow, until nothing moves.
 
     Differs: the paper solves each layer by Bayesian optimisation; here an answer is yes or no, and
-    one line of counts is searched as `Narrowing` says. With `screens` most questions go to the
-    first few samples, which can reject a schedule for sure, but never accept it: what is rejected
-    on a part, whatever the other samples would give, would be rejected on the whole.
+    one line of counts is searched as `Narrowing` says. With `screens` most questions go to a
+    few samples, which can reject a schedule for sure, but never accept it: what is rejected on a
+    part, whatever the other samples would give, would be rejected on the whole.
 
     The parameters of a question are `pass` (0: keep-all), `layer`, and `count`, the tokens kept
     of `n_max`: from that layer to the last in pass 1, in that layer alone in later ones; and
@@ -67,6 +68,7 @@ class GSearch:
         acceptance: The rule of `Acceptance`.
         tolerance: The tolerance of `Acceptance`.
         method: `gallop` starts where the layer before, or `guess`, lets one expect the count.
+            It asks what bisection asks as soon as it has cost noticeably more.
             `bisection` halves the whole grid for every layer; without screens its result is the
             one of a search that measures everything, even where a greater count is rejected and a
             smaller one accepted. `scan` goes from the least count upwards, which
@@ -74,8 +76,9 @@ class GSearch:
         questions: How many are asked at once.
         max_passes: The most passes over the layers.
         floor: The least count of any layer.
-        screens: Numbers of leading samples, ascending and fewer than there are, on which counts
-            are tried first. Under nesting they change the cost of the search alone.
+        screens: Numbers of samples, ascending and fewer than there are, on which counts are tried
+            first, besides all that can gain on keep-all. Under nesting they change the cost of
+            the search alone; `gallop` leaves out those that do not pay.
         guess: The expected count of each layer, from an earlier schedule for example; empty where
             nothing is expected. It changes nothing but the cost either; `gallop` alone uses it.
         slack: With 0 every layer gets the least count of its own. With more, layers share the
@@ -220,6 +223,7 @@ class GSearch:
             self.screens,
             self.guess,
             self.slack,
+            self.tolerance,
         )
 
     def _answers(self, history: Sequence[Trial]) -> Answers:
@@ -230,7 +234,7 @@ class GSearch:
         answers, rule = self._answers(history), self._rule
         asked: set[int] = set()
         rounds = self._descent.rounds()
-        here, spent = next(rounds), 0
+        here, spent, n = next(rounds), 0, 1
         while True:
             given = [answers.to(counts, here.samples) for counts in here.candidates]
             known = [trial for trial in given if trial is not None]
@@ -238,7 +242,9 @@ class GSearch:
             if sum(trial.state.finished for trial in known) < len(given):
                 return _Standing(here, here.settled, answers, len(asked), spent)
             try:
-                following = rounds.send([_passes(rule, trial) for trial in known])
+                if here.number == 0 and known[0].measurement:
+                    n = known[0].measurement.n
+                following = rounds.send([_verdict(rule, trial, n) for trial in known])
             except StopIteration as end:
                 return _Standing(None, end.value, answers, len(asked), 0)
             spent = spent + 1 if following.number == here.number else 0
@@ -264,8 +270,14 @@ def _passes(rule: Acceptance, trial: Trial) -> bool:
     Pruned means that all samples would reject it.
     """
     if trial.measurement is None:
-        return False
-    return trial.samples is not None or rule.accepts(trial.measurement)
+        return trial.state is TrialState.SCREENED
+    return rule.accepts(trial.measurement)
+
+
+def _verdict(rule: Acceptance, trial: Trial, n: int) -> Verdict:
+    """Return what a finished trial says of its schedule; `n` is the number of all samples."""
+    whole = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
+    return Verdict(_passes(rule, trial), n if whole else max(1, trial.read), n)
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from schedsearch.samplers.ledger import Ledger, Verdict
+
 Method = Literal["gallop", "bisection", "scan"]
 Counts = tuple[int, ...]
 
@@ -43,6 +45,62 @@ Ask = Callable[[int, int, Counts, int | None], Round]
 """Makes a round of `low`, `high`, the positions to try between them, and `samples`."""
 
 
+Settling = Generator[Round, Sequence[Verdict], Counts]
+Asking = Generator[Round, Sequence[Verdict], None]
+
+
+@dataclass
+class _Line:
+    """A line at work.
+
+    Attributes:
+        ask: Makes its rounds.
+        low: The greatest position that is out of the question.
+        high: The least position that is known to be accepted.
+        widest: Where bisection begins to halve.
+        ledger: Takes what the line costs.
+        weight: What a question costs, in units of the ledger.
+    """
+
+    ask: Ask
+    low: int
+    high: int
+    widest: int
+    ledger: Ledger
+    weight: float
+
+    @property
+    def open(self) -> bool:
+        """Whether positions are left between `low` and `high`."""
+        return self.high - self.low > 1
+
+    def put(
+        self, tries: Counts, samples: int | None = None, top: int = 0, wide: int = 0
+    ) -> Generator[Round, Sequence[Verdict], tuple[int, list[bool]]]:
+        """Ask some positions and take the answers.
+
+        Args:
+            tries: The positions, ascending.
+            samples: How many samples are asked; None for all of them.
+            top: The least position that these samples do not reject; 0 for `high`.
+            wide: As in `Round`.
+
+        Returns:
+            `top` as it is now, and which of the positions are not rejected.
+        """
+        top = top or self.high
+        asked = replace(self.ask(self.low, self.high, tries, samples), wide=wide)
+        verdicts = yield asked
+        self.ledger.learn(tries, verdicts, samples)
+        passed = [verdict.passes for verdict in verdicts]
+        answers = list(zip(tries, passed, strict=True))
+        top = min((position for position, yes in answers if yes), default=top)
+        self.low = max((p for p, yes in answers if not yes and p < top), default=self.low)
+        if samples is None:
+            self.high = top
+        return top, passed
+
+
 @dataclass(frozen=True)
 class Narrowing:
     """Finds the least accepted position of a line on which a greater position keeps more.
@@ -55,14 +113,17 @@ class Narrowing:
 
     Attributes:
         method: `gallop` starts at the position expected, moves away from it in steps that double,
-            and halves what is left. `bisection` halves, from `widest` on. `scan` goes upwards.
+            and halves what is left; where the ledger says that this does not pay, it asks what
+            bisection asks. `bisection` halves, from `widest` on. `scan` goes upwards.
         questions: How many positions are tried at once.
         screens: Numbers of leading samples, ascending.
+        guessed: Whether what is expected comes from outside; else it is that nothing changes.
     """
 
     method: Method
     questions: int = 1
     screens: Counts = ()
+    guessed: bool = False
 
     def least(
         self,
@@ -72,8 +133,10 @@ class Narrowing:
         before: Counts = (),
         expected: int | None = None,
         widest: int = 0,
-    ) -> Generator[Round, Sequence[bool], Counts]:
-        """Yield rounds and receive, for each, which of its candidates are not rejected.
+        ledger: Ledger | None = None,
+        weight: float = 1.0,
+    ) -> Settling:
+        """Yield rounds and receive, for each, the verdicts on its candidates.
 
         Args:
             ask: Makes the round.
@@ -85,68 +148,116 @@ class Narrowing:
             widest: A position from which on all stand for `high`, as where no layer may keep more
                 than the one above: bisection halves from here, so that it asks the same whatever
                 that one keeps. 0 for `high` itself.
+            ledger: Of the lines before; takes what this one costs.
+            weight: What a question of this line costs, in units of the ledger.
 
         Returns:
             The least position not rejected, for each screen and then for all samples.
         """
-        stages = (*self.screens, None)
-        bounds = list(before) or [high] * len(stages)
-        cuts: Counts
-        for stage, samples in enumerate(stages):
-            if samples is None and self.screens and self.method == "gallop":
-                bounds[stage] = yield from self._climb(ask, low, high, bounds[stage - 1])
-                break
-            # Of a screen this is inferred from the line before, not asked: all samples decide.
-            top = bounds[stage]
-            wide, cuts = max(widest, top), ()
-            start = self._start(stage, bounds, before, expected)
-            # Where nothing but the last step up is known, a part of it may be a guess as well.
-            step = max(1, (start - bounds[stage - 1]) // 8) if start and stage and not before else 1
-            at_top = start is not None and start >= top - 1
-            passed = rejected = False
-            while top - low > 1:
-                if self.method == "scan":
-                    tries = tuple(range(low + 1, min(top, low + 1 + self.questions)))
-                elif self.method == "bisection":
-                    wide, cuts = _cuts(low, top, wide, self.questions)
-                    tries = tuple(cut for cut in cuts if cut < top)
-                elif start is None or (passed and rejected):
-                    tries = _evenly(low, top, self.questions)
-                else:
-                    tries = _steps(start, step if rejected else -step, low, top, self.questions)
-                asked = replace(ask(low, high, tries, samples), wide=wide)
-                answers = list(zip(tries, (yield asked), strict=True))
-                top = min((position for position, yes in answers if yes), default=top)
-                low = max((p for p, yes in answers if not yes and p < top), default=low)
-                high = high if samples else top
-                wide = min((cut for cut in cuts if cut >= top), default=wide)
-                step *= 2 ** (len(tries) - 1 + (passed or rejected))
-                passed = passed or any(yes for _, yes in answers)
-                rejected = rejected or not all(yes for _, yes in answers)
-                if start is not None:
-                    # No plateau: how far below it the position lies, nothing says.
-                    start = None if at_top and not stage else low + step if rejected else top - step
-            bounds[stage] = top
-        return tuple(min(bound, high) for bound in bounds)
+        line = _Line(ask, low, high, max(widest, high), ledger or Ledger(), weight)
+        bounds = list(before) or [high] * (len(self.screens) + 1)
+        if self.method == "gallop":
+            yield from self._gallop(line, bounds, before, expected)
+        else:
+            for stage, samples in enumerate((*self.screens, None)):
+                yield from self._stage(line, stage, samples, bounds, before, expected)
+        told = _halved(low, high, line.widest, line.high, self.questions)
+        line.ledger.settle(told, weight, line.high == high if before else None)
+        return tuple(min(bound, line.high) for bound in bounds)
 
-    def _climb(
-        self, ask: Ask, low: int, high: int, start: int
-    ) -> Generator[Round, Sequence[bool], int]:
+    def _gallop(
+        self, line: _Line, bounds: list[int], before: Counts, expected: int | None
+    ) -> Asking:
+        """Find the least position accepted; `bounds` takes what each stage has found."""
+        ledger = line.ledger
+        behind = ledger.behind
+        patience = ledger.patience(line.widest - line.low)
+        last = len(self.screens)
+        screened = bool(self.screens) and ledger.screens_pay and not behind
+        for stage, samples in enumerate(self.screens):
+            if screened:
+                yield from self._stage(line, stage, samples, bounds, before, expected)
+                screened = ledger.screens_pay
+        if screened:
+            yield from self._climb(line, bounds[last - 1], patience)
+        elif self.guessed and expected is not None and not behind:
+            yield from self._stage(line, last, None, bounds, (), expected)
+        else:
+            yield from self._halve(line, from_top=expected is not None)
+        bounds[last] = line.high
+        if not screened:
+            bounds[:last] = [line.high] * last
+
+    def _stage(
+        self,
+        line: _Line,
+        stage: int,
+        samples: int | None,
+        bounds: list[int],
+        before: Counts,
+        expected: int | None,
+    ) -> Asking:
+        """Find the least position that so many samples do not reject."""
+        # Of a screen this is inferred from the line before, not asked: all samples decide.
+        top = bounds[stage]
+        wide, cuts = max(line.widest, top), Counts()
+        start = self._start(stage, bounds, before, expected)
+        # Where nothing but the last step up is known, a part of it may be a guess as well.
+        step = max(1, (start - bounds[stage - 1]) // 8) if start and stage and not before else 1
+        at_top = start is not None and start >= top - 1
+        passed = rejected = False
+        while top - line.low > 1:
+            if self.method == "scan":
+                tries = tuple(range(line.low + 1, min(top, line.low + 1 + self.questions)))
+            elif self.method == "bisection":
+                wide, cuts = _cuts(line.low, top, wide, self.questions)
+                tries = tuple(cut for cut in cuts if cut < top)
+            elif start is None or (passed and rejected):
+                tries = _evenly(line.low, top, self.questions)
+            else:
+                tries = _steps(start, step if rejected else -step, line.low, top, self.questions)
+            top, answers = yield from line.put(tries, samples, top, wide)
+            if self.method == "gallop" and samples and not line.ledger.screens_pay:
+                return
+            wide = min((cut for cut in cuts if cut >= top), default=wide)
+            step *= 2 ** (len(tries) - 1 + (passed or rejected))
+            passed = passed or any(answers)
+            rejected = rejected or not all(answers)
+            if start is not None:
+                # No plateau: how far below it the position lies, nothing says.
+                start = (
+                    None if at_top and not stage else line.low + step if rejected else top - step
+                )
+        bounds[stage] = top
+
+    def _halve(self, line: _Line, from_top: bool) -> Asking:
+        """Ask what bisection asks; before that, where it pays, whether nothing has changed."""
+        wide = line.widest
+        if from_top and line.open:
+            told = _halved(line.low, line.high, wide, line.high, self.questions)
+            if line.ledger.plateau_pays(len(told)):
+                tries = _steps(line.high - 1, -1, line.low, line.high, self.questions)
+                _, passed = yield from line.put(tries)
+                line.ledger.try_plateau(len(told), line.weight, not any(passed))
+        while line.open:
+            wide, cuts = _cuts(line.low, line.high, wide, self.questions)
+            yield from line.put(tuple(cut for cut in cuts if cut < line.high), wide=wide)
+            wide = min((cut for cut in cuts if cut >= line.high), default=wide)
+
+    def _climb(self, line: _Line, start: int, patience: float) -> Asking:
         """Find the least position accepted by all samples, from `start` upwards.
 
         An acceptance costs all samples, a rejection mostly the few that have lost before. So short
-        steps from below cost less than halving, which is accepted every other time: an eighth
-        of the way behind or of the way ahead, whichever is shorter.
+        steps from below cost less than halving, which is accepted every other time: a part of the
+        way behind or of the way ahead, whichever is shorter.
         """
-        position = start
-        while high - low > 1:
-            step = max(1, min(position - start, high - low) // 8)
-            tries = _ladder(position, step, low, high, self.questions)
-            answers = list(zip(tries, (yield ask(low, high, tries, None)), strict=True))
-            high = min((one for one, yes in answers if yes), default=high)
-            low = max((one for one, yes in answers if not yes and one < high), default=low)
-            position = low + max(1, min(low - start, high - low) // 8)
-        return high
+        position, ledger = start, line.ledger
+        while line.open:
+            step = ledger.step(position - start, line.high - line.low, patience)
+            tries = _ladder(position, step, line.low, line.high, self.questions)
+            yield from line.put(tries)
+            ahead = line.high - line.low
+            position = line.low + ledger.step(line.low - start, ahead, patience)
 
     def _start(
         self, stage: int, bounds: Sequence[int], before: Counts, expected: int | None
@@ -162,6 +273,19 @@ class Narrowing:
         if stage < 2:
             return bounds[0] if stage else None
         return 2 * bounds[stage - 1] - bounds[stage - 2]
+
+
+def _halved(low: int, high: int, widest: int, need: int, n: int) -> list[bool]:
+    """Return what bisection would be told on its way to a position."""
+    wide, told = max(widest, high), []
+    while high - low > 1:
+        wide, cuts = _cuts(low, high, wide, n)
+        tries = [cut for cut in cuts if cut < high]
+        told += [cut >= need for cut in tries]
+        high = min((cut for cut in tries if cut >= need), default=high)
+        low = max((cut for cut in tries if cut < need), default=low)
+        wide = min((cut for cut in cuts if cut >= high), default=wide)
+    return told
 
 
 def _cuts(low: int, top: int, wide: int, n: int) -> tuple[int, Counts]:

@@ -22,7 +22,8 @@ class Question:
     Attributes:
         params: The parameters by which the sampler chose it.
         schedule: What they stand for.
-        samples: How many samples suffice, the first in reading order; None for all of them.
+        samples: How many samples suffice, besides all that can gain on keep-all, in reading order;
+            None for all samples.
     """
 
     params: Mapping[str, ParamValue]

@@ -20,7 +20,7 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0002"
+REVISION = "0003"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -103,7 +103,8 @@ class TrialRow(Base):
     __table_args__ = (
         UniqueConstraint("study_id", "number"),
         CheckConstraint(
-            "state IN ('WAITING', 'RUNNING', 'COMPLETE', 'PRUNED', 'FAIL')", name="state"
+            "state IN ('WAITING', 'RUNNING', 'COMPLETE', 'SCREENED', 'PRUNED', 'FAIL')",
+            name="state",
         ),
         CheckConstraint("(state = 'COMPLETE') = (score IS NOT NULL)", name="complete"),
     )
@@ -128,7 +129,7 @@ class TrialRow(Base):
     drop: Mapped[float | None]
     drop_standard_error: Mapped[float | None]
     samples: Mapped[int | None]
-    """How many samples are asked, the first in reading order; empty for all of them."""
+    """How many samples are asked besides those that can gain; empty for all samples."""
     read: Mapped[int] = mapped_column(server_default="0")
     """How many samples had been read when the trial was closed, in reading order."""
 

@@ -9,19 +9,21 @@ from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
-from sqlalchemy import Engine, create_engine, event, text
+from sqlalchemy import Engine, create_engine, event, insert, text
 
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import Evaluation, Store, open_store
+from schedsearch.store import Evaluation, Store, open_store, schema, upgrade
 from schedsearch.store import lease as leases
+from schedsearch.store.codec import measurement_to_columns, spec_to_json
 from schedsearch.store.database import url_of
 from schedsearch.store.process import Process
-from schedsearch.store.tables import VERSION_TABLE, Base
+from schedsearch.store.tables import VERSION_TABLE, Base, ScheduleRow, StudyRow, TrialRow
 from tests.postgres import new_database, server
 from tests.unit.core.strategies import targeted_schedules
 from tests.unit.store.strategies import (
@@ -37,6 +39,8 @@ from tests.unit.store.strategies import (
 )
 
 STUDY = SPEC.name
+LAST = {"name": "last", "params": {}}
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 EVALUATIONS = {
     (f"sample-{sample}", counts): Evaluation(sample / 7, None if sample % 2 else f"answer {sample}")
     for sample in range(12)
@@ -106,6 +110,42 @@ def test_database_with_foreign_tables_is_refused(url):
     engine.dispose()
     with pytest.raises(InputError, match="another program's database .it holds `photos`"):
         open_store(url)
+
+
+def test_trials_on_part_of_the_samples_lose_their_score_when_a_store_is_upgraded(url):
+    database = schema._opened(url_of(url), create=True)
+    with database.writing() as connection:
+        config = schema._alembic()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0002")
+        connection.execute(
+            insert(StudyRow).values(
+                name=STUDY, spec=spec_to_json(SPEC), version="0", created=NOW, lease_token=0
+            )
+        )
+        connection.execute(
+            insert(ScheduleRow).values(digest="c0ffee", keep=list(HALF.keep), ranker=LAST)
+        )
+        measured = measurement_to_columns(MEASURED)
+        row = {"study_id": 1, "schedule_id": 1, "params": {}, "attempt": 1, "created": NOW}
+        rows = (
+            {"state": "COMPLETE", "reason": "", "samples": None, "read": 80, **measured},
+            {"state": "COMPLETE", "reason": "", "samples": 7, "read": 7, **measured},
+            {"state": "PRUNED", "reason": "rejected", "samples": 7, "read": 3},
+        )
+        for number, own in enumerate(rows):
+            connection.execute(insert(TrialRow).values(number=number, **row, **own))
+    database.close()
+
+    upgrade(url)
+
+    with open_store(url) as store:
+        whole, part, pruned = store.trials(STUDY)
+        assert (whole.state, whole.measurement) == (TrialState.COMPLETE, MEASURED)
+        assert (part.state, part.measurement) == (TrialState.SCREENED, None)
+        assert (part.reason, part.samples, part.read) == ("not rejected by 7 samples", 7, 7)
+        assert (pruned.state, pruned.reason, pruned.samples) == (TrialState.PRUNED, "rejected", 7)
+    test_tables_are_those_that_the_code_describes(url)
 
 
 # Studies

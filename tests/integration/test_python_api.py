@@ -20,6 +20,7 @@ from schedsearch.app.open import open_study, search
 from schedsearch.app.study_view import StudyView
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.store.store import open_store
+from tests.engine.families import FAMILIES
 
 SAMPLES = 12
 COARSE = {"tolerance": 0.5, "floor": 20}
@@ -288,3 +289,16 @@ def test_unusable_option_is_named(demo, rows, tmp_path, options, expected):
 def test_unusable_row_is_named(demo, tmp_path, row, expected):
     with pytest.raises(InputError, match=expected):
         opened(demo, [row], tmp_path / "s.db")
+
+
+def test_a_search_from_a_layer_that_nothing_can_rank_is_refused_before_it_begins(tmp_path):
+    """Gemma 3's first layer sees a window only."""
+    model = FAMILIES["gemma3"].build("sdpa")
+    data = ShapesVQA("calibration", SAMPLES)
+    given = {"processor": object(), "store": tmp_path / "s.db"}
+
+    with pytest.raises(InputError, match="`first` must be at least 2, but got 1: no layer of Gem"):
+        open_study(model, data, sampler={"tolerance": 0.1, "first": 1}, **given)
+    model.get_decoder().config.layer_types = ["sliding_attention"] * 5 + ["full_attention"]
+    with pytest.raises(InputError, match="`ranker` must be without it.*diverse"):
+        open_study(model, data, sampler={"tolerance": 0.1, "first": 2}, **given)

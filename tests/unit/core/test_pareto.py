@@ -24,9 +24,9 @@ eighths = st.integers(0, 8).map(lambda n: n / 8)
 pairs = st.lists(st.tuples(eighths, eighths.map(lambda drop: drop - 0.25)), max_size=12)
 
 
-def trial(number, flops, drop, samples=None):
+def trial(number, flops, drop):
     measured = Measurement(1.0, 0.1, 9, flops, flops, drop, 0.1)
-    return Trial(number, {}, SCHEDULE, TrialState.COMPLETE, measured, samples=samples)
+    return Trial(number, {}, SCHEDULE, TrialState.COMPLETE, measured)
 
 
 def trials(found):
@@ -38,7 +38,7 @@ UNMEASURED = [
     Trial(91, {}, SCHEDULE, TrialState.PRUNED, reason="rejected"),
     Trial(92, {}, SCHEDULE, TrialState.RUNNING),
     trial(93, 0.0, None),
-    trial(94, 0.0, -1.0, samples=3),
+    Trial(94, {}, SCHEDULE, TrialState.SCREENED, reason="not rejected by 3", samples=3),
 ]
 
 

@@ -55,7 +55,8 @@ def test_task_asks_for_each_sample_once(ids):
 
 
 def test_final_states_are_finished():
-    assert [state for state in TrialState if state.finished] == ["COMPLETE", "PRUNED", "FAIL"]
+    final = ["COMPLETE", "SCREENED", "PRUNED", "FAIL"]
+    assert [state for state in TrialState if state.finished] == final
 
 
 def test_trial_carries_what_its_state_promises():
@@ -64,7 +65,17 @@ def test_trial_carries_what_its_state_promises():
     Trial(0, {}, FULL, TrialState.RUNNING)
     Trial(0, {"keep": 0.5}, FULL, TrialState.COMPLETE, measured)
     Trial(0, {}, FULL, TrialState.FAIL, reason="out of memory")
+    Trial(0, {}, FULL, TrialState.SCREENED, reason="not rejected by 5 samples", samples=5)
     for broken in (
+        {"state": TrialState.COMPLETE, "measurement": measured, "samples": 5},
+        {"state": TrialState.SCREENED, "reason": "on all samples"},
+        {"state": TrialState.SCREENED, "samples": 5},
+        {
+            "state": TrialState.SCREENED,
+            "measurement": measured,
+            "reason": "not rejected by 5 samples",
+            "samples": 5,
+        },
         {"state": TrialState.COMPLETE},
         {"state": TrialState.WAITING, "measurement": measured},
         {"state": TrialState.FAIL},

@@ -214,3 +214,20 @@ def test_samples_that_can_gain_are_probed_too_if_they_are_few():
     many = Reading(named([0.0, *[1.0] * 29, 0.5, 0.5]), 1.0)
     many.learn(lost, 0.5)
     assert many.probes == ("s3",)
+
+
+def test_screen_is_counted_behind_the_samples_that_can_gain():
+    reading = Reading(named([1.0, 0.0, 1.0, 0.5, 1.0, 1.0]), 1.0)
+    assert reading.first(2) == ("s1", "s3", "s0", "s2")
+    assert reading.first(9) == reading.first(None) == reading.order
+
+
+def test_task_ends_behind_the_samples_that_can_gain_and_cuts_are_counted_from_there(tmp_path):
+    tasks: list[tuple] = []
+    with new_place(tmp_path).store() as store:
+        store.create_study(spec())
+        executor = LocalExecutor(recorded(unequal, tasks))
+        scoring = Scoring(STUDY, SUBJECT, store, executor, chunk=4, cuts=(3,))
+        scoring.scores(Schedule((1.0,) * 3 + (0.0,) * 3), behind=2)
+    ends = [ids[-1] for _, ids, _ in tasks]
+    assert ends == ["q1", "q4", "q8"]  # q9 equals q4

@@ -150,9 +150,15 @@ def test_a_trial_on_part_of_the_samples_is_never_the_result(tmp_path):
     assert run.best.samples is None and run.best.measurement.n == len(IDS)
     plain = new_place(tmp_path / "plain")
     assert plain.search().best.schedule == run.best.schedule
+    assert any(trial.state is TrialState.SCREENED for trial in trials)
     for trial in trials:
+        if trial.state is TrialState.SCREENED:
+            assert trial.measurement is None
+            number = int(trial.reason.removeprefix("not rejected by ").split()[0])
+            assert trial.reason.endswith(f" of {len(IDS)} samples")
+            assert trial.read <= number <= len(IDS)  # probes beside what a screen reads
         if trial.measurement:
-            assert trial.measurement.n == (trial.samples or len(IDS))
+            assert (trial.samples, trial.measurement.n) == (None, len(IDS))
 
 
 def test_effort_is_kept_and_adds_up_over_runs(tmp_path):

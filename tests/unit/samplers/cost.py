@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from schedsearch.samplers.descent import Descent
+from schedsearch.samplers.ledger import Verdict
 from schedsearch.samplers.narrowing import Counts
 
 N_MAX, SAMPLES, TEXT, CHUNK, PROBES = 576, 512, 64, 64, 8
@@ -76,7 +77,7 @@ class Engine:
         first = np.argsort(-self._mildest, kind="stable")[: self._most]
         return [int(sample) for sample in first if self._mildest[sample]]
 
-    def ask(self, counts: Counts, samples: int | None, best: Counts) -> bool:
+    def ask(self, counts: Counts, samples: int | None, best: Counts) -> Verdict:
         """Say whether so many samples do not reject the counts."""
         self.asked += 1
         agreeing = (a == b for a, b in zip(counts, best, strict=True))
@@ -94,8 +95,8 @@ class Engine:
                 losers = [sample for sample in part if lost[sample]]
                 self._mildest[losers] = np.maximum(self._mildest[losers], sum(counts))
             if lost[read].sum() > ALLOWED:
-                return False
-        return True
+                return Verdict(False, 1 if part is probes else part.stop, SAMPLES)
+        return Verdict(True, samples or SAMPLES, SAMPLES)
 
     def _evaluate(self, task: Counts, counts: Counts, shared: int) -> None:
         kept = self._kept.get(task, ())

@@ -56,7 +56,10 @@ def answered(
         least_drop = (sum(differences[i] for i in known) + least * (n - len(known))) / n
         if sampler.hopeless(history, trial, least_drop):
             return replace(trial, state=TrialState.PRUNED, reason="hopeless")
-    return replace(trial, state=TrialState.COMPLETE, measurement=measurement(differences[:size]))
+    if question.samples:
+        reason = f"not rejected by {size} of {n} samples"
+        return replace(trial, state=TrialState.SCREENED, reason=reason, read=size)
+    return replace(trial, state=TrialState.COMPLETE, measurement=measurement(differences))
 
 
 def failed(number: int, question: Question) -> Trial:

@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from schedsearch.samplers.ledger import Verdict
 from schedsearch.samplers.narrowing import Narrowing, Round
 from tests.unit.samplers.synthetic import Counts
 
@@ -28,7 +29,10 @@ def climb(need: int, low: int, high: int, screened: int, questions: int = 1) -> 
         assert 0 < len(tries) <= questions
         assert all(here.low < position < here.high for position in tries)
         asked += [] if here.samples else tries
-        answers = [position >= (screened if here.samples else need) for position in tries]
+        answers = [
+            Verdict(position >= (screened if here.samples else need), 1, 10**6)
+            for position in tries
+        ]
 
 
 @pytest.mark.parametrize("questions", [1, 2, 5])

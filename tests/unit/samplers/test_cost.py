@@ -42,7 +42,8 @@ def test_one_sample_in_sixteen_is_screen_enough(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_short_steps_pay_because_probes_reject(seed):
-    assert gallop(12, seed) > 2.5 * saved(Engine(12, seed, SCREENS, probes=0), screens=SCREENS)
+    # Where none do, steps soon grow.
+    assert gallop(12, seed) > 2.2 * saved(Engine(12, seed, SCREENS, probes=0), screens=SCREENS)
 
 
 @pytest.mark.parametrize("seed", [None, *SEEDS])

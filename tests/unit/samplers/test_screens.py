@@ -123,7 +123,7 @@ def test_nothing_is_asked_again_on_as_many_samples_or_fewer(case, seed, share, p
         key=lambda t: t.schedule.counts(sampler.n_max),
     ):
         *others, last = trials
-        assert all(trial.state is TrialState.COMPLETE for trial in others), counts
+        assert all(trial.state is TrialState.SCREENED for trial in others), counts
         sizes = [trial.samples or n for trial in (*others, last)]
         assert sizes == sorted(set(sizes))
 
@@ -161,7 +161,7 @@ SCREENED = GSearch(layers=4, n_max=8, screens=(2,), method="bisection")
 def steps(history: list[Trial]) -> list[tuple]:
     names = ("layer", "count", "samples")
     return [
-        (*(trial.params.get(name) for name in names), trial.state is TrialState.COMPLETE)
+        (*(trial.params.get(name) for name in names), trial.state is not TrialState.PRUNED)
         for trial in history
     ]
 
@@ -202,10 +202,23 @@ def test_plateau_costs_one_question_a_layer():
 
 
 def test_falling_guess_carries_the_error_of_the_layer_above_along():
-    # Found is twice the guess at layer 0: layer 1 is expected at twice its own.
+    # Found is above the guess at layer 0: layer 1 is expected as much above its own.
     sampler = GSearch(layers=2, n_max=100, first=0, guess=(30, 15))
-    history, _ = search(sampler, 100, per_sample([(60, 30)] * 2))
-    assert [t.params["count"] for t in history if t.params["layer"] == 1] == [30, 29]
+    history, _ = search(sampler, 100, per_sample([(34, 17)] * 2))
+    assert [t.params["count"] for t in history if t.params["layer"] == 1] == [17, 16]
+
+
+def test_guess_that_costs_more_than_halving_is_not_followed_further():
+    galloping = GSearch(layers=2, n_max=100, first=0, guess=(30, 15))
+    halving = dataclasses.replace(galloping, method="bisection", guess=())
+
+    def second(sampler: GSearch) -> list[int]:
+        history, _ = search(sampler, 100, per_sample([(60, 30)] * 2))
+        return [t.params["count"] for t in history if t.params["layer"] == 1]
+
+    still_there, *rest = second(galloping)
+    assert still_there == 59
+    assert rest == second(halving)
 
 
 def test_question_says_how_many_samples_it_asks():
@@ -220,7 +233,7 @@ def test_undecided_schedule_is_neither_a_result_nor_a_case_for_nesting():
     history = [complete(0, *SCREENED.ask([]), [0.0] * 4)]
     (question,) = SCREENED.ask(history)
     undecided = answered(SCREENED, history, 1, question, [0.0] * 4)
-    assert undecided.state is TrialState.COMPLETE
+    assert undecided.state is TrialState.SCREENED
     assert SCREENED.best([*history, undecided]) == history[0]
     assert SCREENED.nesting([*history, undecided]) == Nesting(0, 0)
 

@@ -170,7 +170,9 @@ def test_best_has_lost_least_within_the_budget():
     sampler = any_sampler()
     dear = complete(Trial(3, {}, Schedule.full(LAYERS, RANKER)), 0.0)
     foreign = complete(Trial(4, {}, replace(history[0].schedule, ranker=RankerSpec("random"))), 0.0)
-    partial = replace(complete(Trial(5, {}, history[2].schedule), 0.0), samples=7)
+    partial = Trial(
+        5, {}, history[2].schedule, TrialState.SCREENED, reason="not rejected by 7", samples=7
+    )
     assert sampler.best([*history, dear, foreign, partial]) == history[1]
     assert sampler.best([]) is None
 
