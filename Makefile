@@ -59,6 +59,8 @@ bench: setup
 	$(BIN)/python bench/search.py random --samples 128 --out bench/results/search-random.json
 	$(BIN)/python bench/search.py embedded --samples 300 --out bench/results/search-embedded.json
 	$(BIN)/python bench/search.py growth --out bench/results/search-growth.json
+	$(BIN)/python bench/search.py erring --side 8 --samples 240 --kinds nested --seeds 3 --out bench/results/search-erring-nested.json
+	$(BIN)/python bench/search.py erring --side 8 --samples 240 --kinds noise --seeds 8 --searches gallop bisection --out bench/results/search-erring-noise.json
 	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
 	$(BIN)/python bench/bayes.py compare --out bench/results/bayes.json
 

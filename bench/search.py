@@ -7,7 +7,9 @@ reported too. Ours: prefix reuse, screens, probes, early stopping.
 
 On random models the forwards are real and the scores are synthetic: a sample is answered while
 every layer keeps what that sample needs there, a share of the curve published for LLaVA-1.5-7B.
-Needs torch, transformers and numpy only; the history lives in memory.
+`erring` has no model: it compares galloping with bisection where the full model errs (erring.py),
+and needs what a store needs. The rest needs torch, transformers and numpy only; the history lives
+in memory.
 """
 
 import argparse
@@ -25,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from published import published
 from record import write
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
@@ -39,12 +42,6 @@ from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.metrics import make_metric
 from schedsearch.execution.reading import Reading
 from schedsearch.samplers.greedy import GSearch
-
-# Layers from 1: 1.0 for two layers, then as read off the figure of arXiv 2412.00556.
-PUBLISHED = (
-    *[1.0] * 2, 0.65, 0.64, *[0.62] * 3, *[0.50] * 4, 0.487, *[0.236] * 4, *[0.18] * 3,
-    0.077, 0.076, 0.074, 0.073, 0.071, 0.07, 0.06, *[0.04] * 2, *[0.03] * 4,
-)  # fmt: skip
 
 LLAVA_7B = DecoderShape(32, 4096, 32, 32, 128, 11008, 32064)
 
@@ -131,10 +128,13 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
     )
     tokens = problem.evaluator.sample_tokens(problem.ids)
     shape = adapter_for(problem.evaluator.model).shape(problem.evaluator.model)
-    borders = sorted({*sampler.screens, *range(chunk, n, chunk), n})
     history: list[Trial] = []
     full = list(problem.evaluate(problem.task([problem.n_max] * problem.layers, problem.ids)))
     reading = Reading(full, greatest=1.0)
+    behind = reading.gainful
+    cuts = sorted({behind, *(behind + screen for screen in sampler.screens), n} - {0})
+    spans = zip([0, *cuts], cuts, strict=False)
+    borders = [one for start, end in spans for one in (*range(start + chunk, end, chunk), end)]
     whole = {one.sample_id: one.score for one in full}
     known = {(problem.n_max,) * problem.layers: {one.sample_id: one for one in full}}
 
@@ -160,7 +160,7 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
             probed = scores(counts, probes, shared) if probes else []
             read: list[SampleScore] = []
             rejected = sampler.hopeless(history, trial, least_drop(full, probed, 1.0))
-            asked = question.samples or n
+            asked = len(reading.first(question.samples))
             for border in [b for b in borders if b < asked] + [asked]:
                 if rejected:
                     break
@@ -203,13 +203,6 @@ def _cost(problem: Problem, began: float, before: Any, questions: int, counts: A
             problem.evaluator.sample_tokens(problem.ids),
         ),
     )
-
-
-def published(layers: int) -> list[float]:
-    """The published curve, stretched over another depth."""
-    places = [layer * (len(PUBLISHED) - 1) / (layers - 1) for layer in range(layers)]
-    curve = [PUBLISHED[round(place)] for place in places]
-    return [1.0, 1.0, *curve[2:]]
 
 
 class Synthetic:
@@ -349,7 +342,7 @@ def slope(sizes: Sequence[float], costs: Sequence[float]) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("part", choices=["random", "embedded", "growth", "7b"])
+    parser.add_argument("part", choices=["random", "embedded", "growth", "erring", "7b"])
     parser.add_argument("--models", nargs="+", default=["demo", "demo-deep"])
     parser.add_argument("--layers", type=int, default=12)
     parser.add_argument("--hidden", type=int, default=64)
@@ -357,6 +350,13 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=64)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--full-score", nargs="+", type=float, default=[1, 0.9, 0.75, 0.5, 0.3])
+    parser.add_argument("--kinds", nargs="+", default=["nested", "noise"])
+    parser.add_argument("--depths", nargs="+", type=int, default=[6, 12, 20, 32])
+    parser.add_argument("--tolerances", nargs="+", type=float, default=[0, 0.005, 0.01, 0.02, 0.05])
+    parser.add_argument("--searches", nargs="+", default=["gallop", "no-screens", "bisection"])
+    parser.add_argument("--no-reuse", action="store_true", help="of layers that schedules share")
+    parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     if args.device == "cuda" and not torch.cuda.is_available():
@@ -386,6 +386,12 @@ def main() -> None:
             )
     elif args.part == "growth":
         rows = growth(args)
+    elif args.part == "erring":
+        from erring import run  # which needs what a store needs, too
+
+        for row in run(args):
+            rows.append(row)
+            write(args, rows)
     else:
         rows = [full_size(args)]
     write(args, rows)
