@@ -146,7 +146,10 @@ def test_a_run_reports_and_leaves_a_complete_checkpoint(tmp_path, uninterrupted)
     assert torch.get_num_threads() == threads
     loaded = LlavaForConditionalGeneration.from_pretrained(folder, dtype=torch.float16)
     name = "model.language_model.layers.1.mlp.up_proj.weight"
-    assert torch.equal(loaded.state_dict()[name], uninterrupted[name].half())
+    # Another training, on one thread: sums in another order differ in the last bits of a half.
+    torch.testing.assert_close(
+        loaded.state_dict()[name], uninterrupted[name].half(), rtol=1e-3, atol=1e-3
+    )
     card = (folder / "README.md").read_text()
     assert "seed 3 and 20 steps" in card
     assert "hidden from layer 1 on" in card
