@@ -19,7 +19,8 @@ from schedsearch.engine.downsample import Downsampler, prompt_ratios
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.errors import InputError
 from schedsearch.execution.executor import Evaluate, LocalExecutor
-from schedsearch.execution.scoring import EvaluationError, Scoring
+from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.subject import Subject
 
 

@@ -2,19 +2,20 @@
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import count
 from typing import Literal
 
-from schedsearch.core.trial import (
-    Effort,
-    Trial,
-    TrialState,
-)
+from schedsearch.core.trial import Effort, Trial, TrialState, Work
 from schedsearch.errors import RunError, SchedsearchError
-from schedsearch.execution.measuring import Measuring
-from schedsearch.execution.scoring import EvaluationError, Scoring
+from schedsearch.execution.executor import Outcome, Ticket
+from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.measuring import Measuring, TrialRun
+from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
 from schedsearch.store.store import Store
@@ -115,8 +116,9 @@ def run_study(
 ) -> Run:
     """Search until the sampler is finished, a limit is reached, or somebody stops it.
 
-    Everything is rebuilt from the store, so a run that was killed goes on where it was. Ctrl-C
-    abandons the task that is running; its trial waits for the next run.
+    Everything is rebuilt from the store, so a run that was killed goes on where it was. As many
+    trials are at work as the sampler asks at once; each is closed as soon as it is decided. Ctrl-C
+    abandons the tasks that are running; their trials wait for the next run.
 
     Args:
         study: Name of a study in the store.
@@ -137,9 +139,20 @@ def run_study(
     with store.lease(study) as lease:
         loop = _Loop(study, sampler, scoring, store, lease, on_moment)
         ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
-        best = sampler.best(store.trials(study))
         effort = store.effort(study)
-    return Run(ending, best, loop.closed, scoring.evaluated - evaluated, loop.seconds, effort)
+    return Run(ending, loop.best, loop.closed, scoring.evaluated - evaluated, loop.seconds, effort)
+
+
+@dataclass(eq=False)
+class _AtWork:
+    """A trial at work, the attempt at it, and what that has cost; decided once it has a verdict."""
+
+    trial: Trial
+    attempt: int
+    run: TrialRun | None = None
+    verdict: Trial | None = None
+    spent: Work = Work()
+    tickets: set[Ticket] = field(default_factory=set)
 
 
 class _Loop:
@@ -155,6 +168,7 @@ class _Loop:
         on_moment: OnMoment,
     ) -> None:
         self.closed = 0
+        self.best: Trial | None = None
         self._study = study
         self._sampler = sampler
         self._scoring = scoring
@@ -162,9 +176,16 @@ class _Loop:
         self._lease = lease
         self._on_moment = on_moment
         self._began = time.monotonic()
-        self._at_once = 1
+        self._asked_at_once = 1
         self._known_before = scoring.evaluated
-        self._measuring = Measuring(scoring, sampler)
+        self._measuring = Measuring(scoring, sampler, sampler.questions)
+        self._history: list[Trial] = []
+        self._waiting: deque[Trial] = deque()
+        self._status = Status("", 0)
+        self._at_work: dict[int, _AtWork] = {}
+        self._answered = True
+        self._numbers = count()
+        self._shown: tuple[int, tuple[int, int]] | None = None
 
     @property
     def seconds(self) -> float:
@@ -172,87 +193,183 @@ class _Loop:
 
     def run(self, limits: Limits, stop_on_failure: bool, on_trial: Sequence[OnTrial]) -> Ending:
         try:
-            while (trial := self._next_trial()) is not None:
-                if limits.trials is not None and self.closed >= limits.trials:
-                    return "trials"
-                if limits.seconds is not None and self.seconds >= limits.seconds:
-                    return "timeout"
-                closed = self._answer(trial)
-                log.info("trial %d %s %s", closed.number, closed.state, closed.reason)
-                for callback in on_trial:
-                    callback(closed)
-                if closed.state is TrialState.FAIL and stop_on_failure:
-                    raise RunError(
-                        f"trial {closed.number} failed: {closed.reason}; remove the cause and "
-                        f"run again, what was found so far is stored"
-                    )
+            while True:
+                if self._answered:
+                    self._ask()
+                self._hand_out(limits)
+                if not self._at_work:
+                    return (self._waiting and self._limit(limits)) or "finished"
+                for closed in self._work():
+                    log.info("trial %d %s %s", closed.number, closed.state, closed.reason)
+                    for callback in on_trial:
+                        callback(closed)
+                    if closed.state is TrialState.FAIL and stop_on_failure:
+                        raise RunError(
+                            f"trial {closed.number} failed: {closed.reason}; remove the cause and "
+                            f"run again, what was found so far is stored"
+                        )
         except StopStudy:
+            self._abandon("interrupted")
             return "stopped"
         except KeyboardInterrupt:
+            self._abandon("interrupted")
             return "interrupted"
-        return "finished"
+        except BaseException as error:
+            self._abandon(repr(error))
+            raise
 
-    def _next_trial(self) -> Trial | None:
-        """The unfinished trial with the least number, after the sampler has asked."""
-        history = self._store.trials(self._study)
-        questions = self._sampler.ask(history)
-        self._at_once = max(self._at_once, len(questions))
+    def _ask(self) -> None:
+        """Take in what others have enqueued, and open what the sampler asks."""
+        self._answered = False
+        self._read_new()
+        questions = self._sampler.ask(self._history)
+        self._asked_at_once = max(self._asked_at_once, len(questions))
         for question in questions:
             schedule = replace(question.schedule, target=self._scoring.subject.target)
-            opened = self._store.open_trial(
-                self._lease, question.params, schedule, question.samples
-            )
-            history.append(opened)
-        return next((trial for trial in history if not trial.state.finished), None)
+            self._store.open_trial(self._lease, question.params, schedule, question.samples)
+        if questions:
+            self._read_new()
+        self._status = self._sampler.status(self._history)
+        self.best = self._sampler.best(self._history)
 
-    def _answer(self, trial: Trial) -> Trial:
+    def _read_new(self) -> None:
+        new = self._store.trials(self._study, after=len(self._history) - 1)
+        self._history += new
+        self._waiting += [trial for trial in new if not trial.state.finished]
+
+    def _hand_out(self, limits: Limits) -> None:
+        """Keep the executor busy: with the trials at work in their order, then with the next."""
+        for work in self._at_work.values():
+            self._submit(work)
+        while self._free > 0 and not self._decided():
+            trial = self._waiting[0] if self._waiting else None
+            if trial is None or self._limit(limits) is not None:
+                return
+            if not self._measuring.may_begin(trial.number, self._history):
+                return
+            self._waiting.popleft()
+            self._submit(self._begin(trial))
+
+    def _submit(self, work: _AtWork) -> None:
+        executor = self._scoring.executor
+        while work.run and work.run.wanted and self._free > 0:
+            ticket = Ticket(work.trial.number, work.attempt, next(self._numbers))
+            work.tickets.add(ticket)
+            executor.submit(ticket, work.run.wanted.popleft())
+
+    @property
+    def _free(self) -> int:
+        """Tasks that the executor would take."""
+        flying = sum(len(work.tickets) for work in self._at_work.values())
+        return self._scoring.executor.slots - flying
+
+    def _limit(self, limits: Limits) -> Ending | None:
+        """The limit that lets no further trial begin."""
+        if limits.trials is not None and self.closed + len(self._at_work) >= limits.trials:
+            return "trials"
+        if limits.seconds is not None and self.seconds >= limits.seconds:
+            return "timeout"
+        return None
+
+    def _begin(self, trial: Trial) -> _AtWork:
         attempt = self._store.start_attempt(self._lease, trial.number)
-        before = self._measuring.spent
+        trial = replace(trial, state=TrialState.RUNNING)
+        self._history[trial.number] = trial
+        work = self._at_work[trial.number] = _AtWork(trial, attempt)
+        before = self._scoring.work
+        show = partial(self._show, trial)
         try:
-            closed = self._measure(trial)
+            work.run = self._measuring.begin(trial, self._history, self.best, show)
+            work.verdict = work.run.verdict
         except EvaluationError as error:
-            closed = replace(trial, state=TrialState.FAIL, reason=str(error))
-        except BaseException as error:
-            # Whatever ends the run, the trial waits for the next one, as far as that can be told.
-            with suppress(SchedsearchError):
-                cost = Effort(self._measuring.spent - before, 0.0)
-                self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error), cost)
-            raise
-        naive = self._measuring.naive(closed, self._store.trials(self._study))
-        cost = Effort(self._measuring.spent - before, naive)
-        stored = self._store.close_trial(self._lease, closed, attempt, cost)
+            work.verdict = replace(trial, state=TrialState.FAIL, reason=str(error))
+        work.spent += self._scoring.work - before
+        return work
+
+    def _work(self) -> Iterator[Trial]:
+        """Wait for a task, if nothing is decided yet, and close the trials that are."""
+        self._show_first()
+        if not self._decided():
+            self._take(self._scoring.executor.next())
+            self._show_first()
+        for work in self._decided():
+            yield self._close(work)
+
+    def _take(self, outcome: Outcome) -> None:
+        defect, found = self._scoring.receive(outcome)
+        work = self._at_work.get(outcome.ticket.trial)
+        if work is None or outcome.ticket not in work.tickets:
+            return  # of a trial that was decided without it
+        assert work.run is not None
+        work.tickets.discard(outcome.ticket)
+        work.spent += outcome.work
+        try:
+            if defect:
+                work.run.fail(outcome.task, defect)
+            else:
+                work.run.take(outcome.task, found)
+            work.verdict = work.run.verdict
+        except EvaluationError as error:
+            work.verdict = replace(work.trial, state=TrialState.FAIL, reason=str(error))
+
+    def _decided(self) -> list[_AtWork]:
+        return [work for work in self._at_work.values() if work.verdict]
+
+    def _close(self, work: _AtWork) -> Trial:
+        closed = work.verdict
+        assert closed is not None
+        self._scoring.executor.cancel(work.tickets)
+        naive = self._measuring.closed(closed, work.run.scores if work.run else ())
+        stored = self._store.close_trial(
+            self._lease, closed, work.attempt, Effort(self._passes(work.spent), naive)
+        )
         assert stored, "nobody but the holder of the lease ends an attempt"
+        del self._at_work[closed.number]
+        self._history[closed.number] = closed
         self.closed += 1
+        self._answered = True
         return closed
 
-    def _measure(self, trial: Trial) -> Trial:
-        history = self._store.trials(self._study)
-        status, best = self._sampler.status(history), self._sampler.best(history)
-        left = self._trials_left(status, history)
+    def _abandon(self, reason: str) -> None:
+        """Let the trials at work wait for the next run, as far as that can be told."""
+        for work in self._at_work.values():
+            self._scoring.executor.cancel(work.tickets)
+            with suppress(SchedsearchError):
+                cost = Effort(self._passes(work.spent), 0.0)
+                number = work.trial.number
+                self._store.stop_attempt(self._lease, number, work.attempt, reason, cost)
 
-        def show(done: int, samples: int) -> None:
-            self._on_moment(
-                Moment(
-                    status,
-                    trial,
-                    done,
-                    samples,
-                    self.closed,
-                    self._scoring.evaluated - self._known_before,
-                    left,
-                    best,
-                    self.seconds,
-                )
+    def _passes(self, work: Work) -> float:
+        """Work in full-forward equivalents; 0 where a full pass has no known cost."""
+        full = self._scoring.subject.full_pass.flops
+        return work.flops / full if full else 0.0
+
+    def _show_first(self) -> None:
+        """Show the trial that was asked first of those at work."""
+        first = next(iter(self._at_work.values()))
+        progress = first.run and first.run.progress
+        if progress and (first.trial.number, progress) != self._shown:
+            self._shown = first.trial.number, progress
+            self._show(first.trial, *progress)
+
+    def _show(self, trial: Trial, done: int, samples: int) -> None:
+        self._on_moment(
+            Moment(
+                self._status,
+                trial,
+                done,
+                samples,
+                self.closed,
+                self._scoring.evaluated - self._known_before,
+                self._trials_left(),
+                self.best,
+                self.seconds,
             )
+        )
 
-        return self._measuring.measure(trial, history, best, show)
-
-    def _trials_left(self, status: Status, history: Sequence[Trial]) -> int | None:
-        if status.rounds_left is None:
+    def _trials_left(self) -> int | None:
+        rounds = self._status.rounds_left
+        if rounds is None:
             return None
-        opened = sum(not trial.state.finished for trial in history)
-        return opened + max(0, status.rounds_left - 1) * self._at_once
-
-
-def _reason(error: BaseException) -> str:
-    return "interrupted" if isinstance(error, (KeyboardInterrupt, StopStudy)) else repr(error)
+        opened = len(self._waiting) + len(self._at_work)
+        return opened + max(0, rounds - 1) * self._asked_at_once

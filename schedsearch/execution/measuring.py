@@ -1,106 +1,218 @@
 """What becomes of a trial: measured, or stopped as soon as its other samples decide nothing."""
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState, least_drop
+from schedsearch.core.trial import Measurement, SampleScore, Task, Trial, TrialState, least_drop
 from schedsearch.errors import RunError
+from schedsearch.execution.inquiry import EvaluationError, Inquiry
 from schedsearch.execution.reading import Reading
-from schedsearch.execution.scoring import EvaluationError, OnScores, Scoring
+from schedsearch.execution.scoring import OnScores, Scoring
 from schedsearch.samplers.sampler import Sampler
+from schedsearch.store.evaluations import Evaluation, EvaluationKey
+
+
+class TrialRun:
+    """A trial at work: says which tasks it wants, takes what became of them, and decides.
+
+    First the probes are read, then all that is asked. It evaluates and stores nothing.
+
+    Args:
+        trial: The trial.
+        measuring: What is known of the study.
+        history: All trials, by number.
+        best: The result so far, whose prefix the next trials will probably share.
+
+    Attributes:
+        trial: The trial, as it was.
+        verdict: The finished trial; None as long as it is at work.
+
+    Raises:
+        EvaluationError: The schedule cannot be evaluated; also by `take` and `fail`.
+    """
+
+    def __init__(
+        self, trial: Trial, measuring: "Measuring", history: Sequence[Trial], best: Trial | None
+    ) -> None:
+        self.trial = trial
+        self.verdict: Trial | None = None
+        self._measuring = measuring
+        self._history = history
+        self._shared = _shared(trial.schedule, best)
+        self._probes = measuring.probes
+        self._probed: list[SampleScore] = []
+        self._main: Inquiry | None = None
+        if self._probes:
+            scoring = measuring.scoring
+            self._now = scoring.inquiry(trial.schedule, self._probes, shared=self._shared)
+        self._go_on()
+
+    @property
+    def wanted(self) -> deque[Task]:
+        """Tasks that are at work nowhere yet, in the order in which they will be read."""
+        return deque() if self.verdict else self._now.wanted
+
+    @property
+    def scores(self) -> Sequence[SampleScore]:
+        """Of the samples read, in reading order, besides the probes."""
+        return self._main.scores if self._main else ()
+
+    @property
+    def progress(self) -> tuple[int, int] | None:
+        """Different samples that have a score, and that are asked; None while probes are read."""
+        return self._main.progress if self._main else None
+
+    def take(self, task: Task, found: Mapping[EvaluationKey, Evaluation]) -> None:
+        """Add the scores of a task."""
+        self._now.take(task, found)
+        self._go_on()
+
+    def fail(self, task: Task, reason: str) -> None:
+        """Note that a task has no scores; the trial fails if it cannot be decided without."""
+        self._now.fail(task, reason)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._main is None:
+            if self._probes:
+                for _ in self._now.read():
+                    pass
+                if not self._now.done:
+                    return
+                self._probed = self._now.scores
+            if self._hopeless():
+                self.verdict = self._decided()
+                return
+            self._main = self._now = self._measuring.inquiry(self.trial, self._probes, self._shared)
+        for _ in self._main.read():
+            if self._hopeless():
+                break
+        else:
+            if not self._main.done:
+                return
+        self.verdict = self._decided()
+
+    def _hopeless(self) -> bool:
+        known = _union(self._probed, self.scores)
+        return self._measuring.hopeless(self._history, self.trial, known)
+
+    def _decided(self) -> Trial:
+        known = _union(self._probed, self.scores)
+        return self._measuring.verdict(self.trial, self._history, self.scores, known)
 
 
 class Measuring:
-    """Measures the trials of one run, and counts what that costs.
+    """What the trials of one run have in common: keep-all, and the order in which they read.
+
+    The order for a trial follows from those trials alone whose outcome could be known when it was
+    asked, however many are at work and whichever is ready first: trial n may know those up to
+    n - `at_once`.
 
     Args:
         scoring: Scores schedules.
         sampler: Knows when a trial can be stopped.
+        at_once: How many trials may be at work.
     """
 
-    def __init__(self, scoring: Scoring, sampler: Sampler) -> None:
-        self._scoring = scoring
+    def __init__(self, scoring: Scoring, sampler: Sampler, at_once: int) -> None:
+        self.scoring = scoring
         self._sampler = sampler
+        self._at_once = at_once
         self._full: list[SampleScore] = []
         self._reading = Reading([], math.inf)
+        self._learnt = 0
+        self._read: dict[int, Sequence[SampleScore]] = {}
+        self._evaluated: set[object] = set()
 
-    @property
-    def spent(self) -> float:
-        """Work so far in full-forward equivalents; 0 where a full pass has no known cost."""
-        full = self._scoring.subject.full_pass.flops
-        return self._scoring.work.flops / full if full else 0.0
+    def may_begin(self, number: int, history: Sequence[Trial]) -> bool:
+        """Say whether everything has ended that the trial of this number may know."""
+        known = history[self._learnt : max(0, number + 1 - self._at_once)]
+        return all(trial.state.finished for trial in known)
 
-    def naive(self, trial: Trial, history: Sequence[Trial]) -> float:
-        """What a closed trial would have cost without any saving; 0 if its schedule was known."""
-        subject = self._scoring.subject
-        former = [one for one in history[: trial.number] if one.state is not TrialState.FAIL]
-        known = (trial.schedule.same_evaluation(one.schedule, subject.n_visions) for one in former)
-        if trial.state is TrialState.FAIL or any(known):
-            return 0.0
-        return subject.costs(trial.schedule)[0]
-
-    def measure(
+    def begin(
         self, trial: Trial, history: Sequence[Trial], best: Trial | None, show: OnScores
-    ) -> Trial:
-        """Evaluate until the sampler knows enough; only a complete trial has a measurement.
+    ) -> TrialRun:
+        """Take up a trial, where `may_begin` allows; keep-all is measured before the first.
 
         Args:
-            trial: The running trial.
-            history: All trials.
-            best: The result so far, whose prefix the next trials will probably share.
-            show: Called when there is progress.
+            trial: The trial.
+            history: All trials, by number.
+            best: The result so far.
+            show: Called when there is progress with keep-all.
 
         Raises:
             EvaluationError: The schedule cannot be evaluated.
+            RunError: Keep-all cannot.
         """
-        subject, sampler = self._scoring.subject, self._sampler
         if not self._full:
             self._full = self._keep_all(trial, show)
-            self._reading = self._former_reading(history)
-        full, reading = self._full, self._reading
-        shared, probes, drop = _shared(trial.schedule, best), reading.probes, -math.inf
+            self._reading = Reading(self._full, self.scoring.subject.greatest)
+        self._learn(history, max(0, trial.number + 1 - self._at_once))
+        return TrialRun(trial, self, history, best)
 
-        def stop(scores: Sequence[SampleScore]) -> bool:
-            nonlocal drop
-            drop = least_drop(full, scores, subject.greatest)
-            return len(scores) < len(full) and sampler.hopeless(history, trial, drop)
+    def closed(self, trial: Trial, read: Sequence[SampleScore]) -> float:
+        """Note how a finished trial was read; return what it would have cost without any saving.
 
-        probed: list[SampleScore] = []
-        if probes:
-            probed = self._scoring.scores(trial.schedule, ids=probes, shared=shared)
-        scores: list[SampleScore] = []
-        if not stop(probed):
-            scores = self._scoring.scores(
-                trial.schedule,
-                show,
-                ids=reading.first(trial.samples),
-                again=probes,
-                shared=shared,
-                behind=reading.gainful,
-                stop=lambda read: stop(_union(probed, read)),
-            )
-        costs = subject.costs(trial.schedule)
-        trial = replace(trial, read=len(scores))
-        known = _union(probed, scores)
-        rejected = stop(known)
-        reading.learn(
-            scores, costs[0], self._enough(reading, trial, history, scores) if rejected else 0
-        )
-        if rejected:
-            reason = f"rejected by {len(known)} of {len(full)} samples: drop at least {drop:g}"
+        That is in full-forward equivalents, and 0 where its evaluation was known or has failed.
+        """
+        subject = self.scoring.subject
+        self._read[trial.number] = read
+        evaluation = subject.evaluation(trial.schedule)
+        if trial.state is TrialState.FAIL or evaluation in self._evaluated:
+            return 0.0
+        self._evaluated.add(evaluation)
+        return subject.costs(trial.schedule)[0]
+
+    # What the runs ask
+
+    @property
+    def probes(self) -> tuple[str, ...]:
+        """Samples to ask before all others."""
+        return self._reading.probes
+
+    def inquiry(self, trial: Trial, probes: Sequence[str], shared: int) -> Inquiry:
+        """All that a trial asks."""
+        ids, behind = self._reading.first(trial.samples), self._reading.gainful
+        return self.scoring.inquiry(trial.schedule, ids, again=probes, shared=shared, behind=behind)
+
+    def hopeless(
+        self, history: Sequence[Trial], trial: Trial, known: Sequence[SampleScore]
+    ) -> bool:
+        """Say whether the samples without a score decide nothing."""
+        drop = self._least_drop(known)
+        return len(known) < len(self._full) and self._sampler.hopeless(history, trial, drop)
+
+    def verdict(
+        self,
+        trial: Trial,
+        history: Sequence[Trial],
+        read: Sequence[SampleScore],
+        known: Sequence[SampleScore],
+    ) -> Trial:
+        """The finished trial; only a complete one has a measurement."""
+        trial = replace(trial, read=len(read))
+        asked = f"{len(known)} of {len(self._full)} samples"
+        if self.hopeless(history, trial, known):
+            reason = f"rejected by {asked}: drop at least {self._least_drop(known):g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
         if trial.samples is not None:
-            reason = f"not rejected by {len(known)} of {len(full)} samples"
+            reason = f"not rejected by {asked}"
             return replace(trial, state=TrialState.SCREENED, reason=reason)
-        measurement = Measurement.of(reading.calibration_order(scores), *costs, full)
+        ordered = self._reading.calibration_order(read)
+        costs = self.scoring.subject.costs(trial.schedule)
+        measurement = Measurement.of(ordered, *costs, self._full)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
+
+    def _least_drop(self, known: Sequence[SampleScore]) -> float:
+        return least_drop(self._full, known, self.scoring.subject.greatest)
 
     def _keep_all(self, trial: Trial, show: OnScores) -> list[SampleScore]:
         """Scores of the full model, without which no other trial means anything."""
         try:
-            return self._scoring.scores(self._scoring.subject.full, show)
+            return self.scoring.scores(self.scoring.subject.full, show)
         except EvaluationError as error:
             if min(trial.schedule.keep) == 1:
                 raise
@@ -109,32 +221,29 @@ class Measuring:
                 f"cause and run again"
             ) from None
 
-    def _former_reading(self, history: Sequence[Trial]) -> Reading:
-        """The order of reading as the closed trials have left it; their scores are stored."""
-        subject = self._scoring.subject
-        reading = Reading(self._full, subject.greatest)
-        for trial in history:
-            if trial.read:
-                scores = self._scoring.scores(trial.schedule, ids=reading.order[: trial.read])
+    def _learn(self, history: Sequence[Trial], until: int) -> None:
+        """Bring the order of reading to what the trials before number `until` have taught."""
+        reading, subject = self._reading, self.scoring.subject
+        for trial in history[self._learnt : until]:
+            scores = self._read.pop(trial.number, None)
+            if scores is None:  # of an earlier run; they are stored
+                ids = reading.order[: trial.read]
+                scores = self.scoring.scores(trial.schedule, ids=ids) if ids else ()
+                if trial.state is not TrialState.FAIL:
+                    self._evaluated.add(subject.evaluation(trial.schedule))
+            if scores:
                 rejected = trial.state is TrialState.PRUNED
-                enough = self._enough(reading, trial, history, scores) if rejected else 0
+                enough = self._enough(trial, history, scores) if rejected else 0
                 reading.learn(scores, subject.costs(trial.schedule)[0], enough)
-        return reading
+        self._learnt = max(self._learnt, until)
 
-    def _enough(
-        self,
-        reading: Reading,
-        trial: Trial,
-        history: Sequence[Trial],
-        scores: Sequence[SampleScore],
-    ) -> int:
+    def _enough(self, trial: Trial, history: Sequence[Trial], scores: Sequence[SampleScore]) -> int:
         """How many of the losers reject the trial, with all who have not lost; 0 if none do."""
-        full, greatest = self._full, self._scoring.subject.greatest
-        lost = reading.losers(scores)
+        lost = self._reading.losers(scores)
         names = {one.sample_id for one in lost}
         others = [one for one in scores if one.sample_id not in names]
         for count in range(1, len(lost) + 1):
-            drop = least_drop(full, [*others, *lost[:count]], greatest)
+            drop = self._least_drop([*others, *lost[:count]])
             if self._sampler.hopeless(history, trial, drop):
                 return count
         return 0

@@ -1,15 +1,15 @@
 """Scores of a schedule: from the store where it knows them, from the executor where not."""
 
 import math
-from collections.abc import Callable, Collection, Generator, Sequence
-from itertools import zip_longest
+from collections.abc import Callable, Collection, Mapping, Sequence
+from itertools import count, zip_longest
 
-from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import SampleScore, Task, Work
-from schedsearch.errors import RunError
-from schedsearch.execution.executor import Executor, Outcome
+from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.trial import SampleScore, Work
+from schedsearch.execution.executor import Executor, Outcome, Ticket
+from schedsearch.execution.inquiry import Asked, EvaluationError, Inquiry, borders
 from schedsearch.execution.subject import Subject
-from schedsearch.store.evaluations import Evaluation
+from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.store import Store
 
 OnScores = Callable[[int, int], None]
@@ -18,9 +18,7 @@ OnScores = Callable[[int, int], None]
 Stop = Callable[[Sequence[SampleScore]], bool]
 """Called with the scores of the samples read; says whether the others decide nothing."""
 
-
-class EvaluationError(RunError):
-    """A schedule could not be evaluated; everything else works."""
+NO_TRIAL = -1
 
 
 class Scoring:
@@ -50,13 +48,73 @@ class Scoring:
         cuts: Sequence[int] = (),
     ) -> None:
         self.subject = subject
+        self.executor = executor
         self.evaluated = 0
         self.work = Work()
         self._study = study
         self._store = store
-        self._executor = executor
         self._chunk = chunk
         self._cuts = tuple(cuts)
+        self._contexts: dict[RankerSpec | None, int] = {}
+        self._numbers = count()
+
+    def inquiry(
+        self,
+        schedule: Schedule,
+        ids: Sequence[str] | None = None,
+        *,
+        again: Collection[str] = (),
+        shared: int = 0,
+        behind: int = 0,
+    ) -> Inquiry:
+        """What is known of a schedule and what is missing.
+
+        Args:
+            schedule: What is evaluated.
+            ids: Samples that are asked, in the order in which they are read; default: all, in
+                calibration order.
+            again: As in `Asked`.
+            shared: As in `Task`.
+            behind: Leading samples behind which a task ends too, and the cuts are counted.
+
+        Raises:
+            EvaluationError: The schedule is of another depth than the model.
+        """
+        subject = self.subject
+        if schedule.layers != subject.shape.layers:
+            raise EvaluationError(
+                f"`keep` must have one ratio for each of {subject.shape.layers} decoder layers, "
+                f"but got {schedule.layers}; use a schedule that was made for this model"
+            )
+        names = subject.ids if ids is None else ids
+        cuts = [behind, *(behind + cut for cut in self._cuts)]
+        ends = [n for n in borders(len(subject.ids), self._chunk, cuts) if n < len(names)]
+        asked = Asked(names, [*ends, len(names)], again, shared)
+        wanted = subject.evaluation_keys(schedule, names)
+        known = self._store.scores(self._context(schedule), wanted)
+        return Inquiry(subject, schedule, asked, known)
+
+    def receive(self, outcome: Outcome) -> tuple[str, Mapping[EvaluationKey, Evaluation]]:
+        """Store the scores of a task, whosoever it was.
+
+        Returns:
+            Why they are not what the task asked for, empty where they are; and the scores.
+        """
+        self.work += outcome.work
+        defect = self._defect(outcome)
+        if defect:
+            return defect, {}
+        task = outcome.task
+        keys = self.subject.evaluation_keys(task.schedule, task.sample_ids)
+        found = {
+            key: Evaluation(one.score, one.prediction)
+            for key, one in zip(keys, outcome.scores, strict=True)
+        }
+        context = self._context(task.schedule)
+        self.evaluated += len(found)
+        if self._store.add_scores(context, found) < len(found):
+            found |= self._store.scores(context, found)  # of two scores the first stays
+        return "", found
 
     def scores(
         self,
@@ -67,24 +125,21 @@ class Scoring:
         again: Collection[str] = (),
         shared: int = 0,
         behind: int = 0,
-        stop: Stop | None = None,
+        stop: Stop = lambda _read: False,
     ) -> list[SampleScore]:
         """Score of every sample that is asked, in the order of the question.
 
         Each task's scores are stored when they arrive, so that whatever happens later costs at
-        most the tasks in flight. Scores are read in the order of the question, known ones
-        included, so where an evaluation stops depends on the scores alone.
+        most the tasks at work.
 
         Args:
             schedule: What is evaluated.
             on_scores: Called when there is progress.
-            ids: Samples that are asked, in the order in which they are read; default: all, in
-                calibration order.
-            again: Samples that are evaluated although they are known, where another one of their
-                task is not: the task keeps its samples, and a worker what it has for them.
-            shared: As in `Task`.
-            behind: Leading samples behind which a task ends too, and the cuts are counted.
-            stop: Asked after every task, and once all that is asked is known.
+            ids: As for `inquiry`.
+            again: As for `inquiry`.
+            shared: As for `inquiry`.
+            behind: As for `inquiry`.
+            stop: Asked after every part, and once all that is asked is known.
 
         Returns:
             Fewer scores than asked where `stop` has ended it.
@@ -93,76 +148,42 @@ class Scoring:
             EvaluationError: The schedule does not fit, an evaluation failed, or a score is not
                 finite or above the metric's bound; scores of other tasks are stored.
         """
-        subject = self.subject
-        if schedule.layers != subject.shape.layers:
-            raise EvaluationError(
-                f"`keep` must have one ratio for each of {subject.shape.layers} decoder layers, "
-                f"but got {schedule.layers}; use a schedule that was made for this model"
-            )
-        names, asked = (subject.ids, len(subject.ids)) if ids is None else (ids, len(ids))
-        every = dict(zip(subject.ids, subject.evaluation_keys(schedule), strict=True))
-        keys = {name: every[name] for name in names}
-        # Samples of equal content stand for each other.
-        first = {key: name for name, key in reversed(keys.items())}
-        context = self._store.context_id(
-            self._study, subject.context_digest(schedule), subject.context_of(schedule)
-        )
-        known = self._store.scores(context, first)
-        on_scores(len(known), len(first))
-        ends = _borders(len(subject.ids), self._chunk, [behind, *(behind + c for c in self._cuts)])
-        borders = [border for border in ends if border < asked] + [asked]
-        parts = [names[start:end] for start, end in zip([0, *borders], borders, strict=False)]
-        missing = [
-            tuple(n for n in part if first[keys[n]] == n and keys[n] not in known) for part in parts
-        ]
-        missing = [
-            tuple(n for n in part if n in rest or (n in again and first[keys[n]] == n))
-            if rest
-            else ()
-            for part, rest in zip(parts, missing, strict=True)
-        ]
-        tasks = [Task(schedule, subject.split, part, shared) for part in missing if part]
-        arriving = self._run(tasks)
-        defects: dict[tuple[str, ...], str] = {}
-        result: list[SampleScore] = []
-        for border, part in zip(borders, missing, strict=True):
-            while part and part not in defects:
-                outcome = next(arriving)
-                ids = outcome.task.sample_ids
-                defects[ids] = self._defect(outcome)
-                if not defects[ids]:
-                    found = {keys[one.sample_id]: _evaluation(one) for one in outcome.scores}
-                    self._store.add_scores(context, found)
-                    known = found | known  # of two scores the first stays, as in the store
-                    self.evaluated += len(found)
-                    on_scores(len(known), len(first))
-            if defects.get(part):
-                raise EvaluationError(defects[part])
-            result += [
-                SampleScore(name, known[keys[name]].score, known[keys[name]].prediction)
-                for name in names[len(result) : border]
-            ]
-            if stop is not None and stop(result):
-                break
-        arriving.close()
-        return result
-
-    def _run(self, tasks: Sequence[Task]) -> Generator[Outcome, None, None]:
-        """Yield what becomes of the tasks, as they arrive."""
-        executor = self._executor
-        waiting = iter(tasks)
-        flying = 0
+        inquiry = self.inquiry(schedule, ids, again=again, shared=shared, behind=behind)
+        on_scores(*inquiry.progress)
+        executor, flying = self.executor, set[Ticket]()
         try:
-            for _ in tasks:
-                while flying < executor.slots and (task := next(waiting, None)) is not None:
-                    executor.submit(task)
-                    flying += 1
+            while True:
+                for _ in inquiry.read():
+                    if stop(inquiry.scores):
+                        return inquiry.scores
+                if inquiry.done:
+                    return inquiry.scores
+                while inquiry.wanted and len(flying) < executor.slots:
+                    ticket = Ticket(NO_TRIAL, 0, next(self._numbers))
+                    flying.add(ticket)
+                    executor.submit(ticket, inquiry.wanted.popleft())
                 outcome = executor.next()
-                flying -= 1
-                self.work += outcome.work
-                yield outcome
+                defect, found = self.receive(outcome)
+                if outcome.ticket not in flying:
+                    continue
+                flying.discard(outcome.ticket)
+                if defect:
+                    inquiry.fail(outcome.task, defect)
+                else:
+                    inquiry.take(outcome.task, found)
+                    on_scores(*inquiry.progress)
         finally:
-            executor.cancel()
+            executor.cancel(flying)
+
+    def _context(self, schedule: Schedule) -> int:
+        """The store's number of what the scores of a schedule depend on besides the counts."""
+        ranker = self.subject.ranker_of(schedule)
+        if ranker not in self._contexts:
+            description = self.subject.context_of(schedule)
+            self._contexts[ranker] = self._store.context_id(
+                self._study, self.subject.context_digest(schedule), description
+            )
+        return self._contexts[ranker]
 
     def _defect(self, outcome: Outcome) -> str:
         """Return why the scores are not what the task asked for; empty where they are."""
@@ -187,14 +208,3 @@ class Scoring:
                     f"{one.score} on sample {one.sample_id}; correct the metric or its bound"
                 )
         return ""
-
-
-def _evaluation(score: SampleScore) -> Evaluation:
-    return Evaluation(score.score, score.prediction)
-
-
-def _borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
-    """Ends of the tasks: every cut, and what lies between in parts of `chunk`."""
-    ends = sorted({cut for cut in cuts if 0 < cut < n} | {n})
-    spans = zip([0, *ends], ends, strict=False)
-    return [border for start, end in spans for border in (*range(start + chunk, end, chunk), end)]

@@ -1,7 +1,7 @@
 """What a study evaluates, as plain values: the coordinator needs no model and no images."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 from schedsearch.core.canonical import digest
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_ratio
 from schedsearch.core.sample import Split
-from schedsearch.core.schedule import Schedule, Target
+from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Work
 
 
@@ -46,26 +46,38 @@ class Subject:
         """Distinct numbers of vision tokens, ascending."""
         return tuple(sorted({sample.n_vision for sample in self.tokens}))
 
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {name: place for place, name in enumerate(self.ids)}
+
     @property
     def full(self) -> Schedule:
         """The schedule under which every layer keeps everything."""
         return Schedule.full(self.shape.layers)
 
-    def evaluation_keys(self, schedule: Schedule) -> list[tuple[str, tuple[int, ...]]]:
-        """Content hash and counts of each sample under a schedule."""
+    def evaluation_keys(
+        self, schedule: Schedule, ids: Sequence[str]
+    ) -> list[tuple[str, tuple[int, ...]]]:
+        """Content hash and counts of some samples under a schedule, in their order."""
         counts = {n: schedule.counts(n) for n in self.n_visions}
-        pairs = zip(self.keys, self.tokens, strict=True)
-        return [(key, counts[sample.n_vision]) for key, sample in pairs]
+        places = [self._places[name] for name in ids]
+        return [(self.keys[at], counts[self.tokens[at].n_vision]) for at in places]
+
+    def evaluation(self, schedule: Schedule) -> tuple[object, ...]:
+        """What two schedules share that are the same evaluation of these samples."""
+        counts = tuple(schedule.counts(n) for n in self.n_visions)
+        return (self.ranker_of(schedule), *counts)
+
+    def ranker_of(self, schedule: Schedule) -> RankerSpec | None:
+        """The ranker that a schedule's scores depend on; one that drops nothing has none."""
+        kept_all = all(count == n for n in self.n_visions for count in schedule.counts(n))
+        return None if kept_all else schedule.ranker
 
     def context_of(self, schedule: Schedule) -> dict[str, Any]:
         """The context with the ranker; a schedule that drops nothing has none."""
-        if self.full.same_evaluation(Schedule(schedule.keep), self.n_visions):
-            return {**self.context, "ranker": None}
-        ranker = schedule.ranker
-        return {
-            **self.context,
-            "ranker": {"name": ranker.name, "params": dict(ranker.params)},
-        }
+        ranker = self.ranker_of(schedule)
+        named = ranker and {"name": ranker.name, "params": dict(ranker.params)}
+        return {**self.context, "ranker": named}
 
     def context_digest(self, schedule: Schedule) -> str:
         """Hash of `context_of`."""

@@ -64,6 +64,10 @@ class Sampler(Protocol):
     def name(self) -> str:
         """The name under which studies ask for it."""
 
+    @property
+    def questions(self) -> int:
+        """How many are at work at once."""
+
     def ask(self, history: Sequence[Trial]) -> Sequence[Question]:
         """Return the questions to open now; none while running trials must answer first.
 

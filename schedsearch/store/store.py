@@ -146,10 +146,15 @@ class Store:
 
     # Trials
 
-    def trials(self, study: str) -> list[Trial]:
-        """Return all trials of a study (waiting, running and finished) by number, from 0."""
+    def trials(self, study: str, after: int = -1) -> list[Trial]:
+        """Return the trials of a study (waiting, running and finished) by number.
+
+        Args:
+            study: Its name.
+            after: Only those with a greater number than this.
+        """
         with self._database.reading() as connection:
-            return trials.history(connection, studies.study_id(connection, study))
+            return trials.history(connection, studies.study_id(connection, study), after)
 
     def effort(self, study: str) -> Effort:
         """Return what all attempts have cost that said how they ended."""

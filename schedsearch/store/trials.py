@@ -41,13 +41,13 @@ class Attempt:
     reason: str
 
 
-def history(connection: Connection, study_id: int) -> list[Trial]:
-    """Return all trials of a study, by number."""
+def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
+    """Return the trials of a study behind a number, by number."""
     columns = (ScheduleRow.keep, ScheduleRow.ranker, *TrialRow.__table__.columns)
     rows = connection.execute(
         select(*columns)
         .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
-        .where(TrialRow.study_id == study_id)
+        .where(TrialRow.study_id == study_id, TrialRow.number > after)
         .order_by(TrialRow.number)
     )
     return [
@@ -126,7 +126,7 @@ def find(connection: Connection, study_id: int, schedule: Schedule) -> Trial | N
             ScheduleRow.digest == schedule.digest(),
         )
     )
-    return None if number is None else history(connection, study_id)[number]
+    return None if number is None else history(connection, study_id, number - 1)[0]
 
 
 def start(connection: Connection, lease: Lease, number: int) -> int:

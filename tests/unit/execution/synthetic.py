@@ -6,7 +6,7 @@ database says about evaluations is checked against it.
 
 import os
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -18,7 +18,7 @@ from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import SampleScore, Task, Trial
-from schedsearch.execution.executor import Evaluate, LocalExecutor, Outcome
+from schedsearch.execution.executor import Evaluate, LocalExecutor, Outcome, Ticket
 from schedsearch.execution.loop import Run, run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.subject import Subject
@@ -137,18 +137,18 @@ class Shuffled:
         self.most = 0
         self._local = LocalExecutor(evaluate)
         self._rng = random.Random(seed)
-        self._flying: list[Task] = []
+        self._flying: list[tuple[Ticket, Task]] = []
 
-    def submit(self, task: Task) -> None:
-        self._flying.append(task)
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        self._flying.append((ticket, task))
         self.most = max(self.most, len(self._flying))
 
     def next(self) -> Outcome:
-        self._local.submit(self._flying.pop(self._rng.randrange(len(self._flying))))
+        self._local.submit(*self._flying.pop(self._rng.randrange(len(self._flying))))
         return self._local.next()
 
-    def cancel(self) -> None:
-        self._flying.clear()
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        self._flying = [flying for flying in self._flying if flying[0] not in tickets]
 
 
 def spec(study: str = STUDY) -> StudySpec:

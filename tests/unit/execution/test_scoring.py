@@ -6,7 +6,8 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task
 from schedsearch.errors import RunError
 from schedsearch.execution.executor import Executor
-from schedsearch.execution.scoring import EvaluationError, Scoring
+from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.scoring import Scoring
 from schedsearch.store import Store
 from tests.unit.execution.synthetic import (
     CONTENT,

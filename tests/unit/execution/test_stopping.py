@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Effort, SampleScore, TrialState, Work, least_drop
 from schedsearch.execution.executor import LocalExecutor
-from schedsearch.execution.scoring import EvaluationError, Scoring
+from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.scoring import Scoring
 from tests.unit.execution.synthetic import (
     CONTENT,
     IDS,

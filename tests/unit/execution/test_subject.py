@@ -15,7 +15,7 @@ def test_sizes_are_listed_once_in_order():
 
 
 def test_keys_join_content_with_the_counts_of_that_sample():
-    keys = SUBJECT.evaluation_keys(HALF)
+    keys = SUBJECT.evaluation_keys(HALF, SUBJECT.ids)
     assert keys[0] == ("content 0", (3, 3, 3, 2, 2, 1))
     assert keys[1] == ("content 1", (6, 6, 6, 3, 3, 1))
     assert [key for key, _ in keys] == list(SUBJECT.keys)

@@ -1,0 +1,128 @@
+"""What is still to be evaluated of a schedule, part by part, and what has been read of it."""
+
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import SampleScore, Task
+from schedsearch.errors import RunError
+from schedsearch.execution.subject import Subject
+from schedsearch.store.evaluations import Evaluation, EvaluationKey
+
+Known = dict[EvaluationKey, Evaluation]
+"""Scores by content and counts; of two for a key the first stays, as in the store."""
+
+
+class EvaluationError(RunError):
+    """A schedule could not be evaluated; everything else works."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which samples are asked, and how they are divided into tasks.
+
+    Attributes:
+        ids: The samples, in the order in which they are read.
+        borders: Numbers of samples after which a task ends, ascending; the last is all of them.
+        again: Samples that are evaluated although they are known, where another one of their task
+            is not: the task keeps its samples, and a worker what it has for them.
+        shared: As in `Task`.
+    """
+
+    ids: Sequence[str]
+    borders: Sequence[int]
+    again: Collection[str] = ()
+    shared: int = 0
+
+
+class Inquiry:
+    """Reads the scores of a schedule part by part, and says which tasks are missing for that.
+
+    It evaluates and stores nothing: whoever drives it takes tasks off `wanted`, gives back what
+    became of them in any order, and reads on as far as that goes. So where reading stops depends
+    on the scores alone, never on which task was ready first.
+
+    Args:
+        subject: What is evaluated.
+        schedule: Under which.
+        asked: On which samples.
+        known: Scores that need no task; what is taken joins them.
+
+    Attributes:
+        wanted: What is missing and at work nowhere, in the order in which it will be read.
+        scores: Of the samples read so far, in the order of the question.
+    """
+
+    def __init__(self, subject: Subject, schedule: Schedule, asked: Asked, known: Known) -> None:
+        keys = subject.evaluation_keys(schedule, asked.ids)
+        self.known = known
+        self.scores: list[SampleScore] = []
+        self._keys = dict(zip(asked.ids, keys, strict=True))
+        # Samples of equal content stand for each other.
+        self._first = {key: name for name, key in reversed(self._keys.items())}
+        borders = asked.borders
+        self._parts = [
+            tuple(asked.ids[start:end]) for start, end in zip([0, *borders], borders, strict=False)
+        ]
+        self._missing = [self._lacking(part, asked.again) for part in self._parts]
+        self.wanted = deque(
+            Task(schedule, subject.split, part, asked.shared) for part in self._missing if part
+        )
+        self._unanswered = {task.sample_ids for task in self.wanted}
+        self._defects: dict[tuple[str, ...], str] = {}
+
+    @property
+    def done(self) -> bool:
+        """Whether all parts have been read."""
+        return len(self.scores) == len(self._keys)
+
+    @property
+    def progress(self) -> tuple[int, int]:
+        """Different samples that have a score, and different samples that are asked."""
+        return sum(key in self.known for key in self._first), len(self._first)
+
+    def take(self, task: Task, found: Mapping[EvaluationKey, Evaluation]) -> None:
+        """Add the scores of a task."""
+        for key, one in found.items():
+            self.known.setdefault(key, one)
+        self._unanswered.discard(task.sample_ids)
+
+    def fail(self, task: Task, reason: str) -> None:
+        """Note why a task has no scores; that counts once its part is to be read."""
+        self._defects[task.sample_ids] = reason
+
+    def read(self) -> Iterator[None]:
+        """Read on as far as scores are known, and yield after every part.
+
+        Raises:
+            EvaluationError: The task of the next part has failed.
+        """
+        for part, missing in self._unread():
+            if missing in self._defects:
+                raise EvaluationError(self._defects[missing])
+            if missing in self._unanswered:
+                return
+            found = [(name, self.known[self._keys[name]]) for name in part]
+            self.scores += [SampleScore(name, one.score, one.prediction) for name, one in found]
+            yield
+
+    def _unread(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+        start = 0
+        for part, missing in zip(self._parts, self._missing, strict=True):
+            if start >= len(self.scores):
+                yield part, missing
+            start += len(part)
+
+    def _lacking(self, part: Sequence[str], again: Collection[str]) -> tuple[str, ...]:
+        """Samples of a part that have to be evaluated, each content once."""
+        firsts = [name for name in part if self._first[self._keys[name]] == name]
+        rest = {name for name in firsts if self._keys[name] not in self.known}
+        return tuple(name for name in firsts if name in rest or name in again) if rest else ()
+
+
+def borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
+    """Ends of the tasks: every cut, and what lies between in parts of `chunk`."""
+    ends = sorted({cut for cut in cuts if 0 < cut < n} | {n})
+    spans = zip([0, *ends], ends, strict=False)
+    return [border for start, end in spans for border in (*range(start + chunk, end, chunk), end)]
