@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.engine.reduction import reduce
 from schedsearch.errors import UnsupportedError
 from schedsearch.testing_reference import Inputs, appended, padded
@@ -73,7 +73,8 @@ class CallsContract:
     def test_labels_that_tell_nothing_are_refused(self, subject: Subject) -> None:
         """Where every token is to be predicted nobody knows which of them are the question."""
         model, sample = subject.model, next(iter(subject.samples.values()))
-        labels = sample["input_ids"].clone()
+        everything = sample["input_ids"].clone()
+        labels = everything.masked_fill(_behind_vision(subject, sample), IGNORED)
         with reduce(model, Schedule(subject.falling)) as reduction:
             with pytest.raises(UnsupportedError, match=r"`labels`.*Reduction\.prompt"):
                 model(**sample, labels=labels)
@@ -81,7 +82,24 @@ class CallsContract:
             told = model(**sample, labels=labels).logits
             assert torch.equal(told, model(**sample).logits)
         with reduce(model, Schedule((1.0,) * subject.layers)):
-            model(**sample, labels=labels)
+            model(**sample, labels=everything)
+
+    @pytest.mark.parametrize("ranker", ["last", "random"])
+    def test_labels_that_a_dropped_token_would_predict_are_refused(
+        self, subject: Subject, ranker: str
+    ) -> None:
+        """Whoever ranks, and whether or not it is known where the prompt ends."""
+        model, sample = subject.model, next(iter(subject.samples.values()))
+        labels = torch.full_like(sample["input_ids"], IGNORED)
+        column = int(subject.adapter.vision_mask(model, sample["input_ids"])[0].nonzero()[-1]) + 1
+        labels[0, column] = sample["input_ids"][0, column]
+        schedule = Schedule(subject.falling, RankerSpec(ranker))
+        with reduce(model, schedule) as reduction:
+            with pytest.raises(UnsupportedError, match="`labels`.*vision token"):
+                model(**sample, labels=labels)
+            reduction.prompt(lengths=[labels.shape[1]])
+            with pytest.raises(UnsupportedError, match="predicted by the vision token before it"):
+                model(**sample, labels=labels)
 
     def test_a_description_dies_with_its_call(self, subject: Subject) -> None:
         """Also where the call fails before it reaches the decoder, or is refused."""
@@ -150,6 +168,12 @@ class CallsContract:
         for row, origin in enumerate(rows):
             masked = subject.expected(names[origin], subject.falling).logits[-STEPS - 1 :]
             assert_close(steps[row], masked, f"{name}: {names[origin]} in row {row}")
+
+
+def _behind_vision(subject: Subject, sample: Inputs) -> torch.Tensor:
+    """The vision tokens of a sample, and what stands right behind one."""
+    vision = subject.adapter.vision_mask(subject.model, sample["input_ids"])
+    return vision | torch.nn.functional.pad(vision[:, :-1], (1, 0))
 
 
 def _with_labels(subject: Subject, side: str) -> tuple[Inputs, list[int], torch.Tensor]:

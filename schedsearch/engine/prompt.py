@@ -119,6 +119,31 @@ def lengths_from_labels(
     return first.where(ranked, whole)
 
 
+def check_labels(
+    labels: torch.Tensor, vision: torch.Tensor, attention_mask: torch.Tensor | None
+) -> None:
+    """Refuse labels that a dropped token would have to predict.
+
+    Args:
+        labels: As for `lengths_from_labels`.
+        vision: As for `lengths_from_labels`.
+        attention_mask: As for `lengths_from_labels`.
+
+    Raises:
+        UnsupportedError: One stands right behind a vision token.
+    """
+    valid = torch.ones_like(vision) if attention_mask is None else attention_mask.bool()
+    labelled = valid & (labels.to(vision.device) != _IGNORED)
+    lost = labelled[:, 1:] & (vision & valid)[:, :-1]
+    if bool(lost.any()):
+        row, column = (int(one) for one in lost.nonzero()[0])
+        raise UnsupportedError(
+            f"`labels` ask in row {row} for column {column + 1} to be predicted by the vision "
+            f"token before it, which may be dropped; label what follows a vision token with "
+            f"{_IGNORED}"
+        )
+
+
 def _untold(found: str) -> UnsupportedError:
     return UnsupportedError(
         f"`labels` must tell where each prompt ends, but they {found}; label the prompt with "

@@ -37,7 +37,7 @@ from schedsearch.engine.guards import (
     check_ranking,
 )
 from schedsearch.engine.prefill import Passage, Prefill
-from schedsearch.engine.prompt import Prompt, lengths_from_labels, make_prompt
+from schedsearch.engine.prompt import Prompt, check_labels, lengths_from_labels, make_prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.reduced_cache import PrefillRecord, attach, record_of, serving, take_note
 from schedsearch.engine.selection import Stage
@@ -279,12 +279,14 @@ class Reduction:
         vision = self._adapter.vision_mask(self._model, input_ids)
         lengths, keys = known.description.lengths, known.description.keys
         labels = next((one.labels for one in call.lineage if one.labels is not None), None)
-        if lengths is None and labels is not None and self._drops:
-            try:
-                lengths = lengths_from_labels(labels, vision, mask)
-            except UnsupportedError:
-                if self.ranker.reads_attention:
-                    raise
+        if labels is not None and self._drops:
+            if lengths is None:
+                try:
+                    lengths = lengths_from_labels(labels, vision, mask)
+                except UnsupportedError:
+                    if self.ranker.reads_attention:
+                        raise
+            check_labels(labels, vision, mask)
         return make_prompt(input_ids, vision, mask, lengths=lengths, keys=keys, width=known.width)
 
     def _leave_decoder(self, _module: nn.Module, _args: Any, output: Any) -> None:

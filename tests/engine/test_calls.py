@@ -8,6 +8,7 @@ import torch
 from transformers import LogitsProcessor
 
 from schedsearch import InputError, RankerSpec, Schedule, UnsupportedError, reduce
+from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.reduced_cache import PrefillRecord
 from schedsearch.engine.selection import Stage
 from schedsearch.testing_reference import appended
@@ -217,7 +218,10 @@ def test_positions_that_jump_are_one_prompt_where_keys_are_cached() -> None:
 
 
 def test_labels_that_tell_nothing_are_nothing_to_a_ranker_without_attention() -> None:
+    """But for those behind a vision token, which nobody predicts once it is dropped."""
     model, labels = shared(), SAMPLE["input_ids"].clone()
+    vision = adapter_for(model).vision_mask(model, labels)
+    labels[vision | torch.nn.functional.pad(vision[:, :-1], (1, 0))] = -100
 
     with reduce(model, Schedule(KEEP, RankerSpec("uniform"))):
         assert torch.equal(model(**SAMPLE, labels=labels).logits, model(**SAMPLE).logits)
