@@ -28,8 +28,8 @@ from schedsearch.app.samplers import default_screens
 from schedsearch.core.flops import DecoderShape, SampleTokens, prefill_flops
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task, Trial, TrialState, Work
-from schedsearch.execution.executor import LocalExecutor
-from schedsearch.execution.measuring import Measuring
+from schedsearch.execution.executor import LocalExecutor, Ticket
+from schedsearch.execution.measuring import Measuring, TrialRun
 from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
@@ -164,8 +164,10 @@ class _Memory:
         known = self._known.get(context, {})
         return {key: known[key] for key in keys if key in known}
 
-    def add_scores(self, context: str, scores: Mapping[Hashable, Evaluation]) -> None:
-        self._known[context] = {**scores, **self._known.get(context, {})}
+    def add_scores(self, context: str, scores: Mapping[Hashable, Evaluation]) -> int:
+        known = self._known.get(context, {})
+        self._known[context] = {**scores, **known}
+        return len(self._known[context]) - len(known)
 
 
 def search(target: Erring, history: list[Trial] | None = None, **settings: Any) -> Cost:
@@ -185,7 +187,7 @@ def search(target: Erring, history: list[Trial] | None = None, **settings: Any) 
     )
     executor = LocalExecutor(target.evaluate, target.work)
     scoring = Scoring("", subject, cast(Store, _Memory()), executor, cuts=sampler.screens)
-    measuring = Measuring(scoring, sampler)
+    measuring = Measuring(scoring, sampler, sampler.questions)
     while questions := sampler.ask(trials):
         opened = [
             Trial(number, one.params, one.schedule, TrialState.RUNNING, samples=one.samples)
@@ -193,11 +195,22 @@ def search(target: Erring, history: list[Trial] | None = None, **settings: Any) 
         ]
         trials += opened
         for trial in opened:
-            best = sampler.best(trials)
-            trials[trial.number] = measuring.measure(trial, trials, best, lambda *_: None)
+            run = measuring.begin(trial, trials, sampler.best(trials), lambda *_: None)
+            trials[trial.number] = _measured(run, scoring)
+            measuring.closed(trials[trial.number], run.scores)
     best = sampler.best(trials)
     assert best is not None, "keep-all is accepted"
-    return Cost(measuring.spent, len(trials), best.schedule.counts(target.n_max))
+    spent = scoring.work.flops / subject.full_pass.flops
+    return Cost(spent, len(trials), best.schedule.counts(target.n_max))
+
+
+def _measured(run: TrialRun, scoring: Scoring) -> Trial:
+    while run.verdict is None:
+        scoring.executor.submit(Ticket(run.trial.number, 1, 0), run.wanted.popleft())
+        outcome = scoring.executor.next()
+        _, scores = scoring.receive(outcome)
+        run.take(outcome.task, scores)
+    return run.verdict
 
 
 # Settings of each search, from the number of samples.

@@ -8,7 +8,7 @@ import pytest
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import DataError, RunError
-from schedsearch.execution.executor import Evaluate, Executor, LocalExecutor, Outcome
+from schedsearch.execution.executor import Evaluate, Executor, LocalExecutor, Outcome, Ticket
 from tests.unit.execution.synthetic import IDS, LAYERS, Shuffled, evaluate
 
 # Each makes an executor for a function that processes elsewhere can import, too.
@@ -43,12 +43,17 @@ def defective_on_q1(task: Task) -> Sequence[SampleScore]:
     return evaluate(task)
 
 
+def ticket(number: int, trial: int = 0) -> Ticket:
+    return Ticket(trial, 1, number)
+
+
 def outcomes(executor: Executor, tasks: Sequence[Task]) -> list[Outcome]:
     """Keep as many tasks at work as the executor wants."""
-    waiting, found = list(tasks), []
+    waiting, found = list(enumerate(tasks)), []
     for returned in range(len(tasks)):
         while waiting and len(tasks) - len(waiting) - returned < executor.slots:
-            executor.submit(waiting.pop(0))
+            number, task = waiting.pop(0)
+            executor.submit(ticket(number), task)
         found.append(executor.next())
     return found
 
@@ -58,14 +63,15 @@ def test_every_task_is_returned_once_with_its_scores(make):
     found = outcomes(make(evaluate), TASKS)
     assert Counter(outcome.task for outcome in found) == Counter(TASKS)
     for outcome in found:
-        assert outcome == Outcome(outcome.task, tuple(evaluate(outcome.task)))
+        assert outcome.task == TASKS[outcome.ticket.task]
+        assert outcome == Outcome(outcome.ticket, outcome.task, tuple(evaluate(outcome.task)))
 
 
 @each_executor
 def test_tasks_may_be_submitted_all_at_once(make):
     executor = make(evaluate)
-    for task in TASKS:
-        executor.submit(task)
+    for number, task in enumerate(TASKS):
+        executor.submit(ticket(number), task)
     assert {executor.next().task for _ in TASKS} == set(TASKS)
 
 
@@ -80,7 +86,8 @@ def test_scores_come_in_the_order_of_the_task(make):
 def test_task_that_is_submitted_twice_is_evaluated_twice(make):
     found = outcomes(make(evaluate), [TASKS[0], TASKS[0]])
     assert [outcome.task for outcome in found] == [TASKS[0], TASKS[0]]
-    assert found[0] == found[1]
+    assert found[0].scores == found[1].scores
+    assert {outcome.ticket for outcome in found} == {ticket(0), ticket(1)}
 
 
 @each_executor
@@ -90,9 +97,9 @@ def test_failure_says_why_and_leaves_other_tasks_alone(make):
     assert set(found) == set(TASKS)
     for task, outcome in found.items():
         if "q1" in task.sample_ids:
-            assert outcome == Outcome(task, failure="sample q1 has no image")
+            assert outcome == Outcome(outcome.ticket, task, failure="sample q1 has no image")
         else:
-            assert outcome == Outcome(task, tuple(evaluate(task)))
+            assert outcome == Outcome(outcome.ticket, task, tuple(evaluate(task)))
 
 
 @each_executor
@@ -107,21 +114,38 @@ def test_defect_comes_through_and_the_executor_remains_usable(make):
     executor = make(defective_on_q1)
     with pytest.raises(ZeroDivisionError):
         outcomes(executor, [task_of("q1")])
-    executor.cancel()
+    executor.cancel([ticket(0)])
     (outcome,) = outcomes(executor, [task_of("q2")])
     assert outcome.scores
 
 
 @each_executor
-def test_cancelled_tasks_are_never_returned(make):
+def test_of_cancelled_tasks_those_at_work_alone_may_be_returned(make):
     executor = make(evaluate)
-    for task in TASKS[:-1]:
-        executor.submit(task)
-    executor.next()
-    executor.cancel()
-    executor.cancel()
-    executor.submit(TASKS[-1])
-    assert executor.next().task == TASKS[-1]
+    given = [ticket(number) for number in range(len(TASKS) - 1)]
+    for one, task in zip(given, TASKS, strict=False):
+        executor.submit(one, task)
+    returned = {executor.next().ticket}
+    executor.cancel(given)
+    executor.cancel(given)
+    executor.submit(ticket(99), TASKS[-1])
+    while (outcome := executor.next()).ticket != ticket(99):
+        returned.add(outcome.ticket)
+    assert len(returned) <= executor.slots + 1
+    assert outcome.task == TASKS[-1]
+
+
+@each_executor
+def test_cancelling_one_trial_leaves_another_alone(make):
+    executor = make(evaluate)
+    for number, task in enumerate(TASKS):
+        executor.submit(ticket(number, trial=number % 2), task)
+    executor.cancel([ticket(number, 1) for number in range(1, len(TASKS), 2)])
+    kept = {ticket(number, 0) for number in range(0, len(TASKS), 2)}
+    found: set[Ticket] = set()
+    while not kept <= found:
+        found.add(executor.next().ticket)
+    assert len(found - kept) <= executor.slots
 
 
 @each_executor

@@ -4,6 +4,7 @@ Every evaluation leaves a line in a file of its own, which no transaction takes 
 database says about evaluations is checked against it.
 """
 
+import heapq
 import os
 import random
 from collections.abc import Callable, Collection, Sequence
@@ -18,7 +19,7 @@ from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import SampleScore, Task, Trial
-from schedsearch.execution.executor import Evaluate, LocalExecutor, Outcome, Ticket
+from schedsearch.execution.executor import Evaluate, Executor, LocalExecutor, Outcome, Ticket
 from schedsearch.execution.loop import Run, run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.subject import Subject
@@ -151,6 +152,43 @@ class Shuffled:
         self._flying = [flying for flying in self._flying if flying[0] not in tickets]
 
 
+class Clocked:
+    """An executor of several workers whose time is counted, not spent.
+
+    Args:
+        evaluate: Answers.
+        slots: How many workers.
+        seconds: What a task takes.
+
+    Attributes:
+        now: Seconds since the beginning.
+    """
+
+    def __init__(self, evaluate: Evaluate, slots: int, seconds: Callable[[Task], float]) -> None:
+        self.slots = slots
+        self.now = 0.0
+        self._local = LocalExecutor(evaluate)
+        self._seconds = seconds
+        self._free = [0.0] * slots
+        self._flying: list[tuple[float, Ticket, Task]] = []
+
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        begin = max(self.now, heapq.heappop(self._free))
+        end = begin + self._seconds(task)
+        heapq.heappush(self._free, end)
+        self._flying.append((end, ticket, task))
+
+    def next(self) -> Outcome:
+        first = min(self._flying, key=lambda flying: flying[0])
+        self._flying.remove(first)
+        self.now = max(self.now, first[0])
+        self._local.submit(*first[1:])
+        return self._local.next()
+
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        self._flying = [flying for flying in self._flying if flying[1] not in tickets]
+
+
 def spec(study: str = STUDY) -> StudySpec:
     return StudySpec(
         name=study,
@@ -195,6 +233,7 @@ class Place:
         study: str = STUDY,
         subject: Subject = SUBJECT,
         before: Callable[[Store], object] = lambda _store: None,
+        executor: Callable[[Evaluate], Executor] = LocalExecutor,
         **options: object,
     ) -> Run:
         """Search as a new process would: open the store, go on with the study.
@@ -206,13 +245,13 @@ class Place:
             study: Its name.
             subject: What is evaluated.
             before: Called with the store before the run.
+            executor: Evaluates.
             options: Of `run_study`.
         """
         with self.store() as store:
             store.create_study(spec(study))
             before(store)
-            executor = LocalExecutor(Recorded(self.file, inner))
-            scoring = Scoring(study, subject, store, executor, chunk)
+            scoring = Scoring(study, subject, store, executor(Recorded(self.file, inner)), chunk)
             return run_study(study, sampler, scoring, store, **options)
 
 
