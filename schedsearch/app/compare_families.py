@@ -18,7 +18,7 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement
 from schedsearch.errors import InputError
 from schedsearch.execution.loop import Moment
-from schedsearch.execution.scoring import EvaluationError
+from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.samplers.greedy import GSearch
 
 OURS = "P-Sigmoid"
