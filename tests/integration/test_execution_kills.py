@@ -5,14 +5,16 @@ import signal
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.sigmoid import Sigmoid
-from schedsearch.core.trial import Trial
+from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.bayes import Bayes
+from schedsearch.samplers.random_search import RandomSearch
 from tests.unit.execution.children import (
     at_commits,
     child,
@@ -29,6 +31,7 @@ from tests.unit.execution.synthetic import (
     SUBJECT,
     Evaluated,
     Place,
+    Shuffled,
     new_place,
 )
 
@@ -36,6 +39,14 @@ KILLED = -signal.SIGKILL
 SHORT = replace(SEARCH, first=4)
 OPTIONS = {"sampler": SHORT}
 IN_ROUNDS = replace(SEARCH, questions=3)
+RANDOM = RandomSearch(
+    family=Sigmoid(),
+    budget=Budget("feasible", 0.5),
+    shape=SUBJECT.shape,
+    tokens=SUBJECT.tokens,
+    trials=8,
+    questions=3,
+)
 
 
 @dataclass(frozen=True)
@@ -155,6 +166,33 @@ def test_search_killed_at_a_random_moment_ends_as_if_it_had_not_been(
 def duration(tmp_path_factory):
     """Seconds that a search takes in about the conditions of its victims."""
     return Place(tmp_path_factory.mktemp("duration")).search(sampler=SHORT, inner=unhurried).seconds
+
+
+@pytest.mark.parametrize("sampler", [IN_ROUNDS, RANDOM], ids=["g-search", "random"])
+@pytest.mark.parametrize("seed", range(12))
+def test_search_killed_with_several_trials_at_work_ends_as_if_it_had_not_been(
+    seed, sampler, tmp_path
+):
+    options = {"sampler": sampler, "executor": partial(Shuffled, slots=4, seed=seed)}
+    expected = uninterrupted(tmp_path / "whole", **options)
+    rng, place = random.Random(seed), new_place(tmp_path / "killed")
+    when, number = rng.choice(["before", "after"]), rng.randint(5, expected.commits - 1)
+
+    assert exit_code(die_at_commit, place, when, number, options) == KILLED
+    before = {line[2:] for line in place.evaluated}
+    with place.store() as store:
+        stored = store.check().rows["evaluation"]
+    place.search(**options)
+
+    assert_same_end(place, expected)
+    assert len(before) - CHUNK <= stored <= len(before)  # the task in flight alone is lost
+
+
+def test_several_trials_are_at_work_when_it_is_killed(tmp_path):
+    place, options = new_place(tmp_path), {"sampler": RANDOM}
+    options["executor"] = partial(Shuffled, slots=4)
+    assert exit_code(die_at_commit, place, "after", 12, options) == KILLED
+    assert sum(trial.state is TrialState.RUNNING for trial in place.trials()) > 1
 
 
 def test_trial_that_was_running_gets_another_attempt(tmp_path):
