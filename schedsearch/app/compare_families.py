@@ -17,8 +17,8 @@ from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement
 from schedsearch.errors import InputError
-from schedsearch.execution.loop import Moment
 from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.loop import Moment
 from schedsearch.samplers.greedy import GSearch
 
 OURS = "P-Sigmoid"
