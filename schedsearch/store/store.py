@@ -3,6 +3,7 @@
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection
@@ -344,3 +345,18 @@ class Store:
         with self._database.writing() as connection:
             lease.check(connection, held)
             yield connection
+
+
+def find_store(target: str | os.PathLike[str]) -> Store | None:
+    """Return the store at a path or URL, or None where there is none yet; creates nothing.
+
+    Raises:
+        InputError: It cannot be opened, has an older or newer revision of the tables, or is
+            another program's.
+    """
+    url = url_of(target)
+    if url.get_backend_name() == "sqlite":
+        file = Path(url.database or "")
+        if not file.exists() or (file.is_file() and file.stat().st_size == 0):
+            return None
+    return open_store(target, create=False)
