@@ -27,11 +27,11 @@ from published import published
 from schedsearch.app.samplers import default_screens
 from schedsearch.core.flops import DecoderShape, SampleTokens, prefill_flops
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import SampleScore, Task, Trial, TrialState, Work
+from schedsearch.core.subject import Subject
+from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial, TrialState, Work
 from schedsearch.execution.executor import LocalExecutor, Ticket
 from schedsearch.execution.measuring import Measuring, TrialRun
 from schedsearch.execution.scoring import Scoring
-from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.store.evaluations import Evaluation
 from schedsearch.store.store import Store
@@ -95,8 +95,9 @@ class Erring:
         self._outcomes: dict[tuple[int, ...], np.ndarray] = {}
         self._kept: dict[Hashable, tuple[int, ...]] = {}
         self._flops: dict[tuple[int, int], int] = {}
-        self._work = Work()
         self.subject = Subject(
+            name="erring",
+            digest="",
             split="calibration",
             ids=ids,
             keys=ids,
@@ -108,14 +109,11 @@ class Erring:
             full_pass=Work(sum(prefill_flops(shape, [int(n)] * layers, TEXT) for n in n_vision)),
         )
 
-    def work(self) -> Work:
-        """Of all evaluations so far."""
-        return self._work
-
-    def evaluate(self, task: Task) -> list[SampleScore]:
+    def evaluate(self, task: Task) -> Evaluated:
         """Scores of a task."""
         outcome = self._outcome(task.schedule)
         groups: dict[int, list[str]] = {}
+        work = Work()
         for name in task.sample_ids:
             groups.setdefault(self.subject.tokens[self._place[name]].n_vision, []).append(name)
         for n_vision, names in groups.items():
@@ -124,9 +122,10 @@ class Erring:
             kept = self._kept.get(key, ()) if self._reuse else ()
             begin = len(kept) if counts[: len(kept)] == kept else 0
             flops = sum(map(self._layer, counts[begin:]))
-            self._work += Work(flops * len(names), (len(counts) - begin) * len(names))
+            work += Work(flops * len(names), (len(counts) - begin) * len(names))
             self._kept[key] = counts[: min(task.shared, len(counts) - 1)]
-        return [SampleScore(name, float(outcome[self._place[name]])) for name in task.sample_ids]
+        values = [float(outcome[self._place[name]]) for name in task.sample_ids]
+        return Evaluated(tuple(map(SampleScore, task.sample_ids, values)), work=work)
 
     def _layer(self, count: int) -> int:
         """FLOPs of one layer with so many vision tokens."""
@@ -185,7 +184,7 @@ def search(target: Erring, history: list[Trial] | None = None, **settings: Any) 
         n_visions=subject.n_visions,
         **settings,
     )
-    executor = LocalExecutor(target.evaluate, target.work)
+    executor = LocalExecutor(lambda: target)
     scoring = Scoring("", subject, cast(Store, _Memory()), executor, cuts=sampler.screens)
     measuring = Measuring(scoring, sampler, sampler.questions)
     while questions := sampler.ask(trials):

@@ -14,7 +14,6 @@ from schedsearch.core.families.uniform import Uniform
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.engine.timing import time_prefill
 
 FULL = "full model"
 FOUND = "found schedule"
@@ -96,12 +95,8 @@ def compare(
     families = _families(study.sampler.first, schedule.ranker)
     equals = [bench.at_equal_cost(*baseline, flops, own) for baseline in families]
     smaller = bench.smaller_images(flops, own)
-    timing = time_prefill(
-        bench.evaluator.model,
-        bench.evaluator.prefill_inputs(),
-        schedule,
-        repeats,
-        progress("prefill time"),
+    timing = study.executor.ask(
+        "time_prefill", held_out.split, schedule, repeats, progress("prefill time")
     )
     assert found.score is not None and full.difference is not None
     return Comparison(
@@ -109,7 +104,7 @@ def compare(
         data=held_out.name,
         data_digest=held_out.digest(),
         samples=len(bench.subject.ids),
-        metric=bench.evaluator.metric.name,
+        metric=bench.subject.context["metric"]["name"],
         rows=(full, found, random, *equals, smaller),
         score=found.score,
         drop=full.difference,

@@ -218,7 +218,7 @@ def _entry(
     try:
         sampler, family = family_plug_ins(config, study.subject, named, study.store)
         spec = replace(study.spec, name=named, sampler=sampler, family=family, questions=1)
-        own = Study(spec, study.subject, study.evaluator, study.store)
+        own = Study(spec, study.subject, study.executor, study.store)
         if own.run(on_moment=show).ending == "interrupted":
             raise KeyboardInterrupt
         best = own.best_trial

@@ -1,7 +1,7 @@
 """Schedules on samples that no search has seen, paired by sample."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from statistics import fmean
 
 from schedsearch.app.apply import Progress
@@ -11,17 +11,14 @@ from schedsearch.app.study import Study
 from schedsearch.core import intervals
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.base import Family
+from schedsearch.core.flops import prompt_ratios
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.core.trial import SampleScore, Task
-from schedsearch.engine.downsample import Downsampler, prompt_ratios
-from schedsearch.engine.evaluator import Evaluator
+from schedsearch.core.subject import Subject
 from schedsearch.errors import InputError
-from schedsearch.execution.executor import Evaluate, LocalExecutor
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.scoring import Scoring
-from schedsearch.execution.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -61,7 +58,6 @@ class HeldOut:
         progress: Starts a progress bar by name.
 
     Attributes:
-        evaluator: Of the held-out set.
         subject: Of the held-out set.
         evaluated: Samples that were really evaluated, not found in the store.
 
@@ -71,25 +67,16 @@ class HeldOut:
     """
 
     def __init__(self, study: Study, samples: SampleSet, progress: Progress) -> None:
-        own = study.evaluator
-        self.evaluator = Evaluator(own.model, own.processor, samples, own.metric)
-        ids = tuple(sample.id for sample in samples)
-        self.subject = replace(
-            study.subject,
-            split=samples.split,
-            ids=ids,
-            keys=tuple(self.evaluator.sample_keys()),
-            images=tuple(self.evaluator.image_keys()),
-            tokens=tuple(self.evaluator.sample_tokens(ids)),
-        )
+        identity = study.subject.context["metric"]
+        study.executor.tell("add_set", samples)
+        self.subject: Subject = study.executor.ask("subject", samples.split, identity=identity)
         check_apart(
             dict(zip(study.subject.ids, study.subject.images, strict=True)),
-            dict(zip(ids, self.subject.images, strict=True)),
+            dict(zip(self.subject.ids, self.subject.images, strict=True)),
         )
-        check_unchanged(own.metric, study.subject.context["metric"])
+        check_unchanged(identity, study.metric_identity())
         self.evaluated = 0
         self._study = study
-        self._samples = samples
         self._progress = progress
 
     def values(
@@ -97,7 +84,6 @@ class HeldOut:
         name: str,
         schedule: Schedule,
         subject: Subject | None = None,
-        evaluate: Evaluate | None = None,
     ) -> list[float]:
         """Score of every sample.
 
@@ -105,13 +91,12 @@ class HeldOut:
             name: What the progress bar says.
             schedule: What is evaluated.
             subject: Where it is not this set as it is.
-            evaluate: As `subject`.
 
         Raises:
             EvaluationError: The schedule cannot be evaluated.
         """
-        executor = LocalExecutor(evaluate or self.evaluator.evaluate)
-        scoring = Scoring(self._study.name, subject or self.subject, self._study.store, executor)
+        study = self._study
+        scoring = Scoring(study.name, subject or self.subject, study.store, study.executor)
         scores = scoring.scores(schedule, self._progress(name))
         self.evaluated += scoring.evaluated
         return [one.score for one in scores]
@@ -144,26 +129,19 @@ class HeldOut:
     def smaller_images(self, flops: float, against: Sequence[float]) -> Row:
         """The row of the full model on images that cost this FLOPs ratio."""
         name, what = "downsampled image", "the full model on smaller images"
-        own, subject = self.evaluator, self.subject
+        workers, subject = self._study.executor, self.subject
+        identity = subject.context["metric"]
         try:
-            downsampler = Downsampler(own.model, own.processor)
-            grid = downsampler.grid_within(flops, subject.tokens)
+            grid = workers.ask("grid_within", subject.split, flops)
             what += f", {grid.rows} x {grid.columns} patches, position embeddings interpolated"
-            processor = downsampler.processor(grid)
-            evaluator = Evaluator(own.model, processor, self._samples, own.metric, against=own)
-            tokens = tuple(evaluator.sample_tokens(subject.ids))
-            context = {**subject.context, "downsampled": f"{grid.rows} x {grid.columns}"}
-            smaller = replace(subject, tokens=tokens, context=context)
-
-            def evaluate(task: Task) -> Sequence[SampleScore]:
-                with downsampler.interpolating():
-                    return evaluator.evaluate(task)
-
-            values = self.values(name, subject.full, smaller, evaluate)
+            smaller = workers.ask("subject", subject.split, grid, identity=identity)
+            values = self.values(name, subject.full, smaller)
         except (InputError, EvaluationError) as error:
             return Row(name, what, reason=str(error))
-        costs = prompt_ratios(subject.shape, tokens, subject.tokens)
-        kept = sum(one.n_vision for one in tokens) / sum(one.n_vision for one in subject.tokens)
+        costs = prompt_ratios(subject.shape, smaller.tokens, subject.tokens)
+        kept = sum(one.n_vision for one in smaller.tokens) / sum(
+            one.n_vision for one in subject.tokens
+        )
         return _row(name, what, values, against, costs, kept)
 
 

@@ -5,29 +5,26 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
-from schedsearch.app.sample_size import check_size, warn_of_tolerance
+from schedsearch.app.bootstrap import DataRef
+from schedsearch.app.sample_size import warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
 from schedsearch.app.stores import look
 from schedsearch.app.study import Study, check_searchable
+from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.plugin import PlugIn
-from schedsearch.core.sample import FirstSamples, Sample, SampleSet
+from schedsearch.core.sample import Sample, SampleSet
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.study import StudySpec
+from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.identity import evaluation_context, metric_identity
-from schedsearch.engine.loading import describe
 from schedsearch.engine.memory import MemorySet
-from schedsearch.engine.metrics import FunctionMetric, Metric, check_answers, make_metric
+from schedsearch.engine.metric_identity import metric_identity
+from schedsearch.engine.metrics import FunctionMetric, Metric, make_metric
 from schedsearch.engine.metrics.function import Scorer
-from schedsearch.engine.rankers import make_ranker
-from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import InputError
-from schedsearch.execution.subject import Subject
+from schedsearch.execution.executor import Executor, LocalExecutor, Worker
 from schedsearch.store.store import open_store
 
 _GUESS_SAMPLES = 32
@@ -93,6 +90,7 @@ def open_study(
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
     folder: Path = Path(),
+    executor: Callable[[Callable[[], Worker]], Executor] = LocalExecutor,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
 
@@ -118,6 +116,7 @@ def open_study(
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
+        executor: Makes the pool of workers, from what opens one; default: one in this process.
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification, or
@@ -125,21 +124,26 @@ def open_study(
     """
     config = parse_search(sampler)
     scored = _metric(metric)
-    ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
-    made = make_ranker(ordering)
-    if config.first == 0 and made.reads_attention:
-        raise InputError(
-            f"`first` must be at least 1 with ranker {ordering.name}, which reads the attention of "
-            "the layer before a drop, but got 0; raise it, or choose diverse or tower"
-        )
     if not isinstance(model, (str, os.PathLike)) and processor is None:
         raise InputError("a model object needs its `processor`; pass it too")
-    samples = _sample_set(calibration)
-    check_answers(samples, scored)
-    check_size(len(samples))
-    for setting in ("tolerance", "max_drop"):
-        if setting in type(config).model_fields:
-            warn_of_tolerance(setting, getattr(config, setting), len(samples), scored.greatest)
+    loading = {
+        "revision": revision,
+        "dtype": dtype,
+        "quantization": quantization,
+        "device_map": device_map,
+        "trust_remote_code": trust_remote_code,
+    }
+    opening = WorkerSpec(
+        model,
+        scored,
+        _data(calibration),
+        RankerSpec(ranker) if isinstance(ranker, str) else ranker,
+        config.first,
+        processor,
+        folder,
+        loading,
+        prefix_bytes,
+    )
     identity = metric_identity(scored)
     metric_name = metric_text(scored, identity)
     found = look(store, name, create)
@@ -148,117 +152,54 @@ def open_study(
             check_runtime(found, name)
             check_scorer(found, name, metric_name, identity)
         warn_of_unknown(identity)
-        if isinstance(model, (str, os.PathLike)):
-            model_name = str(model)
-            model, own = open_model(
-                model_name,
-                folder,
-                revision=revision,
-                dtype=dtype,
-                quantization=quantization,
-                device_map=device_map,
-                trust_remote_code=trust_remote_code,
-            )
-            processor = processor or own
-        else:
-            model = unwrapped(model)
-            model_name = getattr(model.config, "_name_or_path", "") or type(model).__name__
-        if made.reads_attention:
-            _check_first(model, config.first)
-        evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
-        subject = make_subject(model, processor, samples, scored, evaluator, model_name, identity)
+        workers = executor(opening.open)
+        subject: Subject = workers.ask("subject", None, identity=identity)
+        for setting in ("tolerance", "max_drop"):
+            if setting in type(config).model_fields:
+                given = getattr(config, setting)
+                warn_of_tolerance(setting, given, len(subject.ids), subject.greatest)
         family = PlugIn("layerwise")
         if isinstance(config, GSearchConfig):
             chosen = config.model_dump(exclude={"sampler", "questions"})
             if config.guess == "attention":
-                chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
+                chosen["guess"] = attention_guess(workers, subject)
             searching = g_search_plug_in(chosen, subject)
         else:
             searching, family = family_plug_ins(config, subject, name, found, folder)
         spec = StudySpec(
             name=name,
-            model=model_name,
+            model=opening.name,
             revision=revision,
             dtype=dtype,
             quantization=quantization,
             weights=subject.target.weights if subject.target else None,
-            calibration=samples.name,
-            calibration_digest=samples.digest(),
+            calibration=subject.name,
+            calibration_digest=subject.digest,
             metric=metric_name,
             sampler=searching,
             family=family,
-            ranker=ordering,
+            ranker=opening.ranker,
             questions=config.questions,
             seed=seed,
         )
         check_searchable(spec)
         found = found or open_store(store)
-        return Study(spec, subject, evaluator, found)
+        return Study(spec, subject, workers, found)
     except BaseException:
         if found is not None:
             found.close()
         raise
 
 
-def _check_first(model: Any, first: int) -> None:
-    adapter = adapter_for(model)
-    layers = range(adapter.shape(model).layers)
-    able = [layer for layer in layers if adapter.ranking_layer(model, layer) is not None]
-    if first < len(layers) and first not in able:
-        later = f"`first` must be at least {min(able)}" if able else "`ranker` must be without it"
-        raise InputError(
-            f"{later}, but got {first}: no layer of {adapter.architecture(model)} before that one "
-            "attends to the whole prompt, so its attention cannot rank the tokens; diverse ranks "
-            "without"
-        )
-
-
-def attention_guess(model: Any, processor: Any, samples: SampleSet, n_max: int) -> list[int]:
+def attention_guess(workers: Executor, subject: Subject) -> list[int]:
     """Counts that would leave out next to no attention, falling with depth: where to begin.
 
     Raises:
         DataError: There are too few samples.
     """
-    from schedsearch.engine.statistics import attention_statistics
-
-    few = FirstSamples(samples, min(len(list(samples)), _GUESS_SAMPLES))
-    shares = [one.value for one in attention_statistics(model, processor, few).cover]
+    shares = workers.ask("attention_cover", subject.split, _GUESS_SAMPLES)
+    n_max = max(subject.n_visions)
     return [round(n_max * max(shares[layer:])) for layer in range(len(shares))]
-
-
-def make_subject(
-    model: Any,
-    processor: Any,
-    samples: SampleSet,
-    metric: Metric,
-    evaluator: Evaluator,
-    model_name: str,
-    identity: Mapping[str, Any] | None = None,
-) -> Subject:
-    """What the coordinator has to know of a model, a metric and a set of samples.
-
-    Args:
-        model: In evaluation mode.
-        processor: Its processor.
-        samples: What is evaluated on.
-        metric: What is measured.
-        evaluator: Of all these.
-        model_name: As the user wrote it.
-        identity: Of the metric, where it is known.
-    """
-    ids = tuple(sample.id for sample in samples)
-    return Subject(
-        split=samples.split,
-        ids=ids,
-        keys=tuple(evaluator.sample_keys()),
-        tokens=tuple(evaluator.sample_tokens(ids)),
-        shape=adapter_for(model).shape(model),
-        target=describe(model, model_name),
-        context=evaluation_context(model, processor, metric, identity=identity),
-        images=tuple(evaluator.image_keys()),
-        greatest=metric.greatest,
-        full_pass=evaluator.full_work(),
-    )
 
 
 def _metric(given: str | Metric | Scorer) -> Metric:
@@ -267,9 +208,9 @@ def _metric(given: str | Metric | Scorer) -> Metric:
     return given if isinstance(given, Metric) else FunctionMetric(given)
 
 
-def _sample_set(given: Calibration) -> SampleSet:
+def _data(given: Calibration) -> SampleSet | DataRef:
     if isinstance(given, (str, Path)):
-        return open_samples(DataRef(str(given)), "calibration")
+        return DataRef(str(given))
     if hasattr(given, "digest") and hasattr(given, "split"):
         return cast(SampleSet, given)
     if not isinstance(given, Iterable):

@@ -18,9 +18,9 @@ from schedsearch.core.latency import LatencyModel
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
+from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
-from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import OnFailure, Sampler
 from schedsearch.store.store import Store

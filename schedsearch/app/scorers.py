@@ -2,16 +2,17 @@
 
 import logging
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from schedsearch.core.canonical import digest
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
-from schedsearch.engine.identity import RUNTIME, metric_identity
+from schedsearch.engine.metric_identity import metric_identity
 from schedsearch.engine.metrics import METRICS, Metric, make_metric
 from schedsearch.errors import InputError
 from schedsearch.store.store import Store
+from schedsearch.version import RUNTIME
 
 Identity = Mapping[str, Any]
 
@@ -97,16 +98,20 @@ def check_runtime(store: Store, study: str) -> None:
         )
 
 
-def check_unchanged(metric: Metric, identity: Identity) -> None:
+def check_unchanged(identity: Identity, now: Identity) -> None:
     """Refuse to score on with a scorer that has changed since its study was opened.
+
+    Args:
+        identity: What it was then.
+        now: What it is.
 
     Raises:
         InputError: Its code or its state is another.
     """
-    changed = _changed_since(metric, identity)
+    changed = _changed_since(identity, now)
     if changed:
         raise InputError(
-            f"scorer `{metric.name}` is not what it was when the study was opened: {changed}. "
+            f"scorer `{identity['name']}` is not what it was when the study was opened: {changed}. "
             f"Scores before and after must not be compared: begin another study, or give a "
             f"scorer whose scores do not change by this a name and a version, {_PROMISE}"
         )
@@ -116,13 +121,13 @@ class Watch:
     """Says once, behind the first trial, that a scorer changes itself by scoring.
 
     Args:
-        metric: The scorer.
         identity: What it was when the study was opened.
+        now: Says what it is.
     """
 
-    def __init__(self, metric: Metric, identity: Identity) -> None:
-        self._metric = metric
+    def __init__(self, identity: Identity, now: Callable[[], Identity]) -> None:
         self._identity = identity
+        self._now = now
         self._asked = False
 
     def __call__(self, _trial: Trial) -> None:
@@ -130,12 +135,12 @@ class Watch:
         if self._asked:
             return
         self._asked = True
-        changed = _changed_since(self._metric, self._identity)
+        changed = _changed_since(self._identity, self._now())
         if changed:
             log.warning(
                 "scorer `%s` changes while it scores: %s. It will not be recognised by the next "
                 "run; if its scores do not depend on this, give it a name and a version: %s",
-                self._metric.name,
+                self._identity["name"],
                 changed,
                 _PROMISE,
             )
@@ -183,8 +188,8 @@ def _different(before: Identity, now: Identity) -> list[tuple[str, Any, Any]]:
     return [pair for pair in pairs if pair[1] != pair[2]]
 
 
-def _changed_since(metric: Metric, identity: Identity) -> str:
-    return changes(_without_unknown(identity), _without_unknown(metric_identity(metric)))
+def _changed_since(identity: Identity, now: Identity) -> str:
+    return changes(_without_unknown(identity), _without_unknown(now))
 
 
 def _without_unknown(identity: Identity) -> Identity:

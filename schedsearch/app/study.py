@@ -2,21 +2,18 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
 from schedsearch.app.samplers import make_sampler
-from schedsearch.app.scorers import Watch, check_scorer, check_unchanged
+from schedsearch.app.scorers import Identity, Watch, check_scorer, check_unchanged
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.study import StudySpec
-from schedsearch.core.trial import Task, Trial
-from schedsearch.execution.executor import LocalExecutor
+from schedsearch.core.subject import Subject
+from schedsearch.core.trial import Trial
+from schedsearch.execution.executor import Executor
 from schedsearch.execution.loop import Limits, OnMoment, OnTrial, Run, run_study
 from schedsearch.execution.scoring import Scoring
-from schedsearch.execution.subject import Subject
 from schedsearch.store.store import Store
-
-if TYPE_CHECKING:
-    from schedsearch.engine.evaluator import Evaluator
 
 # Enough tasks that a trial can be stopped early, each large enough to fill a processor.
 _TASKS, _LEAST_CHUNK, _MOST_CHUNK = 8, 8, 64
@@ -31,7 +28,7 @@ class Study(StudyView):
     Args:
         spec: What is searched; the store has no other study of this name.
         subject: What is evaluated.
-        evaluator: Evaluates it.
+        executor: Has workers that evaluate it.
         store: Where the study is kept.
 
     Raises:
@@ -42,7 +39,7 @@ class Study(StudyView):
         self,
         spec: StudySpec,
         subject: Subject,
-        evaluator: "Evaluator",
+        executor: Executor,
         store: Store,
     ) -> None:
         self._identity = subject.context.get("metric", {})
@@ -51,8 +48,7 @@ class Study(StudyView):
         store.create_study(spec)
         super().__init__(store, spec.name)
         self.subject = subject
-        self.evaluator = evaluator
-        executor = LocalExecutor(self._evaluate, lambda: evaluator.work)
+        self.executor = executor
         chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
         self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.sampler.screens)
 
@@ -83,9 +79,8 @@ class Study(StudyView):
             RunError: Another process searches this study, or a trial failed and the settings say
                 to stop then.
         """
-        metric = self.evaluator.metric
-        check_unchanged(metric, self._identity)
-        bound: list[OnTrial] = [Watch(metric, self._identity)]
+        check_unchanged(self._identity, self.metric_identity())
+        bound: list[OnTrial] = [Watch(self._identity, self.metric_identity)]
         bound += [_Bound(self, callback) for callback in callbacks]
         return run_study(
             self.name,
@@ -98,8 +93,10 @@ class Study(StudyView):
             on_moment=on_moment,
         )
 
-    def _evaluate(self, task: Task) -> Sequence[Any]:
-        return self.evaluator.evaluate(task)
+    def metric_identity(self) -> Identity:
+        """What the metric's scores depend on now."""
+        identity: Identity = self.executor.ask("metric_identity")
+        return identity
 
 
 def check_searchable(spec: StudySpec) -> None:

@@ -8,9 +8,9 @@ from schedsearch.core.families.nearest import nearest
 from schedsearch.core.families.published import CURVES
 from schedsearch.core.flops import Cost
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
-from schedsearch.execution.subject import Subject
 
 Keep = tuple[float, ...]
 

@@ -193,3 +193,15 @@ def _check_depth(shape: DecoderShape, layers: int) -> None:
             f"the schedule must have one ratio per decoder layer, but got {layers} for a model "
             f"of {shape.layers}; use a schedule that was made for this model"
         )
+
+
+def prompt_ratios(
+    shape: DecoderShape, fewer: Sequence[SampleTokens], full: Sequence[SampleTokens]
+) -> tuple[float, float]:
+    """FLOPs ratio and KV ratio of shorter prompts, whole through all layers, to the full ones.
+
+    Ratios of means over the samples, as `flops_ratio` has them for schedules.
+    """
+    lengths = [[one.n_vision + one.n_text for one in prompts] for prompts in (fewer, full)]
+    flops = [sum(layer_flops(shape, length) for length in each) for each in lengths]
+    return flops[0] / flops[1], sum(lengths[0]) / sum(lengths[1])

@@ -79,3 +79,16 @@ class FirstSamples:
     def digest(self) -> str:
         """Hash of the whole set's content and the number of samples."""
         return digest([self.whole.digest(), len(self)])
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Patches that an image is cut into; each becomes one vision token."""
+
+    rows: int
+    columns: int
+
+    @property
+    def tokens(self) -> int:
+        """Vision tokens of one image."""
+        return self.rows * self.columns

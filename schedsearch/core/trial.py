@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Self
 
 from schedsearch.core.plugin import ParamValue
-from schedsearch.core.sample import Split
+from schedsearch.core.sample import Grid, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError, RunError
 
@@ -23,12 +23,14 @@ class Task:
         sample_ids: The samples, each once.
         shared: Leading layers whose counts the tasks that follow will probably share. A hint what
             to keep for reuse; scores do not depend on it.
+        grid: Patches of each image, where the images are made smaller; None for images as they are.
     """
 
     schedule: Schedule
     split: Split
     sample_ids: tuple[str, ...]
     shared: int = 0
+    grid: Grid | None = None
 
     def __post_init__(self) -> None:
         if not self.sample_ids or len(set(self.sample_ids)) < len(self.sample_ids):
@@ -78,6 +80,21 @@ class SampleScore:
     sample_id: str
     score: float
     prediction: str | None = None
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What a worker made of a task.
+
+    Attributes:
+        scores: One per sample, in the order of the task; none where it failed.
+        failure: Why it has no scores.
+        work: What it has cost, in either case.
+    """
+
+    scores: tuple[SampleScore, ...] = ()
+    failure: str = ""
+    work: Work = Work()
 
 
 @dataclass(frozen=True)

@@ -5,30 +5,18 @@ import inspect
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from schedsearch.core.flops import DecoderShape, SampleTokens, layer_flops
+from schedsearch.core.flops import SampleTokens, prompt_ratios
+from schedsearch.core.sample import Grid
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.errors import InputError, UnsupportedError
 
 _SWITCH = "interpolate_pos_encoding"
-
-
-@dataclass(frozen=True)
-class Grid:
-    """Patches that an image is cut into; each becomes one vision token."""
-
-    rows: int
-    columns: int
-
-    @property
-    def tokens(self) -> int:
-        """Vision tokens of one image."""
-        return self.rows * self.columns
 
 
 class Downsampler:
@@ -111,18 +99,6 @@ class Downsampler:
             yield
         finally:
             handle.remove()
-
-
-def prompt_ratios(
-    shape: DecoderShape, fewer: Sequence[SampleTokens], full: Sequence[SampleTokens]
-) -> tuple[float, float]:
-    """FLOPs ratio and KV ratio of shorter prompts, whole through all layers, to the full ones.
-
-    Ratios of means over the samples, as `schedsearch.core.flops` has them for schedules.
-    """
-    lengths = [[one.n_vision + one.n_text for one in prompts] for prompts in (fewer, full)]
-    flops = [sum(layer_flops(shape, length) for length in each) for each in lengths]
-    return flops[0] / flops[1], sum(lengths[0]) / sum(lengths[1])
 
 
 class _SmallerImages:

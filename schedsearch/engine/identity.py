@@ -1,8 +1,6 @@
 """What a stored score depends on: everything that could change it, and nothing else."""
 
 import json
-import math
-import uuid
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,12 +10,10 @@ import transformers
 from schedsearch.core.canonical import digest
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.fingerprint import weights_fingerprint
-from schedsearch.engine.metrics import METRICS, FunctionMetric, Metric
-from schedsearch.engine.recognition import recognise
+from schedsearch.engine.metric_identity import metric_identity, plain
+from schedsearch.engine.metrics import Metric
 from schedsearch.engine.wrappers import unwrapped
-
-RUNTIME = "reduction/2"
-"""Version of the runtime's arithmetic; a change that moves any score must change it."""
+from schedsearch.version import RUNTIME
 
 
 def evaluation_context(
@@ -64,7 +60,7 @@ def _arithmetic(config: Any) -> Any:
         return {str(name): _arithmetic(value) for name, value in kept.items()}
     if isinstance(config, (list, tuple)):
         return [_arithmetic(value) for value in config]
-    return _plain(config)
+    return plain(config)
 
 
 def _processor_digest(processor: Any, template: str | None) -> str:
@@ -73,36 +69,3 @@ def _processor_digest(processor: Any, template: str | None) -> str:
     words = backend.to_str() if backend is not None else json.dumps(tokenizer.get_vocab())
     settings = json.loads(processor.to_json_string())
     return digest([settings, words, template or getattr(processor, "chat_template", None)])
-
-
-def metric_identity(metric: Metric) -> dict[str, Any]:
-    """What a metric's scores depend on, as plain JSON values.
-
-    Name and settings; for a metric that is not ours also its `version`, or else all its `code` and
-    state by part, as `recognise` follows them. What that could not follow is `unknown`, with a
-    number that no other identity ever has: better evaluated again than a wrong score.
-    """
-    own = {name: value for name, value in sorted(vars(metric).items()) if name not in _SAID}
-    if type(metric) in METRICS.values():
-        return {"name": metric.name, "settings": {name: _plain(own[name]) for name in own}}
-    settings = {name: _plain(value) for name, value in own.items() if isinstance(value, _PLAIN)}
-    described: dict[str, Any] = {"name": metric.name, "settings": settings}
-    if metric.version is not None:
-        return {**described, "version": str(metric.version)}
-    scorer = metric.function if type(metric) is FunctionMetric else metric
-    found = recognise(scorer, metric.name)
-    described["code"] = dict(found.parts)
-    if found.unknown:
-        described |= {"unknown": dict(found.unknown), "once": str(uuid.uuid4())}
-    return described
-
-
-_PLAIN = (str, int, float, bool, type(None))
-
-_SAID = ("name", "version")
-"""Attributes of a metric that have a place of their own in its identity."""
-
-
-def _plain(value: Any) -> Any:
-    finite = not isinstance(value, float) or math.isfinite(value)
-    return value if finite and isinstance(value, _PLAIN) else repr(value)

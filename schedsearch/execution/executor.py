@@ -1,14 +1,22 @@
 """Executors: where evaluation runs. They take small tasks and give back scores."""
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from functools import cached_property
+from typing import Any, NamedTuple, Protocol
 
-from schedsearch.core.trial import SampleScore, Task, Work
-from schedsearch.errors import SchedsearchError
+from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
 
-Evaluate = Callable[[Task], Sequence[SampleScore]]
+
+class Worker(Protocol):
+    """What evaluates.
+
+    Of its other methods an executor knows the names alone, see `Executor.ask`.
+    """
+
+    def evaluate(self, task: Task) -> Evaluated:
+        """Score the samples of a task; a `SchedsearchError` becomes the failure of the task."""
 
 
 class Ticket(NamedTuple):
@@ -27,9 +35,14 @@ class Ticket(NamedTuple):
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a task: its scores, in the order of the task, or why there are none.
+    """What became of a task.
 
-    `work` is what it has cost, in either case.
+    Attributes:
+        ticket: Whose it was.
+        task: What was asked.
+        scores: In the order of the task; none where it failed.
+        failure: Why there are none.
+        work: What it has cost, in either case.
     """
 
     ticket: Ticket
@@ -40,7 +53,7 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """Evaluates tasks, several at a time where it has the means."""
+    """A pool of workers, which evaluate tasks, several at a time where there are several."""
 
     @property
     def slots(self) -> int:
@@ -52,27 +65,30 @@ class Executor(Protocol):
     def next(self) -> Outcome:
         """Wait for one of the submitted tasks, in whatever order; each is returned once.
 
-        A `SchedsearchError` of the evaluation comes back as `failure`. Anything else that it
-        raises is a defect and comes through: it says nothing about the schedule.
+        What a worker raises is a defect and comes through: it says nothing about the schedule.
         """
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         """Forget these tasks; one that is being evaluated may still be returned."""
 
+    def ask(self, method: str, *args: Any, **named: Any) -> Any:
+        """Return what a method of one of the workers returns, or raise what it raises."""
+
+    def tell(self, method: str, *args: Any) -> None:
+        """Call a method of all workers, also of those that join later."""
+
 
 class LocalExecutor:
-    """Evaluates one task after the other in this process.
+    """One worker in this process, which evaluates one task after the other.
 
     Args:
-        evaluate: Returns one score per sample, in the order of the task.
-        work: Returns the work of all evaluations so far; default: none is counted.
+        open_worker: Makes the worker, when there is something to do for it.
     """
 
     slots = 1
 
-    def __init__(self, evaluate: Evaluate, work: Callable[[], Work] = Work) -> None:
-        self._evaluate = evaluate
-        self._work = work
+    def __init__(self, open_worker: Callable[[], Worker]) -> None:
+        self._open = open_worker
         self._queue: deque[tuple[Ticket, Task]] = deque()
 
     def submit(self, ticket: Ticket, task: Task) -> None:
@@ -81,14 +97,22 @@ class LocalExecutor:
 
     def next(self) -> Outcome:
         """Evaluate the oldest queued task."""
-        (ticket, task), before = self._queue.popleft(), self._work()
-        try:
-            scores = tuple(self._evaluate(task))
-        except SchedsearchError as error:
-            failure = str(error) or type(error).__name__
-            return Outcome(ticket, task, failure=failure, work=self._work() - before)
-        return Outcome(ticket, task, scores, work=self._work() - before)
+        ticket, task = self._queue.popleft()
+        found = self._worker.evaluate(task)
+        return Outcome(ticket, task, found.scores, found.failure, found.work)
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         """Take these tasks out of the queue."""
         self._queue = deque(queued for queued in self._queue if queued[0] not in tickets)
+
+    def ask(self, method: str, *args: Any, **named: Any) -> Any:
+        """Call a method of the worker."""
+        return getattr(self._worker, method)(*args, **named)
+
+    def tell(self, method: str, *args: Any) -> None:
+        """Call a method of the worker."""
+        self.ask(method, *args)
+
+    @cached_property
+    def _worker(self) -> Worker:
+        return self._open()

@@ -5,9 +5,9 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.subject import Subject
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import RunError
-from schedsearch.execution.subject import Subject
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 
 Known = dict[EvaluationKey, Evaluation]
@@ -67,7 +67,9 @@ class Inquiry:
         ]
         self._missing = [self._lacking(part, asked.again) for part in self._parts]
         self.wanted = deque(
-            Task(schedule, subject.split, part, asked.shared) for part in self._missing if part
+            Task(schedule, subject.split, part, asked.shared, subject.grid)
+            for part in self._missing
+            if part
         )
         self._unanswered = {task.sample_ids for task in self.wanted}
         self._defects: dict[tuple[str, ...], str] = {}

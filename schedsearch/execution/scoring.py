@@ -5,10 +5,10 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count, zip_longest
 
 from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.subject import Subject
 from schedsearch.core.trial import SampleScore, Work
 from schedsearch.execution.executor import Executor, Outcome, Ticket
 from schedsearch.execution.inquiry import Asked, EvaluationError, Inquiry, borders
-from schedsearch.execution.subject import Subject
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.store import Store
 

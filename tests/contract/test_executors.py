@@ -8,12 +8,12 @@ import pytest
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import DataError, RunError
-from schedsearch.execution.executor import Evaluate, Executor, LocalExecutor, Outcome, Ticket
-from tests.unit.execution.synthetic import IDS, LAYERS, Shuffled, evaluate
+from schedsearch.execution.executor import Executor, Outcome, Ticket
+from tests.unit.execution.synthetic import IDS, LAYERS, Evaluate, Shuffled, evaluate, local
 
 # Each makes an executor for a function that processes elsewhere can import, too.
 EXECUTORS: dict[str, Callable[[Evaluate], Executor]] = {
-    "local": LocalExecutor,
+    "local": local,
     "shuffled": Shuffled,
 }
 

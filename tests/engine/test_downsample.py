@@ -8,8 +8,9 @@ from PIL import Image
 from transformers import LlavaConfig, LlavaForConditionalGeneration, PixtralVisionConfig
 
 from schedsearch.core.flops import DecoderShape, SampleTokens, prefill_flops
+from schedsearch.core.sample import Grid
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.downsample import Downsampler, Grid, prompt_ratios
+from schedsearch.engine.downsample import Downsampler, prompt_ratios
 from schedsearch.engine.encoding import Encoder
 from schedsearch.errors import InputError, UnsupportedError
 from tests.engine.embedded import QUESTIONS, embedded, prompt_of

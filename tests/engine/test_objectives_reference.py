@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 import torch
 
+from schedsearch.core.sample import Grid
 from schedsearch.core.trial import Work
-from schedsearch.engine.downsample import Downsampler, Grid
+from schedsearch.engine.downsample import Downsampler
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.memory import MemorySet
 from schedsearch.engine.metrics import ComparedMetric, make_metric

@@ -22,12 +22,12 @@ from schedsearch.app.study_view import trial_row
 from schedsearch.core import intervals
 from schedsearch.core.flops import flops_ratio, kv_ratio, prefill_flops
 from schedsearch.core.intervals import Interval
-from schedsearch.core.sample import FirstSamples, Sample
+from schedsearch.core.sample import FirstSamples, Grid, Sample
 from schedsearch.core.trial import Task, Trial
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.downsample import Downsampler, Grid
+from schedsearch.engine.downsample import Downsampler
 from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.loading import load_model
 from schedsearch.engine.memory import MemorySet

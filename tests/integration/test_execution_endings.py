@@ -7,7 +7,6 @@ import signal
 import pytest
 
 from schedsearch.core.trial import TrialState
-from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import Limits, StopStudy, run_study
 from schedsearch.execution.scoring import Scoring
 from tests.unit.execution.children import (
@@ -28,6 +27,7 @@ from tests.unit.execution.synthetic import (
     Place,
     evaluate,
     evaluations,
+    local,
     new_place,
     spec,
     uninterrupted,
@@ -78,7 +78,7 @@ def test_finished_search_that_runs_again_does_nothing(place):
 def test_each_run_counts_its_own_evaluations(place):
     with place.store() as store:
         store.create_study(spec())
-        scoring = Scoring(STUDY, SUBJECT, store, LocalExecutor(evaluate))
+        scoring = Scoring(STUDY, SUBJECT, store, local(evaluate))
         for _ in range(2):
             run = run_study(STUDY, SEARCH, scoring, store, limits=Limits(trials=2))
             assert (run.closed, run.evaluated) == (2, 2 * DIFFERENT)

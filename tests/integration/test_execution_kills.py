@@ -29,7 +29,7 @@ from tests.unit.execution.synthetic import (
     SEARCH,
     STUDY,
     SUBJECT,
-    Evaluated,
+    Line,
     Place,
     Shuffled,
     new_place,
@@ -54,7 +54,7 @@ class Uninterrupted:
     """What a search is when nothing happens to it."""
 
     trials: list[Trial]
-    evaluated: list[Evaluated]
+    evaluated: list[Line]
     commits: int
 
 
@@ -78,11 +78,11 @@ def in_rounds(tmp_path_factory):
     return uninterrupted(tmp_path_factory.mktemp("in-rounds"), sampler=IN_ROUNDS)
 
 
-def evaluations(lines: list[Evaluated]) -> Counter:
+def evaluations(lines: list[Line]) -> Counter:
     return Counter(line[2:] for line in lines)
 
 
-def in_flight(killed: list[Evaluated]) -> set:
+def in_flight(killed: list[Line]) -> set:
     """What the last task of a process evaluated."""
     last = max((line.task for line in killed), default=0)
     return set(evaluations([line for line in killed if line.task == last]))

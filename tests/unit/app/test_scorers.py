@@ -3,7 +3,7 @@
 import pytest
 
 from schedsearch.app.scorers import changes, metric_text
-from schedsearch.engine.identity import metric_identity
+from schedsearch.engine.metric_identity import metric_identity
 from schedsearch.engine.metrics import METRICS, FunctionMetric, make_metric
 from schedsearch.engine.metrics.vqa_accuracy import VqaAccuracy
 

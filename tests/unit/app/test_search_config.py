@@ -12,9 +12,9 @@ from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.latency import Conditions, LatencyModel
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.study import StudySpec
+from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError
-from schedsearch.execution.subject import Subject
 from schedsearch.store.store import open_store
 
 SHAPE = DecoderShape(8, 32, 4, 2, 8, 64, 100)

@@ -18,14 +18,17 @@ from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
-from schedsearch.core.trial import SampleScore, Task, Trial
-from schedsearch.execution.executor import Evaluate, Executor, LocalExecutor, Outcome, Ticket
+from schedsearch.core.subject import Subject
+from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial, Work
+from schedsearch.errors import SchedsearchError
+from schedsearch.execution.executor import Executor, LocalExecutor, Outcome, Ticket
 from schedsearch.execution.loop import Run, run_study
 from schedsearch.execution.scoring import Scoring
-from schedsearch.execution.subject import Subject
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import Sampler
 from schedsearch.store import Store, open_store
+
+Evaluate = Callable[[Task], Sequence[SampleScore]]
 
 LAYERS, N_MAX, CHUNK = 6, 6, 5
 NEED = (6, 6, 6, 5, 3, 1)  # of N_MAX: below it a layer costs score
@@ -50,6 +53,8 @@ def visions(content: int) -> int:
 
 
 SUBJECT = Subject(
+    name="synthetic",
+    digest="c0ffee",
     split="calibration",
     ids=IDS,
     keys=tuple(f"content {content}" for content in CONTENT),
@@ -89,7 +94,7 @@ def evaluate(task: Task) -> list[SampleScore]:
     ]
 
 
-class Evaluated(NamedTuple):
+class Line(NamedTuple):
     """A line of the file: who evaluated what, in which of its tasks.
 
     Ranker and counts are all that a task says about a sample; keep-all has no ranker.
@@ -123,11 +128,38 @@ class Recorded:
         return self._inner(task)
 
 
-def evaluated(file: Path) -> list[Evaluated]:
+def evaluated(file: Path) -> list[Line]:
     """The lines of the file, in order."""
     lines = file.read_text().splitlines() if file.exists() else []
     fields = [line.split(";") for line in lines]
-    return [Evaluated(*map(int, field[:3]), *field[3:]) for field in fields]
+    return [Line(*map(int, field[:3]), *field[3:]) for field in fields]
+
+
+class FunctionWorker:
+    """A function as a worker.
+
+    Args:
+        evaluate: One score per sample, in the order of the task.
+        work: What all evaluations so far have cost; default: none is counted.
+    """
+
+    def __init__(self, evaluate: Evaluate, work: Callable[[], Work] = Work) -> None:
+        self._evaluate = evaluate
+        self._work = work
+
+    def evaluate(self, task: Task) -> Evaluated:
+        before = self._work()
+        try:
+            scores = tuple(self._evaluate(task))
+        except SchedsearchError as error:
+            failure = str(error) or type(error).__name__
+            return Evaluated(failure=failure, work=self._work() - before)
+        return Evaluated(scores, work=self._work() - before)
+
+
+def local(evaluate: Evaluate, work: Callable[[], Work] = Work) -> LocalExecutor:
+    """An executor of one worker, which is a function."""
+    return LocalExecutor(lambda: FunctionWorker(evaluate, work))
 
 
 class Shuffled:
@@ -136,7 +168,7 @@ class Shuffled:
     def __init__(self, evaluate: Evaluate, slots: int = 3, seed: int = 0) -> None:
         self.slots = slots
         self.most = 0
-        self._local = LocalExecutor(evaluate)
+        self._local = local(evaluate)
         self._rng = random.Random(seed)
         self._flying: list[tuple[Ticket, Task]] = []
 
@@ -167,7 +199,7 @@ class Clocked:
     def __init__(self, evaluate: Evaluate, slots: int, seconds: Callable[[Task], float]) -> None:
         self.slots = slots
         self.now = 0.0
-        self._local = LocalExecutor(evaluate)
+        self._local = local(evaluate)
         self._seconds = seconds
         self._free = [0.0] * slots
         self._flying: list[tuple[float, Ticket, Task]] = []
@@ -215,7 +247,7 @@ class Place:
         return self.folder / "evaluated"
 
     @property
-    def evaluated(self) -> list[Evaluated]:
+    def evaluated(self) -> list[Line]:
         return evaluated(self.file)
 
     def store(self) -> Store:
@@ -233,7 +265,7 @@ class Place:
         study: str = STUDY,
         subject: Subject = SUBJECT,
         before: Callable[[Store], object] = lambda _store: None,
-        executor: Callable[[Evaluate], Executor] = LocalExecutor,
+        executor: Callable[[Evaluate], Executor] = local,
         **options: object,
     ) -> Run:
         """Search as a new process would: open the store, go on with the study.

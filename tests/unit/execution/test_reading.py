@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, TrialState, Work, least_drop
-from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import Limits
 from schedsearch.execution.reading import Reading
 from schedsearch.execution.scoring import Scoring
@@ -22,6 +21,7 @@ from tests.unit.execution.synthetic import (
     SUBJECT,
     counts_of,
     evaluate,
+    local,
     new_place,
     spec,
     visions,
@@ -187,7 +187,7 @@ def test_tasks_keep_their_samples_although_some_are_known_as_probes(tmp_path, pr
     tasks: list[tuple] = []
     with new_place(tmp_path).store() as store:
         store.create_study(spec())
-        executor = LocalExecutor(recorded(unequal, tasks))
+        executor = local(recorded(unequal, tasks))
         scoring = Scoring(STUDY, SUBJECT, store, executor, chunk=4, cuts=(3,))
         low = Schedule((1.0,) * 3 + (0.0,) * 3)
         other = Schedule((1.0,) * 3 + (0.5,) * 3)
@@ -226,7 +226,7 @@ def test_task_ends_behind_the_samples_that_can_gain_and_cuts_are_counted_from_th
     tasks: list[tuple] = []
     with new_place(tmp_path).store() as store:
         store.create_study(spec())
-        executor = LocalExecutor(recorded(unequal, tasks))
+        executor = local(recorded(unequal, tasks))
         scoring = Scoring(STUDY, SUBJECT, store, executor, chunk=4, cuts=(3,))
         scoring.scores(Schedule((1.0,) * 3 + (0.0,) * 3), behind=2)
     ends = [ids[-1] for _, ids, _ in tasks]

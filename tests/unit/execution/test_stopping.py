@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Effort, SampleScore, TrialState, Work, least_drop
-from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.scoring import Scoring
 from tests.unit.execution.synthetic import (
@@ -23,6 +22,7 @@ from tests.unit.execution.synthetic import (
     SUBJECT,
     Shuffled,
     evaluate,
+    local,
     new_place,
     score,
     spec,
@@ -97,7 +97,7 @@ def test_known_scores_do_not_change_where_a_trial_stops(tmp_path):
     place = new_place(tmp_path)
     with place.store() as store:
         store.create_study(spec())
-        scoring = Scoring(STUDY, BOUNDED, store, LocalExecutor(evaluate), 2)
+        scoring = Scoring(STUDY, BOUNDED, store, local(evaluate), 2)
         assert len(scoring.scores(LOW)) == len(IDS)
         before = scoring.evaluated
         seen = []
@@ -119,7 +119,7 @@ def test_only_the_first_samples_are_asked_and_tasks_end_at_every_cut(tmp_path):
 
     with place.store() as store:
         store.create_study(spec())
-        scoring = Scoring(STUDY, SUBJECT, store, LocalExecutor(recorded), 4, cuts=(3, 8))
+        scoring = Scoring(STUDY, SUBJECT, store, local(recorded), 4, cuts=(3, 8))
         assert [one.sample_id for one in scoring.scores(LOW, ids=IDS[:3], shared=2)] == list(
             IDS[:3]
         )
@@ -138,7 +138,7 @@ def test_a_score_above_the_metrics_bound_is_refused(tmp_path):
     with place.store() as store:
         store.create_study(spec())
         subject = replace(SUBJECT, greatest=0.9)
-        scoring = Scoring(STUDY, subject, store, LocalExecutor(evaluate), 4)
+        scoring = Scoring(STUDY, subject, store, local(evaluate), 4)
         with pytest.raises(EvaluationError, match=r"no score of this metric may be above 0\.9"):
             scoring.scores(Schedule.full(LAYERS))
 
@@ -178,7 +178,7 @@ def test_effort_is_kept_and_adds_up_over_runs(tmp_path):
         from schedsearch.execution.loop import Limits, run_study
 
         for limit in (3, None):
-            scoring = Scoring(STUDY, BOUNDED, store, LocalExecutor(costly, work), 4)
+            scoring = Scoring(STUDY, BOUNDED, store, local(costly, work), 4)
             run = run_study(STUDY, SEARCH, scoring, store, limits=Limits(trials=limit))
         assert run.effort.spent == pytest.approx(spent[0].flops / 1000)
         costs = {
@@ -199,11 +199,11 @@ def test_of_two_scores_of_a_sample_the_first_counts_as_in_the_store(tmp_path):
     place = new_place(tmp_path)
     with place.store() as store:
         store.create_study(spec())
-        scoring = Scoring(STUDY, SUBJECT, store, LocalExecutor(rounded), 5)
+        scoring = Scoring(STUDY, SUBJECT, store, local(rounded), 5)
         probed = scoring.scores(LOW, ids=("q1",))
         first = scoring.scores(LOW, again=("q1",))
         assert first[1] == probed[0]
-        again = Scoring(STUDY, SUBJECT, store, LocalExecutor(rounded), 5)
+        again = Scoring(STUDY, SUBJECT, store, local(rounded), 5)
         assert again.scores(LOW) == first
 
 

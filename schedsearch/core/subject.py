@@ -1,4 +1,4 @@
-"""What a study evaluates, as plain values: the coordinator needs no model and no images."""
+"""What a study evaluates, as plain values: who coordinates it needs no model and no images."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from typing import Any
 
 from schedsearch.core.canonical import digest
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_ratio
-from schedsearch.core.sample import Split
+from schedsearch.core.sample import Grid, Split
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Work
 
@@ -18,6 +18,8 @@ class Subject:
     """A model, a metric and a set of samples.
 
     Attributes:
+        name: Of the set.
+        digest: Hash of its content.
         split: Of the samples.
         ids: Sample ids, in calibration order.
         keys: Content hash of each sample; scores are stored under it.
@@ -28,8 +30,11 @@ class Subject:
         images: Content hashes of each sample's images, by which splits are told apart.
         greatest: No score is above this; infinity where the metric has no bound.
         full_pass: Work of one unreduced evaluation of all samples; 0 where it is not known.
+        grid: As in `Task`.
     """
 
+    name: str
+    digest: str
     split: Split
     ids: tuple[str, ...]
     keys: tuple[str, ...]
@@ -40,6 +45,7 @@ class Subject:
     images: tuple[tuple[str, ...], ...] = ()
     greatest: float = math.inf
     full_pass: Work = Work()
+    grid: Grid | None = None
 
     @cached_property
     def n_visions(self) -> tuple[int, ...]:

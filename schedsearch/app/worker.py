@@ -1,0 +1,101 @@
+"""From what a study names to the worker that evaluates it, wherever that is opened."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.sample_size import check_size
+from schedsearch.core.sample import SampleSet
+from schedsearch.core.schedule import RankerSpec
+from schedsearch.engine.metrics import Metric, check_answers
+from schedsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from schedsearch.engine.worker import ModelWorker
+
+
+@dataclass(frozen=True)
+class WorkerSpec:
+    """How a worker comes to be; small, and picklable where model and data are names.
+
+    Attributes:
+        model: Name of a model, or a transformers model.
+        metric: What is measured.
+        data: The calibration set, by name or as it is.
+        ranker: Orders the tokens.
+        first: First layer that may process fewer vision tokens than there are.
+        processor: Of a model that is handed in.
+        folder: What the name of the model is relative to.
+        loading: Passed on to `load_model`.
+        prefix_bytes: As `Evaluator` has it.
+    """
+
+    model: Any
+    metric: Metric
+    data: SampleSet | DataRef
+    ranker: RankerSpec = RankerSpec()
+    first: int = 2
+    processor: Any = None
+    folder: Path = Path()
+    loading: Mapping[str, Any] = field(default_factory=dict)
+    prefix_bytes: int | None = None
+
+    @property
+    def name(self) -> str:
+        """What users call the model."""
+        if isinstance(self.model, (str, os.PathLike)):
+            return str(self.model)
+        return getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__
+
+    def open(self) -> "ModelWorker":
+        """Read the data, then load the model.
+
+        Raises:
+            InputError: The data, the ranker or the model cannot be used.
+        """
+        samples = self.data
+        if isinstance(samples, DataRef):
+            samples = open_samples(samples, "calibration")
+        check_answers(samples, self.metric)
+        check_size(len(samples))
+        from schedsearch.engine.rankers import make_ranker
+        from schedsearch.engine.worker import ModelWorker
+        from schedsearch.engine.wrappers import unwrapped
+
+        reads_attention = make_ranker(self.ranker).reads_attention
+        if self.first == 0 and reads_attention:
+            raise InputError(
+                f"`first` must be at least 1 with ranker {self.ranker.name}, which reads the "
+                "attention of the layer before a drop, but got 0; raise it, or choose diverse or "
+                "tower"
+            )
+        if isinstance(self.model, (str, os.PathLike)):
+            model, own = open_model(str(self.model), self.folder, **self.loading)
+        else:
+            model, own = unwrapped(self.model), None
+        if reads_attention:
+            self._check_first(model)
+        processor = self.processor or own
+        sets = [samples]
+        return ModelWorker(
+            model, processor, self.metric, self.name, sets, max_prefix_bytes=self.prefix_bytes
+        )
+
+    def _check_first(self, model: Any) -> None:
+        from schedsearch.engine.adapters import adapter_for
+
+        adapter, first = adapter_for(model), self.first
+        layers = range(adapter.shape(model).layers)
+        able = [layer for layer in layers if adapter.ranking_layer(model, layer) is not None]
+        if first < len(layers) and first not in able:
+            later = (
+                f"`first` must be at least {min(able)}" if able else "`ranker` must be without it"
+            )
+            raise InputError(
+                f"{later}, but got {first}: no layer of {adapter.architecture(model)} before that "
+                "one attends to the whole prompt, so its attention cannot rank the tokens; diverse "
+                "ranks without"
+            )

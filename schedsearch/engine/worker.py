@@ -1,0 +1,182 @@
+"""A worker: one model, one metric, and the sets that they are asked about."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from typing import Any
+
+from torch import nn
+
+from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.subject import Subject
+from schedsearch.core.trial import Evaluated, Task
+from schedsearch.engine.adapters import adapter_for
+from schedsearch.engine.downsample import Downsampler
+from schedsearch.engine.evaluator import Evaluator
+from schedsearch.engine.identity import evaluation_context
+from schedsearch.engine.loading import describe
+from schedsearch.engine.metric_identity import metric_identity
+from schedsearch.engine.metrics import Metric
+from schedsearch.engine.statistics import attention_statistics
+from schedsearch.engine.timing import PrefillTiming, time_prefill
+from schedsearch.errors import SchedsearchError
+
+OnProgress = Callable[[int, int], None]
+
+
+class ModelWorker:
+    """Evaluates schedules with one model, by one metric, on the sets that it has.
+
+    Args:
+        model: In evaluation mode.
+        processor: Its processor.
+        metric: What is measured.
+        name: What users call the model.
+        sets: One for each split that will be asked about; see `add_set`.
+        max_prefix_bytes: As for `Evaluator`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        metric: Metric,
+        name: str,
+        sets: Sequence[SampleSet] = (),
+        *,
+        max_prefix_bytes: int | None = None,
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.metric = metric
+        self._name = name
+        self._max_prefix_bytes = max_prefix_bytes
+        self._sets: dict[Split, SampleSet] = {}
+        self._evaluators: dict[tuple[Split, Grid | None], Evaluator] = {}
+        for samples in sets:
+            self.add_set(samples)
+
+    def add_set(self, samples: SampleSet) -> None:
+        """Answer for another set, in place of the one of the same split."""
+        self._sets[samples.split] = samples
+        for split, grid in list(self._evaluators):
+            if split == samples.split:
+                del self._evaluators[split, grid]
+
+    def evaluator(self, split: Split, grid: Grid | None = None) -> Evaluator:
+        """The evaluator of a set, of images of `grid` patches where that is given.
+
+        Raises:
+            UnsupportedError: The model cannot take smaller images.
+            DataError: The set cannot be used.
+        """
+        if (split, grid) not in self._evaluators:
+            samples, bound = self._sets[split], self._max_prefix_bytes
+            if grid is None:
+                made = Evaluator(
+                    self.model, self.processor, samples, self.metric, max_prefix_bytes=bound
+                )
+            else:
+                processor = Downsampler(self.model, self.processor).processor(grid)
+                against = self.evaluator(split)
+                made = Evaluator(self.model, processor, samples, self.metric, against=against)
+            self._evaluators[split, grid] = made
+        return self._evaluators[split, grid]
+
+    def subject(
+        self,
+        split: Split | None = None,
+        grid: Grid | None = None,
+        identity: Mapping[str, Any] | None = None,
+    ) -> Subject:
+        """What has to be known of model, metric and a set to ask about them.
+
+        Args:
+            split: Of the set; default: the first that the worker got.
+            grid: As for `evaluator`.
+            identity: Of the metric, where it is known.
+
+        Raises:
+            UnsupportedError: As `evaluator`.
+            DataError: As `evaluator`.
+        """
+        asked = next(iter(self._sets)) if split is None else split
+        evaluator, samples = self.evaluator(asked, grid), self._sets[asked]
+        adapter, ids = adapter_for(self.model), tuple(sample.id for sample in samples)
+        context = dict(self._context)
+        if identity is not None:
+            context["metric"] = dict(identity)
+        if grid is not None:
+            context["downsampled"] = f"{grid.rows} x {grid.columns}"
+        return Subject(
+            name=samples.name,
+            digest=samples.digest(),
+            split=asked,
+            ids=ids,
+            keys=tuple(evaluator.sample_keys()),
+            tokens=tuple(evaluator.sample_tokens(ids)),
+            shape=adapter.shape(self.model),
+            target=describe(self.model, self._name),
+            context=context,
+            images=tuple(evaluator.image_keys()),
+            greatest=self.metric.greatest,
+            full_pass=evaluator.full_work(),
+            grid=grid,
+        )
+
+    @cached_property
+    def _context(self) -> Mapping[str, Any]:
+        return evaluation_context(self.model, self.processor, self.metric)
+
+    def evaluate(self, task: Task, on_progress: OnProgress | None = None) -> Evaluated:
+        """Score the samples of a task."""
+        smaller: Any = nullcontext()
+        try:
+            evaluator = self.evaluator(task.split, task.grid)
+            if task.grid is not None:
+                smaller = Downsampler(self.model, self.processor).interpolating()
+        except SchedsearchError as error:
+            return Evaluated(failure=_said(error))
+        before = evaluator.work
+        try:
+            with smaller:
+                scores = tuple(evaluator.evaluate(task, on_progress))
+        except SchedsearchError as error:
+            return Evaluated(failure=_said(error), work=evaluator.work - before)
+        return Evaluated(scores, work=evaluator.work - before)
+
+    def metric_identity(self) -> dict[str, Any]:
+        """What the metric's scores depend on now; see `schedsearch.engine.identity`."""
+        return metric_identity(self.metric)
+
+    def grid_within(self, split: Split, flops: float) -> Grid:
+        """The largest images within a FLOPs ratio of those of a set.
+
+        Raises:
+            UnsupportedError: The model cannot take smaller images.
+            InputError: Images of a single patch cost more.
+        """
+        tokens = self.evaluator(split).sample_tokens()
+        return Downsampler(self.model, self.processor).grid_within(flops, tokens)
+
+    def time_prefill(
+        self, split: Split, schedule: Schedule, repeats: int, on_progress: OnProgress | None = None
+    ) -> PrefillTiming:
+        """Time prefills of a set's commonest prompts; see `schedsearch.engine.timing`."""
+        inputs = self.evaluator(split).prefill_inputs()
+        return time_prefill(self.model, inputs, schedule, repeats, on_progress)
+
+    def attention_cover(self, split: Split, samples: int) -> tuple[float, ...]:
+        """Share of the vision tokens that hold nearly all attention on vision, layer by layer.
+
+        Raises:
+            DataError: There are too few samples.
+        """
+        first = FirstSamples(self._sets[split], min(len(self._sets[split]), samples))
+        found = attention_statistics(self.model, self.processor, first)
+        return tuple(one.value for one in found.cover)
+
+
+def _said(error: SchedsearchError) -> str:
+    return str(error) or type(error).__name__
