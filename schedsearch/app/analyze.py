@@ -5,10 +5,13 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, model_place
 from schedsearch.app.objectives import Objectives, rank_schedules
 from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
+from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.subject import Subject
+from schedsearch.execution.executor import LocalExecutor
 
 if TYPE_CHECKING:
     from schedsearch.engine.statistics import AttentionStatistics
@@ -71,46 +74,22 @@ def analyze_model(
     Raises:
         InputError: Model or data cannot be used, or a name is unknown.
     """
-    from schedsearch.engine.metrics import check_answers, make_metric
+    from schedsearch.engine.metrics import make_metric
 
-    scored = make_metric(metric)
     model_place(model_name)
-    samples = open_samples(data, "calibration")
-    check_answers(samples, scored)
-
-    from schedsearch.engine.adapters import adapter_for
-    from schedsearch.engine.evaluator import Evaluator
-    from schedsearch.engine.statistics import attention_statistics
-
-    model, processor = open_model(model_name, **loading)
-    attention = attention_statistics(
-        model, processor, samples, ranker=ranker, on_progress=progress("attention")
-    )
-    evaluator = Evaluator(model, processor, samples, scored)
-    shape = adapter_for(model).shape(model)
-    ids = tuple(sample.id for sample in samples)
-    tokens = evaluator.sample_tokens(ids)
-    withdrawals = withdraw_vision(
-        evaluator, samples.split, ids, shape, tokens, progress("withdrawal")
-    )
+    workers = LocalExecutor(WorkerSpec(model_name, make_metric(metric), data, loading=loading).open)
+    subject: Subject = workers.ask("subject")
+    attention = workers.ask("attention", subject.split, ranker, on_progress=progress("attention"))
+    withdrawals = withdraw_vision(workers, subject, progress("withdrawal"))
     objectives = None
     if schedules:
-        objectives = rank_schedules(
-            model,
-            processor,
-            samples,
-            scored,
-            shape=shape,
-            tokens=tokens,
-            ranker=RankerSpec(ranker),
-            schedules=schedules,
-            progress=progress,
-        )
+        ordering = RankerSpec(ranker)
+        objectives = rank_schedules(workers, subject, metric, ordering, schedules, progress)
     return Analysis(
         model=model_name,
-        layers=shape.layers,
-        data=samples.name,
-        samples=len(ids),
+        layers=subject.shape.layers,
+        data=subject.name,
+        samples=len(subject.ids),
         metric=metric,
         attention=attention,
         withdrawals=withdrawals,

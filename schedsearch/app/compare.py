@@ -96,7 +96,11 @@ def compare(
     equals = [bench.at_equal_cost(*baseline, flops, own) for baseline in families]
     smaller = bench.smaller_images(flops, own)
     timing = study.executor.ask(
-        "time_prefill", held_out.split, schedule, repeats, progress("prefill time")
+        "time_prefill",
+        held_out.split,
+        schedule,
+        repeats,
+        on_progress=progress("prefill time"),
     )
     assert found.score is not None and full.difference is not None
     return Comparison(

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +11,9 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families.layerwise import Layerwise, random_monotone
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.intervals import Interval
-from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.core.trial import Task
-
-if TYPE_CHECKING:
-    from schedsearch.engine.metrics import Metric
+from schedsearch.core.subject import Subject
+from schedsearch.execution.executor import Executor
 
 LABEL_FREE = ("answer_match", "kl_divergence", "last_state_cosine")
 FLOPS = "FLOPs ratio"
@@ -62,13 +58,9 @@ class Objectives:
 
 
 def rank_schedules(
-    model: Any,
-    processor: Any,
-    samples: SampleSet,
-    metric: "Metric",
-    *,
-    shape: DecoderShape,
-    tokens: Sequence[SampleTokens],
+    workers: Executor,
+    subject: Subject,
+    metric: str,
     ranker: RankerSpec,
     schedules: int,
     progress: Progress,
@@ -76,41 +68,33 @@ def rank_schedules(
     """Score random schedules by every objective; None where samples have no answers to compare.
 
     Args:
-        model: In evaluation mode.
-        processor: Its processor.
-        samples: What the schedules are scored on.
+        workers: Score them.
+        subject: What the schedules are scored on.
         metric: Compared with if it knows the answers, else exact match is.
-        shape: The model's decoder.
-        tokens: Of the samples.
         ranker: Of the schedules.
         schedules: How many.
         progress: Starts a progress bar by name.
     """
-    from schedsearch.engine.evaluator import Evaluator
-    from schedsearch.engine.metrics import ComparedMetric, make_metric
-
-    labelled = make_metric("exact_match") if isinstance(metric, ComparedMetric) else metric
-    if not all(sample.answers for sample in samples):
+    if not workers.ask("labelled", subject.split):
         return None
-    ids = tuple(sample.id for sample in samples)
+    truth_name = "exact_match" if metric in LABEL_FREE else metric
+    shape, tokens = subject.shape, subject.tokens
     drawn = random_schedules(schedules, shape, tokens, ranker)
     means: list[dict[str, float]] = [{} for _ in drawn]
-    for one in (labelled, *map(make_metric, LABEL_FREE)):
-        bar = progress(one.name)
-        evaluator = Evaluator(model, processor, samples, one)
-        for i, schedule in enumerate(drawn):
-            scores = evaluator.evaluate(Task(schedule, samples.split, ids))
-            means[i][one.name] = sum(score.score for score in scores) / len(scores)
-            bar(i + 1, len(drawn))
+    for name in (truth_name, *LABEL_FREE):
+        bar = progress(name)
+        found = workers.ask("means", name, subject.split, drawn, on_progress=bar)
+        for mean, scores in zip(found, means, strict=True):
+            scores[name] = mean
     rows = tuple(
-        Ranked(schedule.keep, flops_ratio(shape, schedule, tokens), found)
-        for schedule, found in zip(drawn, means, strict=True)
+        Ranked(schedule.keep, flops_ratio(shape, schedule, tokens), scores)
+        for schedule, scores in zip(drawn, means, strict=True)
     )
-    truth = [row.scores[labelled.name] for row in rows]
+    truth = [row.scores[truth_name] for row in rows]
     told = {name: [row.scores[name] for row in rows] for name in LABEL_FREE}
     flops = [row.flops_ratio for row in rows]
     return Objectives(
-        metric=labelled.name,
+        metric=truth_name,
         schedules=rows,
         spearman={name: spearman(values, truth) for name, values in {**told, FLOPS: flops}.items()},
         beyond_cost={name: spearman(values, truth, flops) for name, values in told.items()},

@@ -19,7 +19,6 @@ from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
-from schedsearch.engine.memory import MemorySet
 from schedsearch.engine.metric_identity import metric_identity
 from schedsearch.engine.metrics import FunctionMetric, Metric, make_metric
 from schedsearch.engine.metrics.function import Scorer
@@ -133,11 +132,13 @@ def open_study(
         "device_map": device_map,
         "trust_remote_code": trust_remote_code,
     }
+    data = _data(calibration)
+    ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
     opening = WorkerSpec(
         model,
         scored,
-        _data(calibration),
-        RankerSpec(ranker) if isinstance(ranker, str) else ranker,
+        data,
+        ordering,
         config.first,
         processor,
         folder,
@@ -153,11 +154,11 @@ def open_study(
             check_scorer(found, name, metric_name, identity)
         warn_of_unknown(identity)
         workers = executor(opening.open)
+        if not isinstance(data, DataRef):
+            _warn(config, len(data), scored.greatest)
         subject: Subject = workers.ask("subject", None, identity=identity)
-        for setting in ("tolerance", "max_drop"):
-            if setting in type(config).model_fields:
-                given = getattr(config, setting)
-                warn_of_tolerance(setting, given, len(subject.ids), subject.greatest)
+        if isinstance(data, DataRef):
+            _warn(config, len(subject.ids), subject.greatest)
         family = PlugIn("layerwise")
         if isinstance(config, GSearchConfig):
             chosen = config.model_dump(exclude={"sampler", "questions"})
@@ -178,7 +179,7 @@ def open_study(
             metric=metric_name,
             sampler=searching,
             family=family,
-            ranker=opening.ranker,
+            ranker=ordering,
             questions=config.questions,
             seed=seed,
         )
@@ -202,6 +203,12 @@ def attention_guess(workers: Executor, subject: Subject) -> list[int]:
     return [round(n_max * max(shares[layer:])) for layer in range(len(shares))]
 
 
+def _warn(config: AnySearch, samples: int, greatest: float) -> None:
+    for setting in ("tolerance", "max_drop"):
+        if setting in type(config).model_fields:
+            warn_of_tolerance(setting, getattr(config, setting), samples, greatest)
+
+
 def _metric(given: str | Metric | Scorer) -> Metric:
     if isinstance(given, str):
         return make_metric(given)
@@ -217,4 +224,6 @@ def _data(given: Calibration) -> SampleSet | DataRef:
         raise InputError(
             f"`calibration` must be a sample set, rows or a file, but got {type(given).__name__}"
         )
+    from schedsearch.engine.memory import MemorySet
+
     return MemorySet(given)

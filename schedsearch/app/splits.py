@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from schedsearch.core.sample import SampleSet
-from schedsearch.engine.images import image_key, open_image
 from schedsearch.errors import DataError
 
 Images = Mapping[str, tuple[str, ...]]
@@ -16,6 +15,8 @@ def images_of(samples: SampleSet) -> Images:
     Raises:
         DataError: An image is missing or broken.
     """
+    from schedsearch.engine.images import image_key, open_image
+
     return {
         sample.id: tuple(image_key(open_image(source)) for source in sample.images)
         for sample in samples

@@ -25,8 +25,8 @@ class WorkerSpec:
         model: Name of a model, or a transformers model.
         metric: What is measured.
         data: The calibration set, by name or as it is.
-        ranker: Orders the tokens.
-        first: First layer that may process fewer vision tokens than there are.
+        ranker: Of a search, for which there must be enough data; None where nothing is searched.
+        first: Of a search, the first layer that may process fewer vision tokens than there are.
         processor: Of a model that is handed in.
         folder: What the name of the model is relative to.
         loading: Passed on to `load_model`.
@@ -36,7 +36,7 @@ class WorkerSpec:
     model: Any
     metric: Metric
     data: SampleSet | DataRef
-    ranker: RankerSpec = RankerSpec()
+    ranker: RankerSpec | None = None
     first: int = 2
     processor: Any = None
     folder: Path = Path()
@@ -60,18 +60,21 @@ class WorkerSpec:
         if isinstance(samples, DataRef):
             samples = open_samples(samples, "calibration")
         check_answers(samples, self.metric)
-        check_size(len(samples))
+        if self.ranker is not None:
+            check_size(len(samples))
         from schedsearch.engine.rankers import make_ranker
         from schedsearch.engine.worker import ModelWorker
         from schedsearch.engine.wrappers import unwrapped
 
-        reads_attention = make_ranker(self.ranker).reads_attention
-        if self.first == 0 and reads_attention:
-            raise InputError(
-                f"`first` must be at least 1 with ranker {self.ranker.name}, which reads the "
-                "attention of the layer before a drop, but got 0; raise it, or choose diverse or "
-                "tower"
-            )
+        reads_attention = False
+        if self.ranker is not None:
+            reads_attention = make_ranker(self.ranker).reads_attention
+            if self.first == 0 and reads_attention:
+                raise InputError(
+                    f"`first` must be at least 1 with ranker {self.ranker.name}, which reads the "
+                    "attention of the layer before a drop, but got 0; raise it, or choose diverse "
+                    "or tower"
+                )
         if isinstance(self.model, (str, os.PathLike)):
             model, own = open_model(str(self.model), self.folder, **self.loading)
         else:

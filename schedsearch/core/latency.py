@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
+from statistics import median
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -29,6 +30,26 @@ from schedsearch.errors import InputError
 FORMAT: Literal["schedsearch.latency/1"] = "schedsearch.latency/1"
 
 _STRICT = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+@dataclass(frozen=True)
+class PrefillTiming:
+    """Seconds of single prefills, in the order in which they ran.
+
+    Attributes:
+        full: Of the unmodified model, without hooks.
+        reduced: Under the schedule, ranking and gathering included.
+        batch: Prompts in each prefill.
+    """
+
+    full: tuple[float, ...]
+    reduced: tuple[float, ...]
+    batch: int
+
+    @property
+    def speedup(self) -> float:
+        """Median of the ratios of neighbouring runs: slow drift of the machine cancels."""
+        return median(a / b for a, b in zip(self.full, self.reduced, strict=True))
 
 
 @dataclass(frozen=True)

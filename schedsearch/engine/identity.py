@@ -45,7 +45,7 @@ def evaluation_context(
         "dtype": str(weights.dtype),
         "attention": config._attn_implementation or "eager",
         "device": device,
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # whose own class would need torch to be read
         "transformers": transformers.__version__,
     }
 

@@ -2,35 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from statistics import median
 from typing import Any
 
 import torch
 from torch import nn
 
+from schedsearch.core.latency import PrefillTiming
 from schedsearch.core.schedule import Schedule
 from schedsearch.engine.reduction import reduce
-
-
-@dataclass(frozen=True)
-class PrefillTiming:
-    """Seconds of single prefills, in the order in which they ran.
-
-    Attributes:
-        full: Of the unmodified model, without hooks.
-        reduced: Under the schedule, ranking and gathering included.
-        batch: Prompts in each prefill.
-    """
-
-    full: tuple[float, ...]
-    reduced: tuple[float, ...]
-    batch: int
-
-    @property
-    def speedup(self) -> float:
-        """Median of the ratios of neighbouring runs: slow drift of the machine cancels."""
-        return median(a / b for a, b in zip(self.full, self.reduced, strict=True))
 
 
 def time_prefill(

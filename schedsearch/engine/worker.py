@@ -3,10 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import cached_property
+from statistics import fmean
 from typing import Any
 
 from torch import nn
 
+from schedsearch.core.latency import PrefillTiming
 from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
@@ -17,9 +19,9 @@ from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.identity import evaluation_context
 from schedsearch.engine.loading import describe
 from schedsearch.engine.metric_identity import metric_identity
-from schedsearch.engine.metrics import Metric
-from schedsearch.engine.statistics import attention_statistics
-from schedsearch.engine.timing import PrefillTiming, time_prefill
+from schedsearch.engine.metrics import Metric, make_metric
+from schedsearch.engine.statistics import AttentionStatistics, attention_statistics
+from schedsearch.engine.timing import time_prefill
 from schedsearch.errors import SchedsearchError
 
 OnProgress = Callable[[int, int], None]
@@ -60,18 +62,22 @@ class ModelWorker:
     def add_set(self, samples: SampleSet) -> None:
         """Answer for another set, in place of the one of the same split."""
         self._sets[samples.split] = samples
-        for split, grid in list(self._evaluators):
-            if split == samples.split:
-                del self._evaluators[split, grid]
+        for key in [key for key in self._evaluators if key[0] == samples.split]:
+            del self._evaluators[key]
 
     def evaluator(self, split: Split, grid: Grid | None = None) -> Evaluator:
-        """The evaluator of a set, of images of `grid` patches where that is given.
+        """The evaluator of a set.
+
+        Args:
+            split: Of the set.
+            grid: Patches of each image; default: images as they are.
 
         Raises:
             UnsupportedError: The model cannot take smaller images.
             DataError: The set cannot be used.
         """
-        if (split, grid) not in self._evaluators:
+        key = (split, grid)
+        if key not in self._evaluators:
             samples, bound = self._sets[split], self._max_prefix_bytes
             if grid is None:
                 made = Evaluator(
@@ -81,8 +87,8 @@ class ModelWorker:
                 processor = Downsampler(self.model, self.processor).processor(grid)
                 against = self.evaluator(split)
                 made = Evaluator(self.model, processor, samples, self.metric, against=against)
-            self._evaluators[split, grid] = made
-        return self._evaluators[split, grid]
+            self._evaluators[key] = made
+        return self._evaluators[key]
 
     def subject(
         self,
@@ -145,6 +151,37 @@ class ModelWorker:
         except SchedsearchError as error:
             return Evaluated(failure=_said(error), work=evaluator.work - before)
         return Evaluated(scores, work=evaluator.work - before)
+
+    def means(
+        self, metric: str, split: Split, schedules: Sequence[Schedule], on_progress: OnProgress
+    ) -> list[float]:
+        """Mean score of each schedule by a metric that is named.
+
+        Raises:
+            InputError: There is no such metric, or it needs answers that the set has not.
+            RunError: A schedule cannot be evaluated.
+        """
+        samples, found = self._sets[split], list[float]()
+        evaluator = Evaluator(self.model, self.processor, samples, make_metric(metric))
+        ids = tuple(sample.id for sample in samples)
+        for schedule in schedules:
+            scores = evaluator.evaluate(Task(schedule, split, ids))
+            found.append(fmean(one.score for one in scores))
+            on_progress(len(found), len(schedules))
+        return found
+
+    def attention(
+        self, split: Split, ranker: str, on_progress: OnProgress | None = None
+    ) -> AttentionStatistics:
+        """How layers rank and use vision tokens; see `schedsearch.engine.statistics`."""
+        samples = self._sets[split]
+        return attention_statistics(
+            self.model, self.processor, samples, ranker=ranker, on_progress=on_progress
+        )
+
+    def labelled(self, split: Split) -> bool:
+        """Whether every sample of a set has an answer."""
+        return all(sample.answers for sample in self._sets[split])
 
     def metric_identity(self) -> dict[str, Any]:
         """What the metric's scores depend on now; see `schedsearch.engine.identity`."""

@@ -1,7 +1,7 @@
 """Executors: where evaluation runs. They take small tasks and give back scores."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NamedTuple, Protocol
@@ -72,10 +72,41 @@ class Executor(Protocol):
         """Forget these tasks; one that is being evaluated may still be returned."""
 
     def ask(self, method: str, *args: Any, **named: Any) -> Any:
-        """Return what a method of one of the workers returns, or raise what it raises."""
+        """Return what a method of one of the workers returns, or raise what it raises.
+
+        An argument `on_progress` is called here, not there, or not at all.
+        """
 
     def tell(self, method: str, *args: Any) -> None:
         """Call a method of all workers, also of those that join later."""
+
+
+def evaluated(
+    executor: Executor,
+    tasks: Sequence[Task],
+    on_progress: Callable[[int, int], None] = lambda _done, _all: None,
+) -> list[Evaluated]:
+    """What becomes of some tasks, in their order.
+
+    Args:
+        executor: Evaluates them; nothing else may be at work.
+        tasks: Which.
+        on_progress: Called with the samples done, and all.
+    """
+    waiting, found = deque(enumerate(tasks)), dict[int, Evaluated]()
+    flying, samples = 0, sum(len(task.sample_ids) for task in tasks)
+    done = 0
+    while len(found) < len(tasks):
+        while waiting and flying < executor.slots:
+            number, task = waiting.popleft()
+            executor.submit(Ticket(-1, 0, number), task)
+            flying += 1
+        outcome = executor.next()
+        flying -= 1
+        found[outcome.ticket.task] = Evaluated(outcome.scores, outcome.failure, outcome.work)
+        done += len(outcome.task.sample_ids)
+        on_progress(done, samples)
+    return [found[number] for number in range(len(tasks))]
 
 
 class LocalExecutor:

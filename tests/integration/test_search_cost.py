@@ -24,7 +24,7 @@ def searched(folder, name, prefix_bytes=None, **settings):
         prefix_bytes=prefix_bytes,
     ) as study:
         run = study.run()
-        peak = study.evaluator.peak_prefix_bytes
+        peak = study.executor.ask("evaluator", "calibration").peak_prefix_bytes
         return study.best, run, study.trials, peak
 
 

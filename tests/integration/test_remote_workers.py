@@ -1,0 +1,42 @@
+"""A coordinator whose workers are elsewhere loads no model and opens no image."""
+
+import subprocess
+import sys
+
+SEARCH = """
+import sys
+from schedsearch import open_study
+from schedsearch.app.bootstrap import DataRef, open_samples
+from schedsearch.app.compare import compare
+from tests.integration.spawned import Spawned
+
+with open_study(
+    "demo",
+    "demo:calibration",
+    name="remote",
+    sampler={"tolerance": 0.5, "floor": 32},
+    store=sys.argv[1],
+    executor=Spawned,
+) as study:
+    run = study.run(n_trials=3)
+    assert run.closed == 3, run
+    assert run.evaluated > 0
+    held_out = open_samples(DataRef("demo:held-out", 12))
+    found = compare(study, held_out, study.best, lambda _name: lambda _done, _all: None, repeats=1)
+    assert {row.name for row in found.rows if row.score} >= {"full model", "random tokens"}
+    study.executor.close()
+loaded = [name for name in ("torch", "transformers", "PIL.Image") if name in sys.modules]
+assert not loaded, loaded
+print(study.spec.weights)
+"""
+
+
+def test_a_search_and_its_comparison_with_remote_workers_import_no_torch(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-c", SEARCH, str(tmp_path / "s.db")],
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.strip()
