@@ -20,7 +20,8 @@ from schedsearch.engine.kendall import kendall_tau
 from schedsearch.engine.prompt import Prompt, make_prompt
 from schedsearch.engine.rankers import Ranker, make_ranker
 from schedsearch.engine.ranking import log_row_attention
-from schedsearch.engine.selection import Stage, keep_top, stage_of
+from schedsearch.engine.selection import keep_top, stage_of
+from schedsearch.engine.stage import Stage
 from schedsearch.errors import DataError, InputError
 
 _NEGLIGIBLE = 0.01
