@@ -58,9 +58,14 @@ def search(
             render.run(run, study)
         if run.ending != "finished":
             again = ["schedsearch", "search", str(file)]
-            if store != _DEFAULT_STORE:
+            where = ""
+            if "://" in study.store.name:  # without the password nobody could paste it
+                where = " (with the store's address in SCHEDSEARCH_STORE)"
+            elif store != _DEFAULT_STORE:
                 again += ["--store", study.store.name]
-            errors.print(f"{_WHY[run.ending]}; continue with: {shlex.join(again)}", soft_wrap=True)
+            errors.print(
+                f"{_WHY[run.ending]}; continue with: {shlex.join(again)}{where}", soft_wrap=True
+            )
     if run.ending == "interrupted":
         raise typer.Exit(130)
     if run.ending == "finished" and run.best is None:
@@ -83,7 +88,7 @@ def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> 
     """List the studies of a store."""
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         found = opened.studies()
     if as_json:
         print_json(found)
@@ -96,7 +101,7 @@ def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = 
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         view = StudyView(opened, study)
         if as_json:
             print_json([trial_row(trial) for trial in view.trials])
@@ -123,7 +128,7 @@ def export(
     from schedsearch.app.study_view import StudyView
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         view = StudyView(opened, study)
         trial = view.pick(budget, max_drop)
         write_schedule(view, out, trial=trial)
