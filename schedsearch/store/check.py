@@ -1,6 +1,6 @@
 """What is wrong with a store: its file, its tables, each of its cells, and what trials promise."""
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -80,7 +80,7 @@ def check(connection: Connection) -> CheckReport:
     damage = (
         *_damage(connection),
         *map(absence, lacking),
-        *_unreadable(connection, lacking),
+        *_unreadable(connection, set(lacking)),
     )
     if damage:  # the rest would read the same and fail
         return CheckReport(damage, (), {})
@@ -106,7 +106,7 @@ def _damage(connection: Connection) -> Iterator[str]:
                 yield f"the file is damaged: {finding}"
 
 
-def _unreadable(connection: Connection, lacking: Collection[Table | Column[Any]]) -> Iterator[str]:
+def _unreadable(connection: Connection, lacking: set[Table | Column[Any]]) -> Iterator[str]:
     """Name table, row and column of every cell that cannot be read."""
     with _any_text(connection):
         for table in Base.metadata.sorted_tables:

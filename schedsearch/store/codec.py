@@ -168,7 +168,7 @@ def storable(text: str, what: str) -> str:
 
 def _of_types(value: T) -> T:
     """Return a dataclass after a look at its fields, which JSON may have given any type."""
-    made: Hashable = type(value)
+    made: Any = type(value)
     for name, kind in _types(made).items():
         if not isinstance(getattr(value, name), kind):
             raise TypeError(f"`{name}` must not be {getattr(value, name)!r}")

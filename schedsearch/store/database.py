@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +24,13 @@ from schedsearch.store.tables import Base
 
 _BUSY_SECONDS = 30.0
 Access = Literal["create", "write", "read"]
+_DAMAGE = (  # besides what the driver calls an error
+    DamagedCell,
+    MultipleResultsFound,
+    NoResultFound,
+    OverflowError,
+    UnicodeDecodeError,
+)
 _FORMS = "a path such as runs.db, or postgresql://user:password@host/database"
 
 
@@ -151,7 +158,7 @@ class Database:
             if meant is None:
                 raise
             raise meant from error
-        except (DamagedCell, NoResultFound, MultipleResultsFound, OverflowError) as error:
+        except _DAMAGE as error:
             raise described("damaged", self.name, error) from error
 
     def close(self) -> None:
@@ -171,6 +178,8 @@ class Database:
                 f"pip install 'psycopg[binary]' and give "
                 f"postgresql://user:password@host/database"
             ) from error
+        except ArgumentError as error:
+            raise described("unreachable", self.name, error) from error
         if self.file:
             event.listen(engine, "connect", _configure(foreign_keys))
             event.listen(engine, "begin", _begin)
@@ -180,9 +189,16 @@ class Database:
     def _connect(self, dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
         if self._place:
             return self._place.connect(_BUSY_SECONDS)
+        connection = None
         try:
             connection = dialect.connect(*arguments, **options)
+            if not self._reached:  # some options are read only when a statement runs
+                with closing(connection.cursor()) as cursor:
+                    cursor.execute("SELECT 1")
+                connection.rollback()
         except (dialect.loaded_dbapi.Error, OSError, TypeError, ValueError) as error:
+            if connection is not None:
+                connection.close()
             # The driver does not say whether the address is wrong or the server gone.
             raise self._unreachable(error) from error
         self._reached = True

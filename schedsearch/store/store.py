@@ -13,13 +13,25 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Effort, Trial
 from schedsearch.errors import SchedsearchError
-from schedsearch.store import admin, backup, check, evaluations, lease, schema, studies, trials
+from schedsearch.store import (
+    admin,
+    backup,
+    check,
+    evaluations,
+    lease,
+    rescue,
+    schema,
+    studies,
+    trials,
+)
 from schedsearch.store.check import CheckReport
 from schedsearch.store.database import Database, url_of
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.failures import DamagedError
 from schedsearch.store.lease import Lease
+from schedsearch.store.place import StoreLostError
 from schedsearch.store.process import Process
+from schedsearch.store.rescue import Held
 from schedsearch.store.studies import StudySummary
 from schedsearch.store.trials import Attempt
 
@@ -385,6 +397,26 @@ class Store:
             RunError: It cannot be written; the store itself is unchanged.
         """
         backup.backup(self._database, Path(path), force)
+
+    def check_present(self) -> None:
+        """See that the store's file is where it was; a server's store is never looked for.
+
+        Every method does so as it begins.
+
+        Raises:
+            StoreLostError: It was deleted, moved, emptied or replaced.
+        """
+        self._database.check_present()
+
+    def rescue(self, lost: StoreLostError, held: Held) -> StoreLostError:
+        """Save a store whose file is lost to another file; return an error that names it.
+
+        Args:
+            lost: How that was noticed.
+            held: What a search holds in memory: saved, too, where the file's content does not
+                have it or cannot be reached any more.
+        """
+        return rescue.rescue(self._database, lost, held, open_store)
 
     @contextmanager
     def _coordinating(self, held: Lease) -> Iterator[Connection]:

@@ -67,7 +67,7 @@ def test_messages_do_not_show_the_password():
 
 def test_server_that_does_not_answer_is_named():
     pytest.importorskip("psycopg")
-    with pytest.raises(RunError, match=r"postgresql://me:\*\*\*@.*or that its server answers"):
+    with pytest.raises(InputError, match=r"postgresql://me:\*\*\*@.*that its server answers"):
         open_store("postgresql://me:secret@/runs?host=/nowhere")
 
 
