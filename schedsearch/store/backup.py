@@ -34,11 +34,12 @@ def backup(database: Database, target: Path, force: bool = False) -> None:
         if is_stream(target):
             _stream(database, target)
             return
-        _check_new(target, force)
+        _check_absent(target, force)
         target.parent.stat()
         with replacing(target, STORE, force=force) as part:
+            _check_log(target)
             copy(database, part, target)
-            _check_new(target, force)
+            _check_absent(target, force)
     except OSError as error:
         raise InputError(f"{target} cannot be created ({error.strerror}); name another") from error
 
@@ -76,11 +77,14 @@ def _stream(database: Database, target: Path) -> None:
             shutil.copyfileobj(content, stream)
 
 
-def _check_new(target: Path, force: bool) -> None:
+def _check_absent(target: Path, force: bool) -> None:
     if os.path.lexists(target) and not force:
         raise InputError(
             f"{target} exists; give the backup a new name, or replace the file with --force"
         )
+
+
+def _check_log(target: Path) -> None:
     log = log_of(target)
     if log is not None:
         raise InputError(

@@ -120,12 +120,16 @@ class ReadOnlyPlace(Place):
             raise self._changed()
 
     def _connect(self, timeout: float) -> sqlite3.Connection:
-        if self._copy is not None:
-            return _connect(self._copy, timeout, "mode=rw")
+        if self._copy is None:
+            connection = self._connect_in_place(timeout)
+            if connection is not None:
+                return connection
+            self._copy = self._copied()
+        return _reader(self._copy, timeout)
+
+    def _connect_in_place(self, timeout: float) -> sqlite3.Connection | None:
         if _writable(self.path) and _writable(self.path.parent):
-            connection = _connect(self.path, timeout, "mode=rw")
-            connection.execute("PRAGMA query_only=ON")
-            return connection
+            return _reader(self.path, timeout)
         if all(os.path.exists(f"{self.path}{side}") for side in ("-wal", "-shm")):
             connection = _connect(self.path, timeout, "mode=ro")
             try:
@@ -133,11 +137,10 @@ class ReadOnlyPlace(Place):
                 return connection
             except sqlite3.OperationalError:
                 connection.close()
-        if not any(_size(f"{self.path}{log}") for log in _LOGS):
-            self._unchanging = self._state()
+        if log_of(self.path) is None:
+            self._unchanging = self._unchanging or self._state()
             return _connect(self.path, timeout, "immutable=1")
-        self._copy = self._copied()
-        return _connect(self._copy, timeout, "mode=rw")
+        return None
 
     def _copied(self) -> Path:
         """A copy of the file with its logs, in a folder that goes when the place is closed."""
@@ -184,6 +187,12 @@ def log_of(path: Path) -> Path | None:
 def _connect(path: Path, timeout: float, options: str) -> sqlite3.Connection:
     uri = f"file://{quote(os.fsencode(path))}?{options}"
     return sqlite3.connect(uri, timeout=timeout, uri=True, check_same_thread=False)
+
+
+def _reader(path: Path, timeout: float) -> sqlite3.Connection:
+    connection = _connect(path, timeout, "mode=rw")
+    connection.execute("PRAGMA query_only=ON")
+    return connection
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
