@@ -57,15 +57,8 @@ def search(
         else:
             render.run(run, study)
         if run.ending != "finished":
-            again = ["schedsearch", "search", str(file)]
-            where = ""
-            if "://" in study.store.name:  # without the password nobody could paste it
-                where = " (with the store's address in SCHEDSEARCH_STORE)"
-            elif store != _DEFAULT_STORE:
-                again += ["--store", study.store.name]
-            errors.print(
-                f"{_WHY[run.ending]}; continue with: {shlex.join(again)}{where}", soft_wrap=True
-            )
+            again = continuation(file, study.store.name if store != _DEFAULT_STORE else None)
+            errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
     if run.ending == "finished" and run.best is None:
@@ -74,6 +67,19 @@ def search(
             f"the search has ended without a result: {reason}; remove the cause, then "
             f"search under a new study name"
         )
+
+
+def continuation(file: Path, store: str | None) -> str:
+    """The command that goes on with a search.
+
+    Args:
+        file: The study file.
+        store: Name of the store, None for the default one.
+    """
+    again = ["schedsearch", "search", str(file)]
+    if store is not None and "://" in store:  # without its password it cannot be pasted
+        return f"{shlex.join(again)} (with the store's address in SCHEDSEARCH_STORE)"
+    return shlex.join([*again, "--store", store] if store is not None else again)
 
 
 _WHY = {
