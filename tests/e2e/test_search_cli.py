@@ -202,7 +202,7 @@ def test_search_whose_store_is_deleted_names_the_rescue(run, study, store, monke
 def test_backup_to_standard_output_is_the_store_alone(store, tmp_path):
     open_store(store).close()
     command = "from schedsearch.cli import main; main()"
-    for target in ("-", "/dev/stdout"):
+    for target in ("-", "/proc/self/fd/1"):
         arguments = [sys.executable, "-c", command, "db", "backup", target, "--store", store]
         ran = subprocess.run(arguments, capture_output=True, check=True)
         copy = tmp_path / "copy.db"
