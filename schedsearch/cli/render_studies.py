@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from schedsearch.app.study_view import StudyView
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
-    from schedsearch.store.admin import CheckReport
+    from schedsearch.store.check import CheckReport
     from schedsearch.store.studies import StudySummary
 
 _BAR = 40

@@ -57,10 +57,8 @@ def search(
         else:
             render.run(run, study)
         if run.ending != "finished":
-            again = ["schedsearch", "search", str(file)]
-            if store != _DEFAULT_STORE:
-                again += ["--store", study.store.name]
-            errors.print(f"{_WHY[run.ending]}; continue with: {shlex.join(again)}", soft_wrap=True)
+            again = continuation(file, study.store.name if store != _DEFAULT_STORE else None)
+            errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
     if run.ending == "finished" and run.best is None:
@@ -69,6 +67,19 @@ def search(
             f"the search has ended without a result: {reason}; remove the cause, then "
             f"search under a new study name"
         )
+
+
+def continuation(file: Path, store: str | None) -> str:
+    """The command that goes on with a search.
+
+    Args:
+        file: The study file.
+        store: Name of the store, None for the default one.
+    """
+    again = ["schedsearch", "search", str(file)]
+    if store is not None and "://" in store:  # without its password it cannot be pasted
+        return f"{shlex.join(again)} (with the store's address in SCHEDSEARCH_STORE)"
+    return shlex.join([*again, "--store", store] if store is not None else again)
 
 
 _WHY = {
@@ -83,7 +94,7 @@ def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> 
     """List the studies of a store."""
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         found = opened.studies()
     if as_json:
         print_json(found)
@@ -96,7 +107,7 @@ def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = 
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         view = StudyView(opened, study)
         if as_json:
             print_json([trial_row(trial) for trial in view.trials])
@@ -123,7 +134,7 @@ def export(
     from schedsearch.app.study_view import StudyView
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         view = StudyView(opened, study)
         trial = view.pick(budget, max_drop)
         write_schedule(view, out, trial=trial)

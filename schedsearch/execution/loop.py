@@ -17,6 +17,8 @@ from schedsearch.execution.measuring import Measuring
 from schedsearch.execution.scoring import EvaluationError, Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
+from schedsearch.store.place import StoreLostError
+from schedsearch.store.rescue import Held
 from schedsearch.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -131,19 +133,24 @@ def run_study(
     Raises:
         RunError: Another process coordinates the study; the lease was lost; or a trial failed
             and `stop_on_failure` is set.
+        StoreLostError: The store's file is gone; what was found is in the file it names.
         InputError: The sampler cannot go on with its settings.
     """
     evaluated = scoring.evaluated
-    with store.lease(study) as lease:
-        loop = _Loop(study, sampler, scoring, store, lease, on_moment)
-        ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
-        best = sampler.best(store.trials(study))
-        effort = store.effort(study)
+    spec, trials = store.spec(study), store.trials(study)
+    try:
+        with store.lease(study) as lease:
+            loop = _Loop(study, sampler, scoring, store, lease, on_moment, trials)
+            ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
+            best = sampler.best(store.trials(study))
+            effort = store.effort(study)
+    except StoreLostError as error:
+        raise store.rescue(error, Held(spec, trials, scoring.held)) from error
     return Run(ending, best, loop.closed, scoring.evaluated - evaluated, loop.seconds, effort)
 
 
 class _Loop:
-    """One run of one coordinator."""
+    """One run of one coordinator; `trials` is kept as it knows them."""
 
     def __init__(
         self,
@@ -153,8 +160,10 @@ class _Loop:
         store: Store,
         lease: Lease,
         on_moment: OnMoment,
+        trials: list[Trial],
     ) -> None:
         self.closed = 0
+        self._trials = trials
         self._study = study
         self._sampler = sampler
         self._scoring = scoring
@@ -203,6 +212,7 @@ class _Loop:
                 self._lease, question.params, schedule, question.samples
             )
             history.append(opened)
+        self._trials[:] = history
         return next((trial for trial in history if not trial.state.finished), None)
 
     def _answer(self, trial: Trial) -> Trial:
@@ -218,6 +228,7 @@ class _Loop:
                 cost = Effort(self._measuring.spent - before, 0.0)
                 self._store.stop_attempt(self._lease, trial.number, attempt, _reason(error), cost)
             raise
+        self._trials[closed.number] = closed
         naive = self._measuring.naive(closed, self._store.trials(self._study))
         cost = Effort(self._measuring.spent - before, naive)
         stored = self._store.close_trial(self._lease, closed, attempt, cost)

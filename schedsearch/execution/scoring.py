@@ -1,16 +1,23 @@
 """Scores of a schedule: from the store where it knows them, from the executor where not."""
 
 import math
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from itertools import zip_longest
+from typing import Any
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.errors import RunError
 from schedsearch.execution.executor import Executor, Outcome
+from schedsearch.execution.heartbeat import Heartbeat
 from schedsearch.execution.subject import Subject
-from schedsearch.store.evaluations import Evaluation
+from schedsearch.store.evaluations import Evaluation, EvaluationKey
+from schedsearch.store.rescue import Scored
 from schedsearch.store.store import Store
+
+_HELD = 100_000
+"""Scores that are kept at hand for a store that gets lost: some 25 MB."""
 
 OnScores = Callable[[int, int], None]
 """Called with different samples that have a score, and different samples that are asked."""
@@ -57,6 +64,17 @@ class Scoring:
         self._executor = executor
         self._chunk = chunk
         self._cuts = tuple(cuts)
+        self._heartbeat = Heartbeat(store.check_present)
+        self._contexts: dict[str, Mapping[str, Any]] = {}
+        self._held: OrderedDict[tuple[str, EvaluationKey], Evaluation] = OrderedDict()
+
+    @property
+    def held(self) -> list[Scored]:
+        """The latest scores, by context."""
+        found: dict[str, dict[EvaluationKey, Evaluation]] = {one: {} for one in self._contexts}
+        for (digest, key), evaluation in self._held.items():
+            found[digest][key] = evaluation
+        return [Scored(one, self._contexts[one], scores) for one, scores in found.items()]
 
     def scores(
         self,
@@ -104,10 +122,11 @@ class Scoring:
         keys = {name: every[name] for name in names}
         # Samples of equal content stand for each other.
         first = {key: name for name, key in reversed(keys.items())}
-        context = self._store.context_id(
-            self._study, subject.context_digest(schedule), subject.context_of(schedule)
-        )
+        digest, description = subject.context_digest(schedule), subject.context_of(schedule)
+        self._contexts[digest] = description
+        context = self._store.context_id(self._study, digest, description)
         known = self._store.scores(context, first)
+        self._hold(digest, known)
         on_scores(len(known), len(first))
         ends = _borders(len(subject.ids), self._chunk, [behind, *(behind + c for c in self._cuts)])
         borders = [border for border in ends if border < asked] + [asked]
@@ -132,6 +151,7 @@ class Scoring:
                 defects[ids] = self._defect(outcome)
                 if not defects[ids]:
                     found = {keys[one.sample_id]: _evaluation(one) for one in outcome.scores}
+                    self._hold(digest, found)
                     self._store.add_scores(context, found)
                     known = found | known  # of two scores the first stays, as in the store
                     self.evaluated += len(found)
@@ -157,12 +177,19 @@ class Scoring:
                 while flying < executor.slots and (task := next(waiting, None)) is not None:
                     executor.submit(task)
                     flying += 1
-                outcome = executor.next()
+                with self._heartbeat.at_work():
+                    outcome = executor.next()
                 flying -= 1
                 self.work += outcome.work
                 yield outcome
         finally:
             executor.cancel()
+
+    def _hold(self, digest: str, found: Mapping[EvaluationKey, Evaluation]) -> None:
+        for key, evaluation in found.items():
+            self._held.setdefault((digest, key), evaluation)  # the first stays, as in the store
+        while len(self._held) > _HELD:
+            self._held.popitem(last=False)
 
     def _defect(self, outcome: Outcome) -> str:
         """Return why the scores are not what the task asked for; empty where they are."""
