@@ -137,9 +137,9 @@ def check_file(path: Path, force: bool = False) -> None:
     Raises:
         InputError: It does not end in .json, cannot be written or must not be replaced.
     """
-    check_target(path, _LATENCY, force=force)
     if path.suffix != ".json" and not is_stream(path):
         raise InputError(f"{path}: not the name of a JSON file; end it in .json")
+    check_target(path, _LATENCY, force=force)
 
 
 def save_profile(result: Profile, path: Path, force: bool = False) -> None:
