@@ -38,9 +38,12 @@ def search(
 ) -> None:
     """Start the search of a study file, or continue it."""
     from schedsearch.app.config import read_study_file
+
+    config = read_study_file(file)
+
     from schedsearch.app.configured import prepare
 
-    ready = prepare(read_study_file(file), file.parent, store)
+    ready = prepare(config, file.parent, store)
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
     with (
         ready.open(trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes) as study,
@@ -145,11 +148,13 @@ def report(
 ) -> None:
     """Compare the found schedule with baselines on held-out data and write a report."""
     from schedsearch.app.config import read_study_file
+
+    config = read_study_file(file)
+
     from schedsearch.app.configured import prepare
     from schedsearch.app.report import check_report, write_report
     from schedsearch.app.stores import in_use
 
-    config = read_study_file(file)
     with in_use(store, file):
         check_report(out, config.search.sampler != "g-search", force)
         ready = prepare(config, file.parent, store, create=False)
@@ -183,17 +188,19 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Search every family under the same budgets and compare their best on held-out data."""
-    from schedsearch.app.compare_families_report import (
-        check_family_comparison,
-        write_family_comparison,
-    )
     from schedsearch.app.config import read_study_file
-    from schedsearch.app.configured import check_held_out, prepare
-    from schedsearch.app.stores import in_use
     from schedsearch.core.budget import Budget
 
     config = read_study_file(file)
     budgets = [Budget.parse(one) for one in budget]
+
+    from schedsearch.app.compare_families_report import (
+        check_family_comparison,
+        write_family_comparison,
+    )
+    from schedsearch.app.configured import check_held_out, prepare
+    from schedsearch.app.stores import in_use
+
     with in_use(store, file):
         check_family_comparison(out, force)
         check_held_out(config)
