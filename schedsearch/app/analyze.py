@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
 from schedsearch.app.objectives import Objectives, rank_schedules
 from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
 from schedsearch.core.schedule import RankerSpec
@@ -71,13 +71,17 @@ def analyze_model(
     Raises:
         InputError: Model or data cannot be used, or a name is unknown.
     """
-    from schedsearch.engine.adapters import adapter_for
-    from schedsearch.engine.evaluator import Evaluator
-    from schedsearch.engine.metrics import make_metric
-    from schedsearch.engine.statistics import attention_statistics
+    from schedsearch.engine.metrics import check_answers, make_metric
 
     scored = make_metric(metric)
+    model_place(model_name)
     samples = open_samples(data, "calibration")
+    check_answers(samples, scored)
+
+    from schedsearch.engine.adapters import adapter_for
+    from schedsearch.engine.evaluator import Evaluator
+    from schedsearch.engine.statistics import attention_statistics
+
     model, processor = open_model(model_name, **loading)
     attention = attention_statistics(
         model, processor, samples, ranker=ranker, on_progress=progress("attention")

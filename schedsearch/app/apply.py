@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
 from schedsearch.core import intervals
 from schedsearch.core.flops import flops_ratio, kv_ratio
 from schedsearch.core.intervals import Interval
@@ -116,15 +116,20 @@ def apply_schedule(
     """
     from statistics import median
 
+    from schedsearch.engine.metrics import check_answers, make_metric
+
+    scored = make_metric(metric)
+    schedule = Schedule.load(schedule_path)
+    model_place(model_name)
+    samples = open_samples(data)
+    check_answers(samples, scored)
+
     from schedsearch.engine.adapters import adapter_for
     from schedsearch.engine.evaluator import Evaluator
     from schedsearch.engine.guards import check_fits
-    from schedsearch.engine.metrics import make_metric
     from schedsearch.engine.rankers import make_ranker
     from schedsearch.engine.timing import time_prefill
 
-    schedule = Schedule.load(schedule_path)
-    samples = open_samples(data)
     model, processor = open_model(model_name, **loading)
     adapter = adapter_for(model)
     try:
@@ -132,7 +137,7 @@ def apply_schedule(
         make_ranker(schedule.ranker)
     except ScheduleError as error:
         raise ScheduleError(f"{schedule_path}: {error}") from None
-    evaluator = Evaluator(model, processor, samples, make_metric(metric))
+    evaluator = Evaluator(model, processor, samples, scored)
     ids = tuple(sample.id for sample in samples)
 
     def scores(name: str, tried: Schedule) -> list[SampleScore]:

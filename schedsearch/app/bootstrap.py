@@ -41,7 +41,7 @@ def model_place(name: str, folder: Path = Path()) -> str:
             directory, which is not what it is relative to.
     """
     from schedsearch.demo import checkpoint_path
-    from schedsearch.engine.loading import looks_like_path
+    from schedsearch.engine.model_name import looks_like_path
 
     if name in (DEMO, DEMO_DEEP):
         return str(checkpoint_path(deep=name == DEMO_DEEP))

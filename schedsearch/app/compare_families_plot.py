@@ -13,7 +13,7 @@ _NAMES, _PANEL, _CURVES = 2, 3.2, 7
 """Inches for the names of the families, the scores of a budget, and the schedules with a legend."""
 
 
-def save_family_comparison(found: "FamilyComparison", path: Path) -> None:
+def save_family_comparison(found: "FamilyComparison", path: Path, force: bool = False) -> None:
     """Held-out scores with their intervals by family, and the schedules of the tightest budget.
 
     Each budget has a panel and each family a height in all of them: over FLOPs, which are equal by
@@ -23,7 +23,7 @@ def save_family_comparison(found: "FamilyComparison", path: Path) -> None:
     names = dict.fromkeys(entry.row.name for one in rounds for entry in one.entries)
     heights = {name: height for height, name in enumerate(names)}
     width = _NAMES + _PANEL * len(rounds) + _CURVES
-    with picture(path, width, len(rounds) + 1) as (figure, panels):
+    with picture(path, width, len(rounds) + 1, force) as (figure, panels):
         for number, (axes, one) in enumerate(zip(panels, rounds, strict=False)):
             _scores(axes, one, heights, named=number == 0)
             axes.axvline(found.full.value, color="tab:gray", linestyle=":")

@@ -1,35 +1,65 @@
 """The folder of a comparison under equal budgets: compare.md, compare.png, compare.json."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pydantic_core import to_json
 
 from schedsearch.app.compare_families_plot import save_family_comparison
-from schedsearch.app.files import write_file
 from schedsearch.app.markdown import escape, estimate, table
+from schedsearch.app.plots import check_picture
 from schedsearch.app.report_text import without_folders
+from schedsearch.core.files import Kind, check_folder, check_target, json_kind, write_file
 
 if TYPE_CHECKING:
     from schedsearch.app.compare_families import AtBudget, Entry, FamilyComparison
 
 
-def write_family_comparison(found: "FamilyComparison", folder: Path) -> Path:
-    """Write compare.md, compare.png and compare.json, and return their folder.
+FORMAT = "schedsearch.comparison/1"
+
+_TITLE = "# Families under equal budgets: "
+_DATA = json_kind("a comparison of families", FORMAT.partition("/")[0])
+_TEXT = Kind("a comparison of families", re.compile(rb"\A" + re.escape(_TITLE.encode())))
+
+
+def check_family_comparison(folder: Path, force: bool = False) -> None:
+    """Refuse a folder that `write_family_comparison` would refuse, before the work.
 
     Raises:
-        InputError: The folder cannot be written, or matplotlib is missing.
+        InputError: It cannot be written or holds other files by these names, or matplotlib is
+            missing.
     """
-    save_family_comparison(found, folder / "compare.png")
-    write_file(folder / "compare.json", to_json(found, indent=2, inf_nan_mode="null") + b"\n")
-    write_file(folder / "compare.md", render(found).encode())
+    check_folder(folder)
+    check_picture(folder / "compare.png", force)
+    check_target(folder / "compare.json", _DATA, force=force)
+    check_target(folder / "compare.md", _TEXT, force=force)
+
+
+def write_family_comparison(found: "FamilyComparison", folder: Path, force: bool = False) -> Path:
+    """Write compare.md, compare.png and compare.json, and return their folder.
+
+    Args:
+        found: What was measured.
+        folder: Made if it does not exist.
+        force: Replace files of other kinds, too.
+
+    Raises:
+        InputError: The folder cannot be written or holds other files by these names, or
+            matplotlib is missing.
+    """
+    check_family_comparison(folder, force)
+    save_family_comparison(found, folder / "compare.png", force)
+    data = to_json({"format": FORMAT, **vars(found)}, indent=2, inf_nan_mode="null")
+    write_file(folder / "compare.json", data + b"\n", _DATA, force=force)
+    write_file(folder / "compare.md", render(found).encode(), _TEXT, force=force)
     return folder
 
 
 def render(found: "FamilyComparison") -> str:
     """The comparison in Markdown."""
     parts = [
-        f"# Families under equal budgets: {escape(found.study)}",
+        f"{_TITLE}{escape(found.study)}",
         f"{escape(found.data)}, {found.samples} samples that no search has seen; digest "
         f"{found.data_digest}. Full model: {escape(found.metric)} {estimate(found.full)}.",
         "![Scores by family and budget, and the schedules](compare.png)",

@@ -32,11 +32,12 @@ def evaluate_demo(
     Raises:
         DataError: No such split.
     """
+    name = DEMO_DEEP if deep else DEMO
+    data = open_samples(DataRef(f"{name}:{split}", samples))
+
     from schedsearch.engine.evaluator import Evaluator
     from schedsearch.engine.metrics import make_metric
 
-    name = DEMO_DEEP if deep else DEMO
-    data = open_samples(DataRef(f"{name}:{split}", samples))
     model, processor = open_model(name)
     evaluator = Evaluator(model, processor, data, make_metric("exact_match"))
     listed = list(data)
@@ -61,6 +62,7 @@ def train_demo(
     progress: Progress,
     *,
     deep: bool = False,
+    force: bool = False,
 ) -> Path:
     """Train an embedded model anew, or continue a run that was interrupted.
 
@@ -68,9 +70,16 @@ def train_demo(
         The checkpoint folder.
 
     Raises:
-        InputError: The state in `out` cannot be read or belongs to another recipe.
+        InputError: The state in `out` cannot be read or belongs to another recipe, or `out` cannot
+            be written or holds something else, which `force` replaces.
     """
+    from schedsearch.demo.places import check_places
     from schedsearch.demo.recipe import DEEP, Recipe
+
+    recipe = DEEP if deep else Recipe()
+    recipe = replace(recipe, seed=seed, steps=steps or recipe.steps)
+    check_places(out, force)
+
     from schedsearch.demo.train import log_progress, train
 
     bars: dict[str, Callable[[int, int], None]] = {}
@@ -81,6 +90,4 @@ def train_demo(
             bars[now.stage] = progress(now.stage)
         bars[now.stage](now.step, now.steps)
 
-    recipe = DEEP if deep else Recipe()
-    recipe = replace(recipe, seed=seed, steps=steps or recipe.steps)
-    return train(out, recipe=recipe, threads=threads, report=report)
+    return train(out, recipe=recipe, threads=threads, report=report, force=force)

@@ -9,10 +9,10 @@ if TYPE_CHECKING:
     from schedsearch.app.profile import Profile
 
 
-def save_latency(result: "Profile", path: Path) -> None:
+def save_latency(result: "Profile", path: Path, force: bool = False) -> None:
     """Time of a layer over its tokens, and predicted against measured prefills."""
     latency, where = result.latency, result.latency.conditions
-    with picture(path, 10, 2) as (figure, (layer, whole)):
+    with picture(path, 10, 2, force) as (figure, (layer, whole)):
         layer.plot(latency.tokens, latency.layer_ms, "o", label="measured")
         counts = range(latency.tokens[-1] + 1)
         layer.plot(counts, [latency.layer_time(count) for count in counts], label="model")

@@ -1,4 +1,4 @@
-"""Opening a study: from a study file, or from a program's own model, data and scorer."""
+"""Opening a study with its model, data and scorer."""
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -6,24 +6,23 @@ from pathlib import Path
 from typing import Any, cast
 
 from schedsearch.app.bootstrap import DataRef, open_model, open_samples
-from schedsearch.app.config import StudyConfig
 from schedsearch.app.sample_size import check_size, warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
-from schedsearch.app.splits import check_apart, images_of
-from schedsearch.app.study import Study
+from schedsearch.app.stores import look
+from schedsearch.app.study import Study, check_searchable
 from schedsearch.core.plugin import PlugIn
-from schedsearch.core.sample import FirstSamples, Sample, SampleSet, Split
+from schedsearch.core.sample import FirstSamples, Sample, SampleSet
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.evaluator import Evaluator, check_answers
+from schedsearch.engine.evaluator import Evaluator
 from schedsearch.engine.identity import evaluation_context, metric_identity
 from schedsearch.engine.loading import describe
 from schedsearch.engine.memory import MemorySet
-from schedsearch.engine.metrics import FunctionMetric, Metric, make_metric
+from schedsearch.engine.metrics import FunctionMetric, Metric, check_answers, make_metric
 from schedsearch.engine.metrics.function import Scorer
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.wrappers import unwrapped
@@ -85,6 +84,7 @@ def open_study(
     metric: str | Metric | Scorer = "exact_match",
     ranker: str | RankerSpec = "last",
     store: str | os.PathLike[str] = DEFAULT_STORE,
+    create: bool = True,
     seed: int = 0,
     revision: str | None = None,
     dtype: str = "auto",
@@ -107,7 +107,8 @@ def open_study(
             is recognised by its code and by what it calls and holds; see `FunctionMetric` for a
             name and version in place of that.
         ranker: Name of the ranker, or the ranker with parameters.
-        store: SQLite file, or the URL of a database.
+        store: SQLite file, or the URL of a database; made when model and data have been read.
+        create: Whether the study may be made where there is none.
         seed: Of everything random.
         revision: Of a model on the hub.
         dtype: Of a model that is loaded here, as its quantization and device map: see `load_model`.
@@ -119,7 +120,8 @@ def open_study(
         folder: What the model and files that `sampler` names are relative to.
 
     Raises:
-        InputError: Something cannot be used, or the study exists with another specification.
+        InputError: Something cannot be used, or the study exists with another specification, or
+            is missing and must not be made. No store is made then.
     """
     config = parse_search(sampler)
     scored = _metric(metric)
@@ -140,10 +142,11 @@ def open_study(
             warn_of_tolerance(setting, getattr(config, setting), len(samples), scored.greatest)
     identity = metric_identity(scored)
     metric_name = metric_text(scored, identity)
-    opened = open_store(store)
+    found = look(store, name, create)
     try:
-        check_runtime(opened, name)
-        check_scorer(opened, name, metric_name, identity)
+        if found is not None:
+            check_runtime(found, name)
+            check_scorer(found, name, metric_name, identity)
         warn_of_unknown(identity)
         if isinstance(model, (str, os.PathLike)):
             model_name = str(model)
@@ -171,7 +174,7 @@ def open_study(
                 chosen["guess"] = attention_guess(model, processor, samples, max(subject.n_visions))
             searching = g_search_plug_in(chosen, subject)
         else:
-            searching, family = family_plug_ins(config, subject, name, opened, folder)
+            searching, family = family_plug_ins(config, subject, name, found, folder)
         spec = StudySpec(
             name=name,
             model=model_name,
@@ -188,9 +191,14 @@ def open_study(
             questions=config.questions,
             seed=seed,
         )
-        return Study(spec, subject, evaluator, opened)
+        check_searchable(spec)
+        if found is not None:
+            found.close()
+        found = open_store(store, create)
+        return Study(spec, subject, evaluator, found)
     except BaseException:
-        opened.close()
+        if found is not None:
+            found.close()
         raise
 
 
@@ -205,66 +213,6 @@ def _check_first(model: Any, first: int) -> None:
             "attends to the whole prompt, so its attention cannot rank the tokens; diverse ranks "
             "without"
         )
-
-
-def open_configured(
-    config: StudyConfig,
-    folder: Path,
-    store: str | os.PathLike[str],
-    *,
-    trust_remote_code: bool = False,
-    prefix_bytes: int | None = None,
-) -> Study:
-    """Open the study of a study file.
-
-    Args:
-        config: Content of the file.
-        folder: Folder of the file; paths in it are relative to this.
-        store: SQLite file, or the URL of a database.
-        trust_remote_code: Let transformers run code that comes with the model.
-        prefix_bytes: As for `open_study`.
-
-    Raises:
-        InputError: Something cannot be used, or the study exists with another specification.
-    """
-    calibration = configured_samples(config, folder, "calibration")
-    if config.data.held_out is not None:
-        held_out = configured_samples(config, folder, "held-out")
-        check_answers(held_out, make_metric(config.metric))
-        check_apart(images_of(calibration), images_of(held_out))
-    return open_study(
-        config.model,
-        calibration,
-        name=config.study,
-        sampler=config.search,
-        metric=config.metric,
-        ranker=RankerSpec.from_mapping(config.ranker, config.ranker_params),
-        store=store,
-        seed=config.seed,
-        revision=config.revision,
-        dtype=config.dtype,
-        quantization=config.quantization,
-        device_map=config.device_map,
-        trust_remote_code=trust_remote_code,
-        prefix_bytes=prefix_bytes,
-        folder=folder,
-    )
-
-
-def configured_samples(config: StudyConfig, folder: Path, split: Split) -> SampleSet:
-    """Calibration or held-out set of a study file.
-
-    Raises:
-        InputError: The file names no held-out set, or a set cannot be used.
-    """
-    data = config.data
-    held_out = split == "held-out"
-    name = data.held_out if held_out else data.calibration
-    if name is None:
-        raise InputError("the study file names no `data.held_out`; add it to compare schedules")
-    limit = data.held_out_samples if held_out else data.calibration_samples
-    images = folder / Path(data.images).expanduser() if data.images else None
-    return open_samples(DataRef(name, limit, images, folder), split)
 
 
 def attention_guess(model: Any, processor: Any, samples: SampleSet, n_max: int) -> list[int]:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.files import write_file
+from schedsearch.core.files import PICTURE, check_target, write_file
 from schedsearch.core.intervals import Interval
+from schedsearch.core.streams import is_stream
 from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -21,21 +22,27 @@ _UPRIGHT = 16
 """More numbers than this would run into each other if they were not turned."""
 
 
-def check_picture(path: Path) -> None:
+def check_picture(path: Path, force: bool = False) -> None:
     """Refuse a picture that could not be written, before the work whose result it shows.
 
+    Args:
+        path: The picture; PNG where it is written through.
+        force: Replace a file that is no picture, too.
+
     Raises:
-        InputError: No known format, a folder, or matplotlib is missing.
+        InputError: No known format, or the place cannot be written or must not be replaced, or
+            matplotlib is missing.
     """
     try:
         from matplotlib.backend_bases import FigureCanvasBase
     except ImportError:
         raise _NO_MATPLOTLIB from None
     known = FigureCanvasBase.get_supported_filetypes()
-    if path.suffix.removeprefix(".") not in known or path.is_dir():
+    if path.suffix.removeprefix(".") not in known and not is_stream(path):
         raise InputError(
             f"{path}: not the name of a picture; end it in .png, or in one of {', '.join(known)}"
         )
+    check_target(path, PICTURE, force=force)
 
 
 _NO_MATPLOTLIB = InputError(
@@ -44,7 +51,7 @@ _NO_MATPLOTLIB = InputError(
 
 
 @contextmanager
-def picture(path: Path, width: float, panels: int) -> Iterator[Any]:
+def picture(path: Path, width: float, panels: int, force: bool = False) -> Iterator[Any]:
     """Row of panels, written to `path` when the block ends without an error."""
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -55,16 +62,17 @@ def picture(path: Path, width: float, panels: int) -> Iterator[Any]:
     FigureCanvasAgg(figure)
     yield figure, figure.subplots(1, panels, squeeze=False)[0]
     picture = io.BytesIO()
+    suffix = "" if is_stream(path) else path.suffix
     with warnings.catch_warnings():
         # A name in letters that the font lacks is no reason to trouble anybody.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(picture, dpi=120, format=path.suffix.removeprefix(".") or None)
-    write_file(path, picture.getvalue())
+        figure.savefig(picture, dpi=120, format=suffix.removeprefix(".") or "png")
+    write_file(path, picture.getvalue(), PICTURE, force=force)
 
 
-def save_application(result: "Application", path: Path) -> None:
+def save_application(result: "Application", path: Path, force: bool = False) -> None:
     """Keep ratios over depth, and accuracy by kind of question with and without."""
-    with picture(path, 10, 2) as (figure, (left, right)):
+    with picture(path, 10, 2, force) as (figure, (left, right)):
         left.step(range(len(result.keep)), result.keep, where="mid", color="tab:blue")
         left.fill_between(range(len(result.keep)), result.keep, step="mid", alpha=0.2)
         left.set(xlabel="decoder layer", ylabel="keep ratio", ylim=(0, 1.05))
@@ -80,10 +88,11 @@ def save_application(result: "Application", path: Path) -> None:
         figure.suptitle(f"{result.model} on {result.data}, {result.samples} samples")
 
 
-def save_analysis(result: "Analysis", path: Path) -> None:
+def save_analysis(result: "Analysis", path: Path, force: bool = False) -> None:
     """Kendall's tau between layers, attention on vision, accuracy after withdrawal, objectives."""
     found = result.objectives
-    with picture(path, 14 if found is None else 19, 3 if found is None else 4) as drawn:
+    width, panels = (14, 3) if found is None else (19, 4)
+    with picture(path, width, panels, force) as drawn:
         figure, (tau, mass, gone, *ranked) = drawn
         attention = result.attention
         values = [[cell.value for cell in row] for row in attention.tau]
@@ -113,19 +122,23 @@ def save_analysis(result: "Analysis", path: Path) -> None:
 
 
 def save_report(
-    layers: Sequence["Layers"], n_max: int, comparison: "Comparison | None", path: Path
+    layers: Sequence["Layers"],
+    n_max: int,
+    comparison: "Comparison | None",
+    path: Path,
+    force: bool = False,
 ) -> None:
     """Kept tokens over depth, and beside it what they are worth on held-out samples."""
-    with picture(path, 6 if comparison is None else 12, 1 if comparison is None else 2) as drawn:
-        _, panels = drawn
+    width, count = (6, 1) if comparison is None else (12, 2)
+    with picture(path, width, count, force) as (_, panels):
         _counts(panels[0], layers, n_max)
         if comparison is not None:
             _held_out(panels[1], comparison)
 
 
-def save_frontier(found: "FrontierView", metric: str, path: Path) -> None:
+def save_frontier(found: "FrontierView", metric: str, path: Path, force: bool = False) -> None:
     """Drop over cost for the undominated trials, and the hypervolume as it grew."""
-    with picture(path, 10, 2) as (_, (front, grown)):
+    with picture(path, 10, 2, force) as (_, (front, grown)):
         spent, drops = [cost for cost, _ in found.costs], [drop for _, drop in found.costs]
         front.step(spent, drops, where="post", marker=".")
         front.set(xlabel=found.cost, ylabel=plain(f"drop of {metric}"))

@@ -9,20 +9,22 @@ from statistics import fmean
 from typing import Any
 
 from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
-from schedsearch.app.files import write_file
+from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.base import Family
 from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.families.step import Step
 from schedsearch.core.families.uniform import Uniform
+from schedsearch.core.files import check_target, json_kind, write_file
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
-from schedsearch.core.latency import LatencyModel
+from schedsearch.core.latency import FORMAT, LatencyModel
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.streams import is_stream
 from schedsearch.errors import InputError
 
 _SHARES = (0.35, 0.7)
+_LATENCY = json_kind("a latency file", FORMAT.partition("/")[0])
 
 
 @dataclass(frozen=True)
@@ -93,13 +95,15 @@ def profile_model(
     for name, number in (("batch", batch), ("repeats", repeats)):
         if number < 1:
             raise InputError(f"`{name}` must be at least 1, but got {number}; raise it")
+    model_place(model_name)
+    samples = open_samples(data, "calibration")
+
     from schedsearch.engine.adapters import adapter_for
     from schedsearch.engine.latency import measure_latency
     from schedsearch.engine.rankers import make_ranker
 
     spec = RankerSpec(ranker)
     make_ranker(spec)
-    samples = open_samples(data, "calibration")
     model, processor = open_model(model_name, **loading)
     inputs, sample = _prompts(model, processor, samples, batch)
     shape = adapter_for(model).shape(model)
@@ -127,23 +131,24 @@ def profile_model(
     return Profile(samples.name, latency, error, checks)
 
 
-def check_file(path: Path) -> None:
+def check_file(path: Path, force: bool = False) -> None:
     """Refuse a name under which no latency model can be saved, before it is measured.
 
     Raises:
-        InputError: It does not end in .json, or is a folder.
+        InputError: It does not end in .json, cannot be written or must not be replaced.
     """
-    if path.suffix != ".json" or path.is_dir():
+    if path.suffix != ".json" and not is_stream(path):
         raise InputError(f"{path}: not the name of a JSON file; end it in .json")
+    check_target(path, _LATENCY, force=force)
 
 
-def save_profile(result: Profile, path: Path) -> None:
+def save_profile(result: Profile, path: Path, force: bool = False) -> None:
     """Write the latency model as a `schedsearch.latency/1` file.
 
     Raises:
-        InputError: The place cannot be written.
+        InputError: The place cannot be written, or what is there must not be replaced.
     """
-    write_file(path, result.latency.to_json().encode())
+    write_file(path, result.latency.to_json().encode(), _LATENCY, force=force)
 
 
 def check_schedules(

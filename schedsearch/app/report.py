@@ -2,20 +2,29 @@
 
 import csv
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedsearch.app.files import write_file
-from schedsearch.app.plots import save_frontier, save_report
+from schedsearch.app.plots import check_picture, save_frontier, save_report
 from schedsearch.app.report_text import model_name, render, without_folders
 from schedsearch.app.study_view import StudyView, trial_row
 from schedsearch.core import intervals
+from schedsearch.core.files import Kind, check_folder, check_target, write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import Split
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.schedule_format import Calibration, Estimate, Provenance, Results, Score
+from schedsearch.core.schedule_file import SCHEDULE, schedule_bytes
+from schedsearch.core.schedule_format import (
+    Calibration,
+    Estimate,
+    Provenance,
+    Results,
+    ScheduleFile,
+    Score,
+)
 from schedsearch.core.trial import Measurement, Trial
 from schedsearch.errors import InputError
 from schedsearch.samplers.greedy import GSearch
@@ -26,7 +35,32 @@ if TYPE_CHECKING:
     from schedsearch.app.study import Study
 
 
-def write_report(study: "Study", comparison: "Comparison | None", folder: Path) -> Path:
+_TEXT = Kind("a report", re.compile(rb"\A# Study "))
+_TRIALS = Kind("a table of trials", re.compile(rb"\Anumber,state,samples,"))
+
+
+def check_report(folder: Path, frontier: bool, force: bool = False) -> None:
+    """Refuse a folder that `write_report` would refuse, before the work.
+
+    Args:
+        folder: The folder.
+        frontier: Whether frontier.png is among the files.
+        force: Replace files of other kinds, too.
+
+    Raises:
+        InputError: It cannot be written or holds other files by these names, or matplotlib is
+            missing.
+    """
+    check_folder(folder)
+    for name in ("schedule.png", "frontier.png") if frontier else ("schedule.png",):
+        check_picture(folder / name, force)
+    for name, kind in (("schedule.json", SCHEDULE), ("trials.csv", _TRIALS), ("report.md", _TEXT)):
+        check_target(folder / name, kind, force=force)
+
+
+def write_report(
+    study: "Study", comparison: "Comparison | None", folder: Path, force: bool = False
+) -> Path:
     """Write schedule.json, schedule.png, trials.csv and report.md, and return their folder.
 
     Searches over many costs or candidates get frontier.png too.
@@ -35,26 +69,29 @@ def write_report(study: "Study", comparison: "Comparison | None", folder: Path) 
     of the others, comes last.
 
     Args:
-        study: With a result.
+        study: With a result; a `snapshot` where it may be searched meanwhile.
         comparison: Of that result on held-out samples, if there are any.
         folder: Made if it does not exist.
+        force: Replace files of other kinds, too.
 
     Raises:
         InputError: The study has no result, the comparison is of another schedule, the folder
-            cannot be written, or matplotlib is missing.
+            cannot be written or holds other files by these names, or matplotlib is missing.
     """
+    study = study.snapshot()
     if comparison is not None and comparison.schedule != study.best:
         raise InputError(
             f"the comparison is of another schedule than the result of study `{study.name}`; "
-            f"compare `study.best`, after the search"
+            f"compare the best of a `study.snapshot()` and report that"
         )
-    text = render(study, comparison)
-    if not isinstance(study.sampler, GSearch):
-        save_frontier(study.frontier, study.spec.metric, folder / "frontier.png")
-    save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png")
-    write_schedule(study, folder / "schedule.json", comparison)
-    write_file(folder / "trials.csv", _trials(study).encode())
-    write_file(folder / "report.md", text.encode())
+    text, frontier = render(study, comparison), not isinstance(study.sampler, GSearch)
+    check_report(folder, frontier, force)
+    if frontier:
+        save_frontier(study.frontier, study.spec.metric, folder / "frontier.png", force)
+    save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png", force)
+    write_schedule(study, folder / "schedule.json", comparison, force=force)
+    write_file(folder / "trials.csv", _trials(study).encode(), _TRIALS, force=force)
+    write_file(folder / "report.md", text.encode(), _TEXT, force=force)
     return folder
 
 
@@ -63,17 +100,21 @@ def write_schedule(
     path: Path,
     comparison: "Comparison | None" = None,
     trial: Trial | None = None,
+    *,
+    force: bool = False,
 ) -> None:
     """Write a schedule with results and provenance, as a schedule file.
 
     Args:
         view: The study.
-        path: The file.
+        path: The file, in folders that are made where they lack; `-` is standard output.
         comparison: Of this schedule on held-out samples, if there is one.
         trial: Measured on all samples; default: the result so far.
+        force: Replace a file that is no schedule file, too.
 
     Raises:
-        InputError: The study has no result yet, or the file cannot be written.
+        InputError: The study has no result yet, or the file cannot be written or must not be
+            replaced.
     """
     trial, spec = trial or view.best_trial, view.spec
     assert trial.measurement is not None
@@ -91,7 +132,8 @@ def write_schedule(
         seed=spec.seed,
         calibration=Calibration(name=spec.calibration, digest=spec.calibration_digest),
     )
-    _with_target(view, trial.schedule).save(path, results, provenance)
+    file = ScheduleFile.of(_with_target(view, trial.schedule), results, provenance)
+    write_file(path, schedule_bytes(file), SCHEDULE, force=force)
 
 
 def _with_target(view: StudyView, schedule: Schedule) -> Schedule:

@@ -120,7 +120,7 @@ def family_plug_ins(
     config: FamilyConfig,
     subject: Subject,
     study: str,
-    store: Store,
+    store: Store | None,
     folder: Path = Path(),
 ) -> tuple[PlugIn, PlugIn]:
     """Sampler and family of a search over a family's parameters.
@@ -131,7 +131,7 @@ def family_plug_ins(
         config: What the user chose.
         subject: The model and the calibration set.
         study: Name of the study.
-        store: Where it is kept, and other studies that it may begin with.
+        store: Where it is kept, and other studies that it may begin with; None if yet to be made.
         folder: What names of files are relative to.
 
     Raises:
@@ -205,13 +205,15 @@ def _budgeted(name: str) -> Any:
     return known[name]
 
 
-def _result(store: Store, study: str) -> Trial | None:
+def _result(store: Store | None, study: str) -> Trial | None:
+    if store is None:
+        return None
     return make_sampler(store.spec(study)).best(store.trials(study))
 
 
-def _former(study: str, store: Store) -> StudySpec | None:
+def _former(study: str, store: Store | None) -> StudySpec | None:
     """The study of this name, if it has begun."""
-    known = [summary.spec for summary in store.studies()]
+    known = [] if store is None else [summary.spec for summary in store.studies()]
     return next((spec for spec in known if spec.name == study), None)
 
 

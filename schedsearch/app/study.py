@@ -47,7 +47,7 @@ class Study(StudyView):
     ) -> None:
         self._identity = subject.context.get("metric", {})
         check_scorer(store, spec.name, spec.metric, self._identity)
-        make_sampler(spec).ask([])  # a study that cannot be searched must not take its name
+        check_searchable(spec)
         store.create_study(spec)
         super().__init__(store, spec.name)
         self.subject = subject
@@ -100,6 +100,15 @@ class Study(StudyView):
 
     def _evaluate(self, task: Task) -> Sequence[Any]:
         return self.evaluator.evaluate(task)
+
+
+def check_searchable(spec: StudySpec) -> None:
+    """Refuse a study that cannot be searched before it takes its name.
+
+    Raises:
+        InputError: The search cannot begin.
+    """
+    make_sampler(spec).ask([])
 
 
 @dataclass(frozen=True)

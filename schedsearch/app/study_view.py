@@ -1,8 +1,9 @@
 """What a store knows of a study, without its model: trials, result, frontier."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
 from schedsearch.core.pareto import (
@@ -78,11 +79,22 @@ class StudyView:
         self.name = name
         self.spec = store.spec(name)
         self.sampler = make_sampler(self.spec)
+        self._moment: tuple[list[Trial], Effort] | None = None
+
+    def snapshot(self) -> Self:
+        """The study as it is now, whatever is searched meanwhile."""
+        if self._moment is not None:
+            return self
+        taken, effort = copy.copy(self), self.effort
+        while True:
+            taken._moment = self.trials, effort
+            if (effort := self.effort) == taken._moment[1]:
+                return taken
 
     @property
     def trials(self) -> list[Trial]:
         """All trials, by number."""
-        return self.store.trials(self.name)
+        return list(self._moment[0]) if self._moment else self.store.trials(self.name)
 
     @property
     def best_trial(self) -> Trial:
@@ -115,7 +127,7 @@ class StudyView:
     @property
     def effort(self) -> Effort:
         """What the search has cost so far, in full-forward equivalents."""
-        return self.store.effort(self.name)
+        return self._moment[1] if self._moment else self.store.effort(self.name)
 
     @property
     def nesting(self) -> Nesting | None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from schedsearch.cli import render, studies
 from schedsearch.cli.db import db
@@ -23,6 +24,7 @@ from schedsearch.cli.options import (
 )
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
 from schedsearch.cli.profile import profile
+from schedsearch.cli.targets import Force, beside
 from schedsearch.version import VERSION
 
 app = typer.Typer(
@@ -113,7 +115,10 @@ def analyze(
     schedules: Annotated[
         int, typer.Option(min=0, help="Random schedules that objectives rank; 0: leave that out.")
     ] = 20,
-    out: Annotated[Path, typer.Option(help="PNG to write.")] = Path("analysis.png"),
+    out: Annotated[Path, typer.Option(help="PNG to write; `-`: standard output.")] = Path(
+        "analysis.png"
+    ),
+    force: Force = False,
     revision: Revision = None,
     dtype: DType = "auto",
     device_map: DeviceMap = None,
@@ -126,27 +131,28 @@ def analyze(
     from schedsearch.app.bootstrap import DataRef
     from schedsearch.app.plots import check_picture, save_analysis
 
-    check_picture(out)
-    with progress() as start:
-        result = analyze_model(
-            model,
-            DataRef(data, limit, images),
-            metric=metric,
-            ranker=ranker,
-            schedules=schedules,
-            progress=start,
-            revision=revision,
-            dtype=dtype,
-            device_map=device_map,
-            quantization=quantization,
-            trust_remote_code=trust_remote_code,
-        )
-    if as_json:
-        print_json(result)
-    else:
-        render.analysis(result)
-        output.print(f"Picture: {out}")
-    save_analysis(result, out)
+    with beside(out, as_json):
+        check_picture(out, force)
+        with progress() as start:
+            result = analyze_model(
+                model,
+                DataRef(data, limit, images),
+                metric=metric,
+                ranker=ranker,
+                schedules=schedules,
+                progress=start,
+                revision=revision,
+                dtype=dtype,
+                device_map=device_map,
+                quantization=quantization,
+                trust_remote_code=trust_remote_code,
+            )
+        save_analysis(result, out, force)
+        if as_json:
+            print_json(result)
+        else:
+            render.analysis(result)
+            output.print(f"Picture: {escape(str(out))}")
 
 
 @app.command()

@@ -8,9 +8,9 @@ from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import AsJson
-from schedsearch.cli.output import errors, is_stdout, output, print_json
+from schedsearch.cli.output import output, print_json
 from schedsearch.cli.studies import StorePath
-from schedsearch.errors import InputError
+from schedsearch.cli.targets import Force, beside
 
 db = typer.Typer(name="db", help="Care for a store of studies.", no_args_is_help=True)
 
@@ -65,21 +65,19 @@ def prune(
 def backup(
     file: Annotated[Path, typer.Argument(help="New file; - for standard output.")],
     store: StorePath = _DEFAULT_STORE,
-    force: Annotated[bool, typer.Option("--force", help="Replace a file that exists.")] = False,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a store that may be in use into a new file."""
     from schedsearch.store.store import open_store
 
-    taken = is_stdout(file)
-    if taken and as_json:
-        raise InputError("standard output takes the backup or --json, not both; leave one out")
-    with open_store(store, read_only=True) as opened:
-        opened.backup(file, force)
-    if as_json:
-        print_json({"backup": str(file)})
-    else:
-        (errors if taken else output).print(f"Backup: {escape(str(file))}")
+    with beside(file, as_json):
+        with open_store(store, read_only=True) as opened:
+            opened.backup(file, force)
+        if as_json:
+            print_json({"backup": str(file)})
+        else:
+            output.print(f"Backup: {escape(str(file))}")
 
 
 @db.command()

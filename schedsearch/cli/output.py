@@ -2,11 +2,9 @@
 
 import logging
 import math
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -20,8 +18,6 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
-
-from schedsearch.core.files import STDOUT
 
 output = Console()
 errors = Console(stderr=True)
@@ -38,16 +34,6 @@ def set_verbosity(level: int) -> None:
     log = logging.getLogger("schedsearch")
     log.setLevel(levels.get(level, logging.DEBUG))
     log.handlers = [RichHandler(console=errors, show_path=level > 1)]
-
-
-def is_stdout(path: Path) -> bool:
-    """Say whether a file to write is standard output, which then takes nothing else."""
-    if path == STDOUT:
-        return True
-    try:
-        return os.path.samestat(path.stat(), os.fstat(1))
-    except OSError:
-        return False
 
 
 def print_json(result: Any) -> None:

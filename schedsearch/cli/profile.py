@@ -18,6 +18,8 @@ from schedsearch.cli.options import (
     TrustRemoteCode,
 )
 from schedsearch.cli.output import output, print_json, progress, table
+from schedsearch.cli.targets import Force, beside
+from schedsearch.core.streams import is_stream
 
 if TYPE_CHECKING:
     from schedsearch.app.profile import Profile
@@ -32,8 +34,13 @@ def profile(
     repeats: Annotated[int, typer.Option(min=1, help="Measured runs of every part.")] = 7,
     ranker: Annotated[str, typer.Option(help="Orders the tokens that are dropped.")] = "last",
     out: Annotated[
-        Path, typer.Option(help="schedsearch.latency/1 file to write; a PNG joins it.")
+        Path,
+        typer.Option(
+            help="schedsearch.latency/1 file to write; a PNG joins it. `-`: standard output, "
+            "without a picture."
+        ),
     ] = Path("latency.json"),
+    force: Force = False,
     revision: Revision = None,
     dtype: DType = "auto",
     device_map: DeviceMap = None,
@@ -47,30 +54,34 @@ def profile(
     from schedsearch.app.plots import check_picture
     from schedsearch.app.profile import check_file, profile_model, save_profile
 
-    picture = out.with_suffix(".png")
-    check_file(out)
-    check_picture(picture)
-    with progress() as start:
-        result = profile_model(
-            model,
-            DataRef(data, limit, images),
-            batch=batch,
-            repeats=repeats,
-            ranker=ranker,
-            progress=start,
-            revision=revision,
-            dtype=dtype,
-            device_map=device_map,
-            quantization=quantization,
-            trust_remote_code=trust_remote_code,
-        )
-    save_profile(result, out)
-    save_latency(result, picture)
-    if as_json:
-        print_json(result)
-    else:
-        _show(result)
-        output.print(f"Latency model: {out}, picture: {picture}")
+    with beside(out, as_json):
+        check_file(out, force)
+        picture = None if is_stream(out) else out.with_suffix(".png")
+        if picture:
+            check_picture(picture, force)
+        with progress() as start:
+            result = profile_model(
+                model,
+                DataRef(data, limit, images),
+                batch=batch,
+                repeats=repeats,
+                ranker=ranker,
+                progress=start,
+                revision=revision,
+                dtype=dtype,
+                device_map=device_map,
+                quantization=quantization,
+                trust_remote_code=trust_remote_code,
+            )
+        save_profile(result, out, force)
+        if picture:
+            save_latency(result, picture, force)
+        if as_json:
+            print_json(result)
+        else:
+            _show(result)
+            files = f"Latency model: {out}" + (f", picture: {picture}" if picture else "")
+            output.print(escape(files))
 
 
 def _show(result: "Profile") -> None:

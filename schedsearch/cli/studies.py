@@ -11,6 +11,7 @@ from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import AsJson, TrustRemoteCode
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
+from schedsearch.cli.targets import Force, beside
 from schedsearch.errors import RunError
 
 StorePath = Annotated[
@@ -37,17 +38,15 @@ def search(
 ) -> None:
     """Start the search of a study file, or continue it."""
     from schedsearch.app.config import read_study_file
-    from schedsearch.app.open import open_configured
 
     config = read_study_file(file)
+
+    from schedsearch.app.configured import prepare
+
+    ready = prepare(config, file.parent, store)
+    prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
     with (
-        open_configured(
-            config,
-            file.parent,
-            store,
-            trust_remote_code=trust_remote_code,
-            prefix_bytes=None if prefix_memory is None else round(prefix_memory * 2**30),
-        ) as study,
+        ready.open(trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes) as study,
         SearchDisplay(study.name) as display,
     ):
         run = study.run(trials, timeout, [display.closed], display.show)
@@ -117,7 +116,9 @@ def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = 
 
 def export(
     study: StudyName,
-    out: Annotated[Path, typer.Argument(help="File to write.")] = Path("schedule.json"),
+    out: Annotated[Path, typer.Argument(help="File to write; `-`: standard output.")] = Path(
+        "schedule.json"
+    ),
     store: StorePath = _DEFAULT_STORE,
     budget: Annotated[
         float | None,
@@ -127,45 +128,55 @@ def export(
         float | None,
         typer.Option(min=0, help="The cheapest trial that loses at most this much of the metric."),
     ] = None,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the schedule found so far, or another trial's, as a schedsearch.schedule/1 file."""
     from schedsearch.app.report import write_schedule
+    from schedsearch.app.stores import in_use
     from schedsearch.app.study_view import StudyView
     from schedsearch.store.store import open_store
 
-    with open_store(store, read_only=True) as opened:
-        view = StudyView(opened, study)
-        trial = view.pick(budget, max_drop)
-        write_schedule(view, out, trial=trial)
-    if as_json:
-        print_json({"schedule": str(out), "trial": trial.number})
-    else:
-        render.picked(trial)
-        output.print(f"Schedule: {escape(str(out))}")
+    with beside(out, as_json), in_use(store):
+        with open_store(store, read_only=True) as opened:
+            view = StudyView(opened, study).snapshot()
+            trial = view.pick(budget, max_drop)
+            write_schedule(view, out, trial=trial, force=force)
+        if as_json:
+            print_json({"schedule": str(out), "trial": trial.number})
+        else:
+            render.picked(trial)
+            output.print(f"Schedule: {escape(str(out))}")
 
 
 def report(
     file: StudyFile,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("report"),
+    force: Force = False,
     store: StorePath = _DEFAULT_STORE,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Compare the found schedule with baselines on held-out data and write a report."""
-    from schedsearch.app.compare import compare
     from schedsearch.app.config import read_study_file
-    from schedsearch.app.open import configured_samples, open_configured
-    from schedsearch.app.report import write_report
 
     config = read_study_file(file)
-    with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
-        comparison = None
-        if config.data.held_out is not None:
-            held_out = configured_samples(config, file.parent, "held-out")
-            with progress() as start:
-                comparison = compare(study, held_out, study.best, start)
-        folder = write_report(study, comparison, out)
+
+    from schedsearch.app.configured import prepare
+    from schedsearch.app.report import check_report, write_report
+    from schedsearch.app.stores import in_use
+
+    with in_use(store, file):
+        check_report(out, config.search.sampler != "g-search", force)
+        ready = prepare(config, file.parent, store, create=False)
+        with ready.open(trust_remote_code=trust_remote_code) as opened:
+            from schedsearch.app.compare import compare
+
+            study, comparison = opened.snapshot(), None
+            if ready.held_out is not None:
+                with progress() as start:
+                    comparison = compare(study, ready.held_out, study.best, start)
+            folder = write_report(study, comparison, out, force)
     if as_json:
         print_json({"report": str(folder)})
     else:
@@ -182,26 +193,36 @@ def compare(
     ],
     trials: Annotated[int, typer.Option(min=1, help="Schedules that each family may try.")] = 24,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
+    force: Force = False,
     store: StorePath = _DEFAULT_STORE,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Search every family under the same budgets and compare their best on held-out data."""
-    from schedsearch.app.compare_families import compare_families
-    from schedsearch.app.compare_families_report import write_family_comparison
     from schedsearch.app.config import read_study_file
-    from schedsearch.app.open import configured_samples, open_configured
-    from schedsearch.app.plots import check_picture
     from schedsearch.core.budget import Budget
 
     config = read_study_file(file)
     budgets = [Budget.parse(one) for one in budget]
-    check_picture(out / "compare.png")
-    held_out = configured_samples(config, file.parent, "held-out")
-    with open_configured(config, file.parent, store, trust_remote_code=trust_remote_code) as study:
-        with progress() as start:
-            found = compare_families(study, held_out, budgets, trials, start)
-        folder = write_family_comparison(found, out)
+
+    from schedsearch.app.compare_families_report import (
+        check_family_comparison,
+        write_family_comparison,
+    )
+    from schedsearch.app.configured import check_held_out, prepare
+    from schedsearch.app.stores import in_use
+
+    with in_use(store, file):
+        check_family_comparison(out, force)
+        check_held_out(config)
+        ready = prepare(config, file.parent, store)
+        assert ready.held_out is not None
+        with ready.open(trust_remote_code=trust_remote_code) as study:
+            from schedsearch.app.compare_families import compare_families
+
+            with progress() as start:
+                found = compare_families(study, ready.held_out, budgets, trials, start)
+            folder = write_family_comparison(found, out, force)
     if as_json:
         print_json(found)
     else:

@@ -6,27 +6,20 @@ called `.NAME.TOKEN.partial`; the next writer of the same target removes it.
 """
 
 import contextlib
-import errno
 import os
 import re
-import secrets
+import shutil
 import stat
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
+from schedsearch.core.partials import new_partial, remove_left_overs
+from schedsearch.core.streams import STDOUT, is_stream, open_stream
 from schedsearch.errors import InputError
 
-STDOUT = Path("-")
-"""As a target: standard output."""
-
+_FORCE = "replace it with --force (from Python: `force=True`)"
 _HEAD = 65_536
-_STEM = 80
-"""Bytes of a target's name that a partial file repeats; a name may have 255 in all."""
-_PARTIAL = re.compile(r"\.(?P<stem>.+)\.[0-9a-f]{8}\.partial")
-_FOLDERS_OF_DESCRIPTORS = ("/dev/fd", "/proc/self/fd", f"/proc/{os.getpid()}/fd")
 
 _guarded: dict[Path, int] = {}
 
@@ -46,16 +39,19 @@ class Kind:
 
 PICTURE = Kind(
     "a picture",
-    # PNG, PDF, PostScript, SVG (also zipped), JPEG, TIFF, WebP, GIF, PGF.
+    # PNG, PDF, PostScript, SVG (also zipped), JPEG, TIFF, WebP, GIF, PGF, AVIF.
     re.compile(
-        rb"\A(?:\x89PNG|%PDF|%!PS|<\?xml|<svg|\x1f\x8b|\xff\xd8|II\*|MM\0\*|RIFF|GIF8|%% Creator)"
+        rb"\A(?:\x89PNG|%PDF|%!PS|<\?xml|<svg|\x1f\x8b|\xff\xd8|II\*|MM\0\*|RIFF.{4}WEBP|GIF8"
+        rb"|%% Creator|.{4}ftypavif)",
+        re.DOTALL,
     ),
 )
 
 
 def json_kind(name: str, form: str) -> Kind:
     """A JSON object that says what it is: `"format": "{form}/..."`."""
-    return Kind(name, re.compile(rb'"format"\s*:\s*"' + re.escape(form.encode()) + b"/"))
+    stated = rb'"format"\s*:\s*"' + re.escape(form.encode()) + b"/"
+    return Kind(name, re.compile(rb"\A(?:\xef\xbb\xbf)?\s*\{.*?" + stated, re.DOTALL))
 
 
 @contextlib.contextmanager
@@ -84,7 +80,7 @@ def check_target(path: Path, kind: Kind, *, force: bool = False) -> None:
             return
         _check_content(path, kind, force)
         check_folder(_resolved(path).parent)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unwritable(path, error) from None
 
 
@@ -94,13 +90,42 @@ def check_folder(folder: Path) -> None:
     Raises:
         InputError: It is something else, or there is no right to write there.
     """
+    if folder == STDOUT:
+        raise InputError(f"{folder}: is standard output, which takes no folder; name a folder")
     place = folder
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
-    if not os.path.isdir(place):
-        raise InputError(f"{folder}: {place} is no folder; name another place")
-    if not os.access(place, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: {place} cannot be written in; name another place")
+    found = "" if os.path.isdir(place) else "is no folder and "
+    if found or not os.access(place, os.W_OK | os.X_OK):
+        raise InputError(
+            f"{folder}: cannot be used as a folder: {place} {found}cannot be written in; name "
+            f"another"
+        )
+
+
+def check_files(folder: Path, kind: Kind, mark: str, *, force: bool = False) -> None:
+    """Refuse a folder that does not hold what `replacing_files` has put there before.
+
+    Args:
+        folder: May be empty or lack.
+        kind: What the folder is, told by how the file `mark` in it begins.
+        mark: Name of that file.
+        force: Accept any folder.
+
+    Raises:
+        InputError: It is something else, or cannot be written.
+    """
+    check_folder(folder)
+    try:
+        if force or not os.path.exists(folder) or not os.listdir(folder):
+            return
+        known = os.path.isfile(folder / mark) and _begins_as(folder / mark, kind)
+    except OSError as error:
+        raise _unwritable(folder, error) from None
+    if not known:
+        raise InputError(
+            f"{folder}: exists and is not {kind.name}; name another folder, or {_FORCE}"
+        )
 
 
 def write_file(path: Path, content: bytes, kind: Kind, *, force: bool = False) -> None:
@@ -126,7 +151,7 @@ def write_file(path: Path, content: bytes, kind: Kind, *, force: bool = False) -
             return
         with replacing(path, kind, force=force) as part, part.open("wb") as stream:
             stream.write(content)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise _unwritable(path, error) from None
 
 
@@ -146,8 +171,8 @@ def replacing(path: Path, kind: Kind, *, force: bool = False) -> Iterator[Path]:
     _check_content(path, kind, force)
     target = _resolved(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    _remove_left_overs(target)
-    part, lock = _new_partial(target)
+    remove_left_overs(target)
+    part, lock = new_partial(target)
     try:
         with contextlib.suppress(FileNotFoundError):
             part.chmod(stat.S_IMODE(target.stat().st_mode))
@@ -161,81 +186,66 @@ def replacing(path: Path, kind: Kind, *, force: bool = False) -> Iterator[Path]:
             part.unlink()
 
 
-def is_partial(path: Path) -> bool:
-    """Say whether a file is what a writer leaves behind that was killed."""
-    return _PARTIAL.fullmatch(path.name) is not None
-
-
-def is_stream(path: Path) -> bool:
-    """Say whether a target is written through, not replaced: `-`, a pipe or a terminal.
-
-    Raises:
-        OSError: The path cannot be looked at.
-    """
-    if path == STDOUT or _descriptor(path) is not None:
-        return True
-    try:
-        mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode))
-
-
 @contextlib.contextmanager
-def open_stream(path: Path) -> Iterator[BinaryIO]:
-    """Open a target that is written through.
+def replacing_files(folder: Path, mark: str) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`, whose files go there one by one when the block ends.
+
+    Each takes the place of what has its name; other files stay.
+
+    Args:
+        folder: Made where it lacks.
+        mark: Name of the file that `check_files` knows the folder by. It goes first, so that the
+            folder is known again if the writer is killed before the last.
 
     Raises:
-        OSError: It cannot be written.
+        InputError: A file there is in use.
+        OSError: The place cannot be written.
     """
-    if path == STDOUT:
-        sys.stdout.flush()
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    number = _descriptor(path)
-    if number is not None:
-        with os.fdopen(os.dup(number), "wb") as stream:
-            yield stream
-        return
-    # A pipe that nobody reads would wait for ever.
-    opened = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY)
-    os.set_blocking(opened, True)
-    with os.fdopen(opened, "wb") as stream:
-        yield stream
-
-
-def _descriptor(path: Path) -> int | None:
-    """Number of the open file of this process that a path stands for, by way of links too."""
-    for _ in range(40):  # as many links as Linux follows
-        if path.name.isdecimal() and os.path.realpath(path.parent) in _FOLDERS_OF_DESCRIPTORS:
-            return int(path.name)
-        if not path.is_symlink():
-            return None
-        path = path.parent / path.readlink()
-    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    target = _resolved(folder)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    remove_left_overs(target)
+    part, lock = new_partial(target, is_folder=True)
+    try:
+        yield part
+        files = sorted(part.iterdir(), key=lambda file: (file.name != mark, file.name))
+        places = {file: _resolved(folder / file.name) for file in files}
+        for file, place in places.items():
+            _check_unused(folder / file.name, place)
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
+        target.mkdir(exist_ok=True)
+        for file, place in places.items():
+            file.replace(place)
+    finally:
+        os.close(lock)
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_content(path: Path, kind: Kind, force: bool) -> None:
     place = _resolved(path)
-    if place in _guarded:
-        raise InputError(f"{path}: is in use by this very command; name another file")
+    _check_unused(path, place)
     try:
         mode = place.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
         return
     if stat.S_ISDIR(mode):
-        raise InputError(f"{path}: is a folder; name a file inside it")
+        raise InputError(f"{path}: cannot be written, it is a folder; name a file inside it")
     if stat.S_ISBLK(mode):
-        raise InputError(f"{path}: is a disk; name a file")
-    if force:
-        return
-    with place.open("rb") as stream:
+        raise InputError(f"{path}: cannot be written, it is a disk; name a file")
+    if not force and not _begins_as(place, kind):
+        raise InputError(f"{path}: exists and is not {kind.name}; name another file, or {_FORCE}")
+
+
+def _check_unused(path: Path, place: Path) -> None:
+    if place in _guarded:
+        raise InputError(f"{path}: is in use by this very command; name another file")
+
+
+def _begins_as(file: Path, kind: Kind) -> bool:
+    """Whether a file is of a kind; an empty one is of any."""
+    with file.open("rb") as stream:
         head = stream.read(_HEAD)
-    if head and kind.mark.search(head) is None:
-        raise InputError(
-            f"{path}: exists and is not {kind.name}; name another file, or replace it with --force"
-        )
+    return not head or kind.mark.search(head) is not None
 
 
 def _resolved(path: Path) -> Path:
@@ -243,50 +253,6 @@ def _resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
-def _stem(target: Path) -> str:
-    return os.fsdecode(os.fsencode(target.name)[:_STEM])
-
-
-def _new_partial(target: Path) -> tuple[Path, int]:
-    """A new file beside the target, locked as long as its writer lives."""
-    while True:
-        part = target.with_name(f".{_stem(target)}.{secrets.token_hex(4)}.partial")
-        lock = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-        if _lock(lock) is not False and part.exists():
-            return part, lock
-        os.close(lock)  # between the two steps another writer took it for a left-over
-
-
-def _remove_left_overs(target: Path) -> None:
-    stem = _stem(target)
-    for name in os.listdir(target.parent):
-        match = _PARTIAL.fullmatch(name)
-        if match is None or match["stem"] != stem:
-            continue
-        left = target.with_name(name)
-        with contextlib.suppress(OSError):
-            lock = os.open(left, os.O_RDWR)
-            try:
-                if _lock(lock):
-                    left.unlink()
-            finally:
-                os.close(lock)
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Lock an open file; False if another process has, None where there are no locks."""
-    if os.name != "posix":
-        return None
-    import fcntl
-
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
-
-
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(f"{path}: cannot be written ({error.strerror or error}); name another place")
+def _unwritable(path: Path, error: OSError | ValueError) -> InputError:
+    reason = getattr(error, "strerror", None) or error
+    return InputError(f"{path}: cannot be written ({reason}); name another place")

@@ -137,16 +137,26 @@ class Schedule:
         results: "Results | None" = None,
         provenance: "Provenance | None" = None,
         extensions: "Mapping[str, JsonValue] | None" = None,
+        *,
+        force: bool = False,
     ) -> None:
-        """Write a `schedsearch.schedule/1` file, replacing what is there in one step.
+        """Write a `schedsearch.schedule/1` file, replacing one that is there in one step.
+
+        Args:
+            path: The file; `-` is standard output.
+            results: What was measured.
+            provenance: Where the schedule comes from.
+            extensions: Whatever else belongs to it.
+            force: Replace a file that is no schedule file, too.
 
         Raises:
-            ScheduleError: The place cannot be written.
+            ScheduleError: The place cannot be written or must not be replaced.
         """
         from schedsearch.core.schedule_file import write_schedule_file
         from schedsearch.core.schedule_format import ScheduleFile
 
-        write_schedule_file(path, ScheduleFile.of(self, results, provenance, extensions))
+        file = ScheduleFile.of(self, results, provenance, extensions)
+        write_schedule_file(path, file, force=force)
 
     @classmethod
     def from_counts(

@@ -7,13 +7,11 @@ A file with a higher major version is refused, because its meaning cannot be kno
 """
 
 import argparse
-import contextlib
 import json
 import math
 import os
 import re
 import reprlib
-import secrets
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,6 +19,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from schedsearch.core.canonical import unique_keys
+from schedsearch.core.files import json_kind, write_file
 from schedsearch.core.schedule_format import (
     FORMAT,
     MAJOR,
@@ -29,7 +28,10 @@ from schedsearch.core.schedule_format import (
     explain,
     json_schema,
 )
+from schedsearch.core.streams import is_stream
 from schedsearch.errors import InputError, ScheduleError
+
+SCHEDULE = json_kind("a schedule file", NAME)
 
 
 def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
@@ -66,38 +68,51 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
     return file
 
 
-def write_schedule_file(path: str | os.PathLike[str], file: ScheduleFile) -> None:
+def write_schedule_file(
+    path: str | os.PathLike[str], file: ScheduleFile, *, force: bool = False
+) -> None:
     """Write the file in one step: a reader sees the old content or the new, never a part.
 
+    Args:
+        path: In a folder that exists; `-` is standard output.
+        file: The content.
+        force: Replace a file that is no schedule file, too.
+
     Raises:
-        ScheduleError: The place cannot be written; what was there is untouched.
+        ScheduleError: The place cannot be written or must not be replaced; what was there is
+            untouched.
     """
     target = Path(path)
     try:
+        content = schedule_bytes(file)
+    except ScheduleError as error:
+        raise ScheduleError(f"{path}: {error}") from None
+    try:
+        if not is_stream(target):
+            os.stat(os.path.join(target.parent, "."))
+        write_file(target, content, SCHEDULE, force=force)
+    except (OSError, ValueError) as error:
+        raise ScheduleError(
+            f"{path}: cannot be written ({getattr(error, 'strerror', None) or error}); name a file "
+            f"in a folder that exists and is writable"
+        ) from error
+    except InputError as error:
+        raise ScheduleError(str(error)) from error
+
+
+def schedule_bytes(file: ScheduleFile) -> bytes:
+    """Return the content of a schedule file.
+
+    Raises:
+        ScheduleError: `extensions` cannot be expressed as JSON.
+    """
+    try:
         text = json.dumps(file.model_dump(), indent=2, ensure_ascii=False, allow_nan=False)
-        content = f"{text}\n".encode()
+        return f"{text}\n".encode()
     except ValueError as error:
         raise ScheduleError(
-            f"{path}: `extensions` must be expressible as JSON in UTF-8 ({error}); correct them"
+            f"`extensions` must be expressible as JSON in UTF-8 ({error}); correct them"
         ) from None
-    if target.is_dir():
-        raise ScheduleError(f"{path}: is a folder; name a file inside it")
-    # Beside the target, because a rename is atomic only within one file system.
-    part = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
-    try:
-        with part.open("xb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(target)
-    except OSError as error:
-        raise ScheduleError(
-            f"{path}: cannot be written ({error.strerror}); name a file in a folder that exists "
-            f"and is writable"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
 
 
 def _read(path: Path) -> str:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from schedsearch.demo.model import IMAGE_SIZE, PATCH, vision_tokens
+from schedsearch.demo.model import PATCH, vision_tokens
 from schedsearch.demo.processor import (
     ASSISTANT,
     BOS,
@@ -26,6 +26,7 @@ from schedsearch.demo.processor import (
     vocabulary,
 )
 from schedsearch.demo.questions import Question
+from schedsearch.demo.recipe import IMAGE_SIZE
 from schedsearch.demo.scene import COLORS, GRID, SHAPES, THINGS, Scene, cell_name
 
 TOKENS = vocabulary()

@@ -10,13 +10,13 @@ import torch
 from transformers import GenerationConfig, LlavaForConditionalGeneration
 
 from schedsearch.demo.evaluate import Accuracy, Tally, accuracy
-from schedsearch.demo.model import IMAGE_SIZE, PATCH, vision_tokens
+from schedsearch.demo.model import PATCH, vision_tokens
+from schedsearch.demo.places import CARD_FILE, CARD_TITLE
 from schedsearch.demo.processor import save_processor
-from schedsearch.demo.recipe import Recipe
+from schedsearch.demo.recipe import IMAGE_SIZE, Recipe
 from schedsearch.demo.shapesvqa import GENERATOR
 
 RESULTS_FILE = "results.json"
-CARD_FILE = "README.md"
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def write_card(folder: Path, results: Results, tau: Sequence[float] | None = Non
 
 def _introduction(results: Results) -> str:
     size, hops = results.size, {2: "two", 3: "three", 4: "four"}[results.hops]
-    return f"""# ShapesVQA LLaVA
+    return f"""{CARD_TITLE}
 
 A small LLaVA that answers one-word questions about coloured shapes and digits:
 {vision_tokens(size)} vision tokens from a {size}x{size} image, a CLIP tower and a Llama decoder.

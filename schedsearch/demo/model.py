@@ -8,11 +8,10 @@ from torch import Tensor, nn
 from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
 
 from schedsearch.demo.processor import BOS, EOS, IMAGE, PAD, vocabulary
+from schedsearch.demo.recipe import IMAGE_SIZE, LAYERS
 
-IMAGE_SIZE = 64
 PATCH = 8
 HIDDEN = 128
-LAYERS = 8
 HEADS = 4
 TOWER_LAYERS = 3
 

@@ -4,11 +4,12 @@ import math
 from dataclasses import dataclass, field
 
 from schedsearch.core.sample import Split
-from schedsearch.demo.model import IMAGE_SIZE, LAYERS
 from schedsearch.demo.questions import MAX_HOPS, kinds
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.errors import InputError
 
+IMAGE_SIZE = 64
+LAYERS = 8
 KINDS = kinds(MAX_HOPS)
 
 _LOOKUPS = ("color_at", "thing_at", "color_of", "where")

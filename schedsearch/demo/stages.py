@@ -29,14 +29,13 @@ from schedsearch.demo.batches import (
     question_row,
 )
 from schedsearch.demo.model import (
-    IMAGE_SIZE,
     PATCH,
     build_model,
     grow,
     initialise_for_lookup,
     patch_states,
 )
-from schedsearch.demo.recipe import LearningRate, Recipe
+from schedsearch.demo.recipe import IMAGE_SIZE, LearningRate, Recipe
 from schedsearch.demo.scene import Scene, arrange, render, scene_key
 from schedsearch.demo.shapesvqa import study_sheet
 

@@ -1,7 +1,6 @@
 """The state of an unfinished training run on disk: written whole or not at all."""
 
 import json
-import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -12,6 +11,8 @@ from zipfile import BadZipFile
 import torch
 from torch.optim import Optimizer
 
+from schedsearch.core.files import replacing
+from schedsearch.demo.places import STATE
 from schedsearch.demo.stages import Learner
 from schedsearch.errors import InputError, RunError
 
@@ -36,6 +37,7 @@ def save_state(
 
     Raises:
         RunError: If the file cannot be written.
+        InputError: If another file has taken its place meanwhile.
     """
     state = {
         "format": FORMAT,
@@ -46,13 +48,9 @@ def save_state(
         "patch_head": learner.patch_head.state_dict(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
-    partial = path.with_name(f"{path.name}.partial")
     try:
-        with partial.open("wb") as file:
+        with replacing(path, STATE) as part, part.open("wb") as file:
             torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
     except (OSError, RuntimeError) as error:
         raise RunError(
             f"{path}: the training state cannot be written ({error}); "

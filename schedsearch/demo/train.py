@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from torch.optim import AdamW, Muon, Optimizer
 
+from schedsearch.core.files import replacing_files
 from schedsearch.demo.card import measure, save_checkpoint, save_results, write_card
 from schedsearch.demo.evaluate import accuracy
+from schedsearch.demo.places import CARD_FILE, CHECKPOINT_FOLDER, STATE_FILE, check_places
 from schedsearch.demo.recipe import DEEP, Recipe
 from schedsearch.demo.stages import Learner, Stage, new_learner, stages
 from schedsearch.demo.state import Position, load_state, save_state
-from schedsearch.errors import InputError
-
-STATE_FILE = "training_state.pt"
-CHECKPOINT_FOLDER = "checkpoint"
+from schedsearch.errors import InputError, RunError
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +76,7 @@ def train(
     report: Report = log_progress,
     recipe: Recipe | None = None,
     held_out: int = 4000,
+    force: bool = False,
 ) -> Path:
     """Train, or continue an interrupted training, and write the checkpoint folder.
 
@@ -90,33 +91,43 @@ def train(
         report: Called about every 50 steps.
         recipe: Replaces all numbers, `steps` and `seed` among them.
         held_out: Held-out questions for the model card.
+        force: Replace files of a checkpoint folder that holds something else, too.
 
     Returns:
         The checkpoint folder, `out / "checkpoint"`.
 
     Raises:
-        InputError: If a number is out of range, if the state in `out` cannot be read, or if it
-            belongs to another recipe.
+        InputError: If a number is out of range, if the state in `out` cannot be read or belongs to
+            another recipe, or if `out` cannot be written or holds something else.
+        RunError: If there is no room for state or checkpoint.
     """
     if threads < 1:
         raise InputError(f"`threads` must be at least 1, but got {threads}")
     recipe = recipe or Recipe(steps=steps, seed=seed)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{out}: cannot be used as a folder ({error}); name another") from error
+    check_places(out, force)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         learner = run_stages(recipe, out / STATE_FILE, report)
         folder = out / CHECKPOINT_FOLDER
-        save_checkpoint(learner.model, folder)
-        results = measure(folder, recipe, held_out)
+        _write_checkpoint(learner, folder, held_out)
     finally:
         torch.set_num_threads(threads_before)
-    save_results(folder, results)
-    write_card(folder, results)
     return folder
+
+
+def _write_checkpoint(learner: Learner, folder: Path, held_out: int) -> None:
+    try:
+        with replacing_files(folder, CARD_FILE) as part:
+            save_checkpoint(learner.model, part)
+            results = measure(part, learner.recipe, held_out)
+            save_results(part, results)
+            write_card(part, results)
+    except (OSError, SafetensorError) as error:
+        raise RunError(
+            f"{folder}: the checkpoint cannot be written ({error}); make room or rights for it, "
+            "then run again to continue"
+        ) from error
 
 
 def run_stages(recipe: Recipe, state_file: Path, report: Report) -> Learner:
@@ -246,12 +257,15 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="default: the recipe's")
     parser.add_argument("--seed", type=int, default=Recipe.seed)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--force", action="store_true", help="replace another checkpoint, too")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
         plain = DEEP if arguments.deep else Recipe()
         recipe = replace(plain, steps=arguments.steps or plain.steps, seed=arguments.seed)
-        folder = train(arguments.out, threads=arguments.threads, recipe=recipe)
+        folder = train(
+            arguments.out, threads=arguments.threads, recipe=recipe, force=arguments.force
+        )
     except InputError as error:
         parser.error(str(error))
     log.info("checkpoint and model card are in %s", folder)

@@ -22,6 +22,7 @@ from schedsearch.engine.metrics import (
     GeneratedMetric,
     Metric,
     TeacherForcedMetric,
+    check_answers,
 )
 from schedsearch.engine.prefix import Prefixes
 from schedsearch.engine.work import full_work_of
@@ -264,21 +265,3 @@ class Evaluator:
             unique = dict.fromkeys(answers)
             self._rows[sample_id] = tuple(Row(sample, prompt, one) for one in unique)
         return self._rows[sample_id]
-
-
-def check_answers(samples: SampleSet, metric: Metric) -> None:
-    """Refuse samples without answers where the metric compares with them.
-
-    Raises:
-        DataError: A sample has none.
-    """
-    if isinstance(metric, ComparedMetric):
-        return
-    lacking = [sample.id for sample in samples if not sample.answers]
-    if lacking:
-        others = f", nor have {len(lacking) - 1} others" if lacking[1:] else ""
-        raise DataError(
-            f"sample {lacking[0]!r} of {samples.name} has no answers{others}, but {metric.name} "
-            "compares with them; give every sample at least one, or choose a metric that needs "
-            "none, such as answer_match"
-        )

@@ -1,7 +1,6 @@
 """Loading a model with its processor, such that whatever is wrong is one readable error."""
 
 import logging
-import re
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,12 +18,12 @@ from transformers import (
 from schedsearch.core.schedule import Target
 from schedsearch.engine.adapters import REMEDY, REMOTE_CODE, adapter_for
 from schedsearch.engine.fingerprint import remember_files, weights_fingerprint
+from schedsearch.engine.model_name import looks_like_path
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import InputError, UnsupportedError
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 _QUANTIZATIONS = ("8bit", "4bit")
-_HUB_ID = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 log = logging.getLogger(__name__)
 
@@ -140,11 +139,6 @@ def describe(model: Any, name: str | None = None) -> Target:
         model=name,
         weights=weights_fingerprint(model),
     )
-
-
-def looks_like_path(name: str) -> bool:
-    """Whether the name of a model can be no hub id, `name` or `owner/name`."""
-    return name.startswith((".", "/", "~")) or _HUB_ID.fullmatch(name) is None
 
 
 def _place(id_or_path: str | Path) -> str:

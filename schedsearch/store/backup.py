@@ -8,7 +8,8 @@ import sqlite3
 import tempfile
 from pathlib import Path
 
-from schedsearch.core.files import Kind, is_stream, open_stream, replacing
+from schedsearch.core.files import Kind, replacing
+from schedsearch.core.streams import is_stream, open_stream
 from schedsearch.errors import InputError, RunError
 from schedsearch.store.database import Database
 from schedsearch.store.place import log_of

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
-from schedsearch.core.files import is_partial
+from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError
 from schedsearch.store.database import Access, Database
 from schedsearch.store.failures import DamagedCell

@@ -11,6 +11,7 @@ from schedsearch.engine.metrics.base import (
     GeneratedMetric,
     Metric,
     TeacherForcedMetric,
+    check_answers,
 )
 from schedsearch.engine.metrics.exact_match import ExactMatch
 from schedsearch.engine.metrics.function import FunctionMetric
@@ -38,6 +39,7 @@ __all__ = [
     "GeneratedMetric",
     "Metric",
     "TeacherForcedMetric",
+    "check_answers",
     "make_metric",
 ]
 

@@ -1,8 +1,11 @@
 """Whether the reduced model answers what the full model answers."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from schedsearch.engine.metrics.base import ComparedMetric, checked_length
+
+if TYPE_CHECKING:
+    import torch
 
 
 class AnswerMatch(ComparedMetric):
@@ -22,6 +25,6 @@ class AnswerMatch(ComparedMetric):
     def __init__(self, max_new_tokens: int = 8) -> None:
         self.max_new_tokens = checked_length(max_new_tokens)
 
-    def score(self, full: torch.Tensor, reduced: torch.Tensor) -> float:
+    def score(self, full: "torch.Tensor", reduced: "torch.Tensor") -> float:
         """All tokens, or nothing."""
-        return float(torch.equal(full, reduced))
+        return float(full.equal(reduced))

@@ -4,11 +4,13 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-import torch
+from schedsearch.core.sample import SampleSet
+from schedsearch.errors import DataError, InputError
 
-from schedsearch.errors import InputError
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,8 @@ class AnswerPredictions:
         greedy: `(batch, n)` bool, whether the token is the likeliest; True at padding.
     """
 
-    log_probs: torch.Tensor
-    greedy: torch.Tensor
+    log_probs: "torch.Tensor"
+    greedy: "torch.Tensor"
 
 
 class Metric(ABC):
@@ -52,7 +54,7 @@ class TeacherForcedMetric(Metric):
         return answers
 
     @abstractmethod
-    def scores(self, predictions: AnswerPredictions) -> torch.Tensor:
+    def scores(self, predictions: AnswerPredictions) -> "torch.Tensor":
         """`(batch,)` float, one score per reference."""
 
 
@@ -91,7 +93,7 @@ class ComparedMetric(Metric):
     max_new_tokens: int = 1
 
     @abstractmethod
-    def score(self, full: torch.Tensor, reduced: torch.Tensor) -> float:
+    def score(self, full: "torch.Tensor", reduced: "torch.Tensor") -> float:
         """Score of one sample from what is read off both models, on one device."""
 
 
@@ -106,3 +108,21 @@ def checked_length(max_new_tokens: object) -> int:
     if max_new_tokens < 1:
         raise InputError(f"`max_new_tokens` must be at least 1, but got {max_new_tokens}; raise it")
     return max_new_tokens
+
+
+def check_answers(samples: SampleSet, metric: Metric) -> None:
+    """Refuse samples without answers where the metric compares with them.
+
+    Raises:
+        DataError: A sample has none.
+    """
+    if isinstance(metric, ComparedMetric):
+        return
+    lacking = [sample.id for sample in samples if not sample.answers]
+    if lacking:
+        others = f", nor have {len(lacking) - 1} others" if lacking[1:] else ""
+        raise DataError(
+            f"sample {lacking[0]!r} of {samples.name} has no answers{others}, but {metric.name} "
+            "compares with them; give every sample at least one, or choose a metric that needs "
+            "none, such as answer_match"
+        )

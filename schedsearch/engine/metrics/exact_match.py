@@ -1,8 +1,11 @@
 """Whether greedy decoding gives a reference, known from one forward."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from schedsearch.engine.metrics.base import AnswerPredictions, TeacherForcedMetric
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ExactMatch(TeacherForcedMetric):
@@ -16,6 +19,6 @@ class ExactMatch(TeacherForcedMetric):
     name = "exact_match"
     greatest = 1.0
 
-    def scores(self, predictions: AnswerPredictions) -> torch.Tensor:
+    def scores(self, predictions: AnswerPredictions) -> "torch.Tensor":
         """All of them, or nothing."""
         return predictions.greedy.all(1).float()

@@ -1,8 +1,11 @@
 """How far the reduced model's next-token distribution is from the full model's."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from schedsearch.engine.metrics.base import ComparedMetric, checked_length
+
+if TYPE_CHECKING:
+    import torch
 
 
 class KlDivergence(ComparedMetric):
@@ -22,7 +25,7 @@ class KlDivergence(ComparedMetric):
     def __init__(self, max_new_tokens: int = 1) -> None:
         self.max_new_tokens = checked_length(max_new_tokens)
 
-    def score(self, full: torch.Tensor, reduced: torch.Tensor) -> float:
+    def score(self, full: "torch.Tensor", reduced: "torch.Tensor") -> float:
         """At most 0, to which rounding is cut off."""
         expected, found = full.double().log_softmax(-1), reduced.double().log_softmax(-1)
         divergences = (expected.exp() * (expected - found)).sum(-1)

@@ -1,8 +1,11 @@
 """How much the last prompt token's state turns away from the full model's."""
 
-import torch
+from typing import TYPE_CHECKING
 
 from schedsearch.engine.metrics.base import ComparedMetric
+
+if TYPE_CHECKING:
+    import torch
 
 
 class LastStateCosine(ComparedMetric):
@@ -17,7 +20,7 @@ class LastStateCosine(ComparedMetric):
     greatest = 1.0
     compares = "states"
 
-    def score(self, full: torch.Tensor, reduced: torch.Tensor) -> float:
+    def score(self, full: "torch.Tensor", reduced: "torch.Tensor") -> float:
         """In [-1, 1], to which rounding is cut off; 1 if the states are equal."""
         one, other = full.double().flatten(), reduced.double().flatten()
         cosine = one @ other / ((one @ one) * (other @ other)).sqrt()

@@ -1,10 +1,12 @@
 """How probable the model finds the reference answer."""
 
 from collections.abc import Sequence
-
-import torch
+from typing import TYPE_CHECKING
 
 from schedsearch.engine.metrics.base import AnswerPredictions, TeacherForcedMetric
+
+if TYPE_CHECKING:
+    import torch
 
 
 class LogLikelihood(TeacherForcedMetric):
@@ -20,6 +22,6 @@ class LogLikelihood(TeacherForcedMetric):
         """The first."""
         return answers[:1]
 
-    def scores(self, predictions: AnswerPredictions) -> torch.Tensor:
+    def scores(self, predictions: AnswerPredictions) -> "torch.Tensor":
         """Sums of log-probabilities, in nats."""
         return predictions.log_probs.double().sum(1)

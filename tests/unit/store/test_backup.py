@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from schedsearch.core.files import is_partial
+from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Store, backup, open_store
 from schedsearch.store.database import Database, url_of

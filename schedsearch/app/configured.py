@@ -1,0 +1,137 @@
+"""Study files: what needs no model is checked before torch is imported, then the study opened."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from schedsearch.app.bootstrap import DataRef, model_place, open_samples
+from schedsearch.app.config import StudyConfig
+from schedsearch.app.sample_size import check_size
+from schedsearch.app.search_config import AnySearch, BudgetConfig, FrontierConfig, GSearchConfig
+from schedsearch.app.splits import check_apart, images_of
+from schedsearch.app.stores import look
+from schedsearch.core.latency import LatencyModel
+from schedsearch.core.sample import SampleSet, Split
+from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.engine.metrics import check_answers, make_metric
+from schedsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from schedsearch.app.study import Study
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A study file that has been checked; nothing has been loaded or made yet.
+
+    Attributes:
+        config: Content of the file.
+        folder: Folder of the file; paths in it are relative to this.
+        store: SQLite file, or the URL of a database.
+        create: Whether the study may be made.
+        calibration: What the search sees.
+        held_out: What reports alone see; None where the file names nothing.
+    """
+
+    config: StudyConfig
+    folder: Path
+    store: str | os.PathLike[str]
+    create: bool
+    calibration: SampleSet
+    held_out: SampleSet | None
+
+    def open(self, *, trust_remote_code: bool = False, prefix_bytes: int | None = None) -> "Study":
+        """Load the model and open the study.
+
+        Args:
+            trust_remote_code: Let transformers run code that comes with the model.
+            prefix_bytes: As for `open_study`.
+
+        Raises:
+            InputError: Something cannot be used, or the study exists with another specification.
+        """
+        from schedsearch.app.open import open_study
+
+        config = self.config
+        return open_study(
+            config.model,
+            self.calibration,
+            name=config.study,
+            sampler=config.search,
+            metric=config.metric,
+            ranker=RankerSpec.from_mapping(config.ranker, config.ranker_params),
+            store=self.store,
+            create=self.create,
+            seed=config.seed,
+            revision=config.revision,
+            dtype=config.dtype,
+            quantization=config.quantization,
+            device_map=config.device_map,
+            trust_remote_code=trust_remote_code,
+            prefix_bytes=prefix_bytes,
+            folder=self.folder,
+        )
+
+
+def prepare(
+    config: StudyConfig, folder: Path, store: str | os.PathLike[str], *, create: bool = True
+) -> Prepared:
+    """Check all that a study file names, but for its model; torch is not imported.
+
+    Args:
+        config: Content of the file.
+        folder: Folder of the file.
+        store: SQLite file, or the URL of a database.
+        create: Whether the study may be made.
+
+    Raises:
+        InputError: Something cannot be used, or the study is missing and must not be made.
+    """
+    model_place(config.model, folder)
+    if (found := look(store, config.study)) is not None:
+        found.close()
+    _check_files(config.search, folder)
+    metric = make_metric(config.metric)
+    calibration = _samples(config, folder, "calibration")
+    check_answers(calibration, metric)
+    check_size(len(calibration))
+    held_out = None
+    if config.data.held_out is not None:
+        held_out = _samples(config, folder, "held-out")
+        check_answers(held_out, metric)
+        check_apart(images_of(calibration), images_of(held_out))
+    if not create and (found := look(store, config.study, create)) is not None:
+        found.close()
+    return Prepared(config, folder, store, create, calibration, held_out)
+
+
+def check_held_out(config: StudyConfig) -> None:
+    """Refuse a study file with nothing to compare schedules on.
+
+    Raises:
+        InputError: It names no held-out set.
+    """
+    if config.data.held_out is None:
+        raise InputError("the study file names no `data.held_out`; add it to compare schedules")
+
+
+def _check_files(search: AnySearch, folder: Path) -> None:
+    """Read what the settings of a search name, and forget it."""
+    if isinstance(search, GSearchConfig):
+        return
+    if isinstance(search, BudgetConfig | FrontierConfig) and search.latency is not None:
+        LatencyModel.load(folder / Path(search.latency).expanduser())
+    for name in search.warm_start:
+        if name != "published" and not name.startswith("study:"):
+            Schedule.load(folder / Path(name).expanduser())
+
+
+def _samples(config: StudyConfig, folder: Path, split: Split) -> SampleSet:
+    data = config.data
+    name, limit = data.calibration, data.calibration_samples
+    if split == "held-out":
+        assert data.held_out is not None
+        name, limit = data.held_out, data.held_out_samples
+    images = folder / Path(data.images).expanduser() if data.images else None
+    return open_samples(DataRef(name, limit, images, folder), split)
