@@ -1,5 +1,6 @@
 """Consoles, tables, progress bars and JSON: how results reach a terminal or a script."""
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -7,7 +8,7 @@ from contextlib import contextmanager
 from itertools import chain
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -19,11 +20,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from schedsearch.cli.streams import is_unicode, readable
+
 output = Console()
 errors = Console(stderr=True)
 
 _FRAME = 3
 """Characters of a column beside its text: a line and two blanks."""
+
+_LEAST = 2
+"""Columns of a terminal that the narrowest cell takes: some letters are that wide."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -37,12 +43,29 @@ def set_verbosity(level: int) -> None:
 
 
 def print_json(result: Any) -> None:
-    """Write a dataclass, or plain values, as JSON to stdout."""
-    from pydantic_core import to_json
+    """Write a dataclass, or plain values, as JSON to stdout, whatever its encoding lacks."""
+    from pydantic_core import to_jsonable_python
 
     # JSON has no infinity, which the interval of a single value has.
-    text = to_json(result, indent=2, inf_nan_mode="null").decode()
+    plain = _shown(to_jsonable_python(result, inf_nan_mode="null"))
+    text = json.dumps(plain, indent=2, ensure_ascii=not is_unicode(), allow_nan=False)
     output.file.write(text + "\n")
+
+
+def _shown(value: Any) -> Any:
+    """The same, with file names that are no text as messages show them."""
+    if isinstance(value, str):
+        return readable(value)
+    if isinstance(value, list):
+        return [_shown(item) for item in value]
+    if isinstance(value, dict):
+        return {readable(key): _shown(item) for key, item in value.items()}
+    return value
+
+
+def bar(length: int) -> str:
+    """A bar of as many characters, in the encoding of standard output."""
+    return ("█" if is_unicode() else "#") * length
 
 
 def table(*headers: str, title: str | None = None) -> Table:
@@ -53,8 +76,17 @@ def table(*headers: str, title: str | None = None) -> Table:
     """
     made = Table(title=title, title_justify="left", header_style="bold")
     for number, header in enumerate(headers):
-        made.add_column(header, justify="right" if number else "left", overflow="fold")
+        justify: JustifyMethod = "right" if number else "left"
+        made.add_column(header, justify=justify, overflow="fold", min_width=_LEAST)
     return made
+
+
+def show(made: Table) -> None:
+    """Print a table whole: where the terminal is too narrow for it, in lines longer than that."""
+    least = len(made.columns) * (_LEAST + _FRAME) + 1
+    if output.width < least:
+        made.width = least
+    output.print(made, crop=False)
 
 
 def matrix(

@@ -17,7 +17,7 @@ from schedsearch.cli.options import (
     Revision,
     TrustRemoteCode,
 )
-from schedsearch.cli.output import output, print_json, progress, table
+from schedsearch.cli.output import output, print_json, progress, show, table
 
 if TYPE_CHECKING:
     from schedsearch.app.profile import Profile
@@ -87,7 +87,7 @@ def _show(result: "Profile") -> None:
         parts.add_row(f"one of {latency.layers} layers, {tokens} tokens", f"{ms:.3f}")
     parts.add_row("once, where tokens leave", f"{latency.reduce_ms:.3f}")
     parts.add_row("before each layer where they do", f"{latency.drop_ms:.3f}")
-    output.print(parts)
+    show(parts)
     checks = table("whole prefill", "FLOPs ratio", "predicted ms", "measured ms", "error")
     for check in result.checks:
         checks.add_row(
@@ -97,7 +97,7 @@ def _show(result: "Profile") -> None:
             f"{check.measured_ms:.2f}",
             f"{check.error:+.1%}",
         )
-    output.print(checks)
+    show(checks)
     output.print(
         f"mean absolute error {latency.error_ms or 0:.2f} ms, {result.error_percent:.1f} %"
     )
