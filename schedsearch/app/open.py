@@ -10,12 +10,14 @@ from schedsearch.app.config import StudyConfig
 from schedsearch.app.sample_size import check_size, warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
-from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
+from schedsearch.app.search_config import GREATEST_SEED, AnySearch, GSearchConfig, parse_search
 from schedsearch.app.splits import check_apart, images_of
 from schedsearch.app.study import Study
 from schedsearch.core.plugin import PlugIn
+from schedsearch.core.reading import place_of
 from schedsearch.core.sample import FirstSamples, Sample, SampleSet, Split
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.adapters import adapter_for
@@ -122,6 +124,10 @@ def open_study(
         InputError: Something cannot be used, or the study exists with another specification.
     """
     config = parse_search(sampler)
+    if not 0 <= seed <= GREATEST_SEED:
+        raise InputError(
+            f"`seed` must be in [0, {GREATEST_SEED}], but got {shown(seed)}; choose another"
+        )
     scored = _metric(metric)
     ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
     made = make_ranker(ordering)
@@ -260,11 +266,12 @@ def configured_samples(config: StudyConfig, folder: Path, split: Split) -> Sampl
     data = config.data
     held_out = split == "held-out"
     name = data.held_out if held_out else data.calibration
+    key = "data.held_out_samples" if held_out else "data.calibration_samples"
     if name is None:
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
     limit = data.held_out_samples if held_out else data.calibration_samples
-    images = folder / Path(data.images).expanduser() if data.images else None
-    return open_samples(DataRef(name, limit, images, folder), split)
+    images = place_of(data.images, folder) if data.images else None
+    return open_samples(DataRef(name, limit, images, folder, key), split)
 
 
 def attention_guess(model: Any, processor: Any, samples: SampleSet, n_max: int) -> list[int]:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from schedsearch.core.sample import SampleSet
+from schedsearch.core.shown import shown
 from schedsearch.engine.images import image_key, open_image
 from schedsearch.errors import DataError
 
@@ -37,6 +38,6 @@ def check_apart(calibration: Images, held_out: Images) -> None:
         for image in images:
             if image in seen:
                 raise DataError(
-                    f"held-out sample {name!r} shows the image of calibration sample "
-                    f"{seen[image]!r}, which the search uses; remove it from the held-out set"
+                    f"held-out sample {shown(name)} shows the image of calibration sample "
+                    f"{shown(seen[image])}, which the search uses; remove it from the held-out set"
                 )

@@ -93,8 +93,17 @@ def _refused(error: OSError) -> int:
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             return 1
         return _failed(f"standard output cannot be written ({reason}); send it elsewhere", 1, error)
+    if not _has_place():
+        return _failed("the working directory is gone; change to one that exists", 1, error)
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return _failed(f"{where}the system refused ({reason}); correct that and run again", 1, error)
+
+
+def _has_place() -> bool:
+    try:
+        return bool(os.getcwd())
+    except OSError:
+        return False
 
 
 def _install(package: str) -> str:

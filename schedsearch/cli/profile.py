@@ -28,8 +28,10 @@ def profile(
     data: Data = "demo:calibration",
     images: Images = None,
     limit: Limit = 64,
-    batch: Annotated[int, typer.Option(min=1, help="Prompts in each prefill.")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="Measured runs of every part.")] = 7,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Prompts in each prefill.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Measured runs of every part.")
+    ] = 7,
     ranker: Annotated[str, typer.Option(help="Orders the tokens that are dropped.")] = "last",
     out: Annotated[
         Path, typer.Option(help="schedsearch.latency/1 file to write; a PNG joins it.")

@@ -12,7 +12,6 @@ import json
 import math
 import os
 import re
-import reprlib
 import secrets
 import sys
 from collections.abc import Sequence
@@ -20,7 +19,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from schedsearch.core.canonical import unique_keys
+from schedsearch.core.canonical import unique_keys, whole_number
+from schedsearch.core.reading import read_file
 from schedsearch.core.schedule_format import (
     FORMAT,
     MAJOR,
@@ -29,6 +29,7 @@ from schedsearch.core.schedule_format import (
     explain,
     json_schema,
 )
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, ScheduleError
 
 
@@ -45,6 +46,7 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
             object_pairs_hook=unique_keys,
             parse_constant=_refuse_number,
             parse_float=_finite,
+            parse_int=whole_number,
         )
         _check_format(data)
         file = ScheduleFile.model_validate(data)
@@ -102,7 +104,7 @@ def write_schedule_file(path: str | os.PathLike[str], file: ScheduleFile) -> Non
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise ScheduleError("there is no such file; check the path") from None
     except IsADirectoryError:
@@ -112,14 +114,16 @@ def _read(path: Path) -> str:
             f"byte {error.start} is not UTF-8; a schedule file is JSON text in UTF-8"
         ) from None
     except OSError as error:
-        raise ScheduleError(f"cannot be read ({error.strerror}); check its permissions") from None
+        raise ScheduleError(
+            f"cannot be read ({error.strerror or error}); check path and permissions"
+        ) from None
     if not text.strip():
         raise ScheduleError("is empty; export the schedule again")
     return text
 
 
 def _refuse_number(text: str) -> float:
-    raise ScheduleError(f"numbers must be finite, but got {text}; correct or remove the value")
+    raise ScheduleError(f"numbers must be finite, but got {text:.60}; correct or remove the value")
 
 
 def _finite(text: str) -> float:
@@ -142,7 +146,7 @@ def _check_format(data: object) -> None:
             f"`format` {found} was written by a newer schedsearch; upgrade schedsearch to read it"
         )
     raise ScheduleError(
-        f'`format` must be "{FORMAT}", but got {reprlib.repr(found)}; pass a schedule file'
+        f'`format` must be "{FORMAT}", but got {shown(found)}; pass a schedule file'
     )
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 
 from schedsearch.core.canonical import digest, unique_keys
 from schedsearch.core.sample import Sample, Split
+from schedsearch.core.shown import shown
 from schedsearch.engine.images import decode, image_key, is_deep, open_image, read_bytes, upright
 from schedsearch.engine.rows import (
     Number,
@@ -63,9 +64,9 @@ class JsonlSet:
         self.name = name or self.path.stem
         self.split: Split = split
         folder = Path(images) if images is not None else self.path.parent
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise DataError(f"the image folder {folder} does not exist; name an existing folder")
-        self._samples, self._digest = _read(self.path, folder.resolve())
+        self._samples, self._digest = _read(self.path, Path(os.path.realpath(folder)))
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -107,7 +108,7 @@ def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
 
 
 def _lines(path: Path) -> list[str]:
-    raw = read_bytes(path, "sample file")
+    raw = read_bytes(path, "sample file", pipes=True)
     try:
         # The byte-order mark that some editors write is no part of the first line.
         text = raw.decode("utf-8-sig")
@@ -148,11 +149,13 @@ def _fields(line: str) -> dict[str, Any]:
 def _image_path(name: str, folder: Path) -> Path:
     refuse_address(name)
     if "\0" in name:
-        raise DataError(f"image {name!r} is no file name; correct the path")
-    path = (folder / name).resolve()
+        raise DataError(f"image {shown(name)} is no file name; correct the path")
+    # Not resolve(), which raises where links lead in a circle; reading says so.
+    path = Path(os.path.realpath(folder / name))
     if not path.is_relative_to(folder):
         raise DataError(
-            f"image {name!r} lies outside the image folder; copy it there, or name another folder"
+            f"image {shown(name)} lies outside the image folder; copy it there, or name another "
+            "folder"
         )
     return path
 

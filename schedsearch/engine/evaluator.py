@@ -10,6 +10,7 @@ from torch import nn
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.shown import shown
 from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.answers import end_tokens
@@ -208,8 +209,8 @@ class Evaluator:
         """
         if task.split != self._set.split:
             raise DataError(
-                f"the task asks for split {task.split!r}, but {self._set.name} is "
-                f"{self._set.split!r}; evaluate it with the set of that split"
+                f"the task asks for split {shown(task.split)}, but {self._set.name} is "
+                f"{shown(self._set.split)}; evaluate it with the set of that split"
             )
         if self.model.training:
             raise UnsupportedError(
@@ -241,7 +242,7 @@ class Evaluator:
         unknown = [one for one in ids if one not in self._samples]
         if unknown:
             raise DataError(
-                f"{self._set.name} has no sample {unknown[0]!r}; name samples of this set"
+                f"{self._set.name} has no sample {shown(unknown[0])}; name samples of this set"
             )
 
     def _rows_of(self, sample_id: str) -> tuple[Row, ...]:
@@ -278,7 +279,7 @@ def check_answers(samples: SampleSet, metric: Metric) -> None:
     if lacking:
         others = f", nor have {len(lacking) - 1} others" if lacking[1:] else ""
         raise DataError(
-            f"sample {lacking[0]!r} of {samples.name} has no answers{others}, but {metric.name} "
-            "compares with them; give every sample at least one, or choose a metric that needs "
-            "none, such as answer_match"
+            f"sample {shown(lacking[0])} of {samples.name} has no answers{others}, but "
+            f"{metric.name} compares with them; give every sample at least one, or choose a metric "
+            "that needs none, such as answer_match"
         )
