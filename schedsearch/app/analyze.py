@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, open_model, open_samples
 from schedsearch.app.objectives import Objectives, rank_schedules
 from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
 from schedsearch.core.schedule import RankerSpec
@@ -77,7 +76,7 @@ def analyze_model(
     from schedsearch.engine.statistics import attention_statistics
 
     scored = make_metric(metric)
-    samples = open_samples(data, "calibration")
+    samples = open_samples(data, "calibration", progress)
     model, processor = open_model(model_name, **loading)
     attention = attention_statistics(
         model, processor, samples, ranker=ranker, on_progress=progress("attention")

@@ -1,17 +1,21 @@
 """From names that users write to the objects behind them; the only place that knows the demo."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from schedsearch.core.reading import place_of
+from schedsearch.core.reading import OnProgress, place_of
 from schedsearch.core.sample import FirstSamples, SampleSet, Split
 from schedsearch.core.shown import shown
 from schedsearch.errors import DataError, InputError
 
 DEMO = "demo"
 DEMO_DEEP = "demo-deep"
+
+
+Progress = Callable[[str], OnProgress]
 
 
 @dataclass(frozen=True)
@@ -67,8 +71,15 @@ def model_place(name: str, folder: Path = Path()) -> str:
     return name
 
 
-def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
+def open_samples(
+    data: DataRef, default_split: Split = "held-out", progress: Progress | None = None
+) -> SampleSet:
     """Open a sample set by name.
+
+    Args:
+        data: What the user calls it.
+        default_split: Of a file, and of generated data that are named without.
+        progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
         DataError: The name, the file or one of its lines cannot be used, or so many samples.
@@ -78,7 +89,12 @@ def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
         from schedsearch.engine.calibration import JsonlSet
 
         path = place_of(data.name, data.folder)
-        samples = JsonlSet(path, data.images, split=default_split)
+        samples = JsonlSet(
+            path,
+            data.images,
+            split=default_split,
+            on_progress=progress(f"reading {path.name}") if progress else None,
+        )
         return samples if data.limit is None else FirstSamples(samples, data.limit)
     from schedsearch.demo.recipe import DEEP, Recipe
     from schedsearch.demo.shapesvqa import MOST

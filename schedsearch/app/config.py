@@ -127,7 +127,7 @@ def _parse(path: Path) -> Any:
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
     except RecursionError:
-        raise InputError(f"{path}: is nested too deeply to be a study file") from None
+        raise InputError(f"{path}: not valid YAML: nested too deeply; correct it") from None
     except ValueError as error:
         raise InputError(f"{path}: not valid YAML: {error}; correct it") from None
     except yaml.YAMLError as error:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, open_model, open_samples
 from schedsearch.app.config import StudyConfig
 from schedsearch.app.sample_size import check_size, warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
@@ -34,6 +34,7 @@ from schedsearch.execution.subject import Subject
 from schedsearch.store.store import open_store
 
 _GUESS_SAMPLES = 32
+_SETS = ("calibration", "held-out")
 
 DEFAULT_STORE = "schedsearch.db"
 
@@ -95,6 +96,7 @@ def open_study(
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
     folder: Path = Path(),
+    progress: Progress | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
 
@@ -119,6 +121,7 @@ def open_study(
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
+        progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
@@ -169,7 +172,9 @@ def open_study(
         if made.reads_attention:
             _check_first(model, config.first)
         evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
-        subject = make_subject(model, processor, samples, scored, evaluator, model_name, identity)
+        subject = make_subject(
+            model, processor, samples, scored, evaluator, model_name, identity, progress
+        )
         family = PlugIn("layerwise")
         if isinstance(config, GSearchConfig):
             chosen = config.model_dump(exclude={"sampler", "questions"})
@@ -220,6 +225,7 @@ def open_configured(
     *,
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
+    progress: Progress | None = None,
 ) -> Study:
     """Open the study of a study file.
 
@@ -229,15 +235,17 @@ def open_configured(
         store: SQLite file, or the URL of a database.
         trust_remote_code: Let transformers run code that comes with the model.
         prefix_bytes: As for `open_study`.
+        progress: As for `open_study`.
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification.
     """
-    calibration = configured_samples(config, folder, "calibration")
+    calibration = configured_samples(config, folder, "calibration", progress)
     if config.data.held_out is not None:
-        held_out = configured_samples(config, folder, "held-out")
+        held_out = configured_samples(config, folder, "held-out", progress)
         check_answers(held_out, make_metric(config.metric))
-        check_apart(images_of(calibration), images_of(held_out))
+        comparing = [progress(f"looking at {name} images") if progress else None for name in _SETS]
+        check_apart(images_of(calibration, comparing[0]), images_of(held_out, comparing[1]))
     return open_study(
         config.model,
         calibration,
@@ -254,10 +262,13 @@ def open_configured(
         trust_remote_code=trust_remote_code,
         prefix_bytes=prefix_bytes,
         folder=folder,
+        progress=progress,
     )
 
 
-def configured_samples(config: StudyConfig, folder: Path, split: Split) -> SampleSet:
+def configured_samples(
+    config: StudyConfig, folder: Path, split: Split, progress: Progress | None = None
+) -> SampleSet:
     """Calibration or held-out set of a study file.
 
     Raises:
@@ -271,7 +282,7 @@ def configured_samples(config: StudyConfig, folder: Path, split: Split) -> Sampl
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
     limit = data.held_out_samples if held_out else data.calibration_samples
     images = place_of(data.images, folder) if data.images else None
-    return open_samples(DataRef(name, limit, images, folder, key), split)
+    return open_samples(DataRef(name, limit, images, folder, key), split, progress)
 
 
 def attention_guess(model: Any, processor: Any, samples: SampleSet, n_max: int) -> list[int]:
@@ -295,6 +306,7 @@ def make_subject(
     evaluator: Evaluator,
     model_name: str,
     identity: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Subject:
     """What the coordinator has to know of a model, a metric and a set of samples.
 
@@ -306,12 +318,14 @@ def make_subject(
         evaluator: Of all these.
         model_name: As the user wrote it.
         identity: Of the metric, where it is known.
+        progress: As for `open_study`.
     """
+    encoding = progress("encoding samples") if progress else None
     ids = tuple(sample.id for sample in samples)
     return Subject(
         split=samples.split,
         ids=ids,
-        keys=tuple(evaluator.sample_keys()),
+        keys=tuple(evaluator.sample_keys(encoding)),
         tokens=tuple(evaluator.sample_tokens(ids)),
         shape=adapter_for(model).shape(model),
         target=describe(model, model_name),

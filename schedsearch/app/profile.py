@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, open_model, open_samples
 from schedsearch.app.files import write_file
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.base import Family
@@ -99,7 +98,7 @@ def profile_model(
 
     spec = RankerSpec(ranker)
     make_ranker(spec)
-    samples = open_samples(data, "calibration")
+    samples = open_samples(data, "calibration", progress)
     model, processor = open_model(model_name, **loading)
     inputs, sample = _prompts(model, processor, samples, batch)
     shape = adapter_for(model).shape(model)

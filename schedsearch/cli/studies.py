@@ -47,16 +47,16 @@ def search(
     from schedsearch.app.open import open_configured
 
     config = read_study_file(file)
-    with (
-        open_configured(
+    with progress() as start:
+        opened = open_configured(
             config,
             file.parent,
             store,
             trust_remote_code=trust_remote_code,
             prefix_bytes=None if prefix_memory is None else round(prefix_memory * 2**30),
-        ) as study,
-        SearchDisplay(study.name) as display,
-    ):
+            progress=start,
+        )
+    with opened as study, SearchDisplay(study.name) as display:
         run = study.run(trials, timeout, [display.closed], display.show)
         display.close()
         if as_json:

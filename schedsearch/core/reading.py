@@ -3,7 +3,14 @@
 import errno
 import os
 import stat
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+OnProgress = Callable[[int, int], None]
+"""Told how many are done, and how many there are."""
 
 
 def read_file(path: Path, *, pipes: bool = True) -> bytes:
@@ -31,3 +38,11 @@ def place_of(name: str, folder: Path = Path()) -> Path:
     """Return the path of a file that a user named, relative to a folder; `~` is the home."""
     # Not Path.expanduser(), which raises for a user that there is not.
     return folder / os.path.expanduser(name)
+
+
+def counted(items: Collection[T], on_progress: OnProgress | None) -> Iterator[T]:
+    """Yield the items, and call with how many are done and how many there are after each."""
+    for done, item in enumerate(items, start=1):
+        yield item
+        if on_progress is not None:
+            on_progress(done, len(items))

@@ -23,6 +23,7 @@ from typing import Any
 from PIL import Image
 
 from schedsearch.core.canonical import digest, unique_keys
+from schedsearch.core.reading import OnProgress, counted
 from schedsearch.core.sample import Sample, Split
 from schedsearch.core.shown import shown
 from schedsearch.engine.images import decode, image_key, is_deep, open_image, read_bytes, upright
@@ -47,6 +48,7 @@ class JsonlSet:
             folder of the file.
         name: What reports call the set; default: the file's name without its suffix.
         split: Which of the four disjoint uses the set serves.
+        on_progress: Told how many lines are read, of how many.
 
     Raises:
         DataError: The file, a line or an image cannot be used. The message names file and line,
@@ -59,6 +61,7 @@ class JsonlSet:
         images: str | os.PathLike[str] | None = None,
         name: str | None = None,
         split: Split = "calibration",
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.stem
@@ -66,7 +69,7 @@ class JsonlSet:
         folder = Path(images) if images is not None else self.path.parent
         if not os.path.isdir(folder):
             raise DataError(f"the image folder {folder} does not exist; name an existing folder")
-        self._samples, self._digest = _read(self.path, Path(os.path.realpath(folder)))
+        self._samples, self._digest = _read(self.path, Path(os.path.realpath(folder)), on_progress)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -94,12 +97,17 @@ def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> s
     return digest([sample.question, list(sample.answers), pixels])
 
 
-def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
+def _read(
+    path: Path, folder: Path, on_progress: OnProgress | None
+) -> tuple[tuple[Sample, ...], str]:
     def source(key: str, value: object) -> Path:
         return _image_path(text_of(key, value), folder)
 
     samples, content = read_rows(
-        ((f"{path}:{n}", (n, line)) for n, line in enumerate(_lines(path), start=1)),
+        (
+            (f"{path}:{n}", (n, line))
+            for n, line in enumerate(counted(_lines(path), on_progress), start=1)
+        ),
         lambda numbered: sample_of(_fields(numbered[1]), numbered[0], source),
         lambda sample: _content(sample, folder),
         "line",

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from schedsearch.core.flops import SampleTokens
+from schedsearch.core.reading import counted
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.shown import shown
@@ -162,13 +163,17 @@ class Evaluator:
         self._check_ids(wanted)
         return [self._encoder.encode(self._samples[one]).counts for one in wanted]
 
-    def sample_keys(self) -> list[str]:
+    def sample_keys(self, on_progress: Progress | None = None) -> list[str]:
         """Content hashes of the samples, in the order of the set; see `sample_key`.
+
+        Args:
+            on_progress: Told how many samples are encoded, of how many.
 
         Raises:
             DataError: Broken image, or a prompt without vision tokens.
         """
-        return [self._encoder.encode(sample).key for sample in self._samples.values()]
+        samples = counted(self._samples.values(), on_progress)
+        return [self._encoder.encode(sample).key for sample in samples]
 
     def image_keys(self) -> list[tuple[str, ...]]:
         """Hashes of the images of each sample, in the order of the set; see `image_key`.
