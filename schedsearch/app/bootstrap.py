@@ -84,7 +84,7 @@ def open_samples(
     Raises:
         DataError: The name, the file or one of its lines cannot be used, or so many samples.
     """
-    head, _, split = data.name.partition(":")
+    head, colon, split = data.name.partition(":")
     if head not in (DEMO, DEMO_DEEP):
         from schedsearch.engine.calibration import JsonlSet
 
@@ -100,7 +100,7 @@ def open_samples(
     from schedsearch.demo.shapesvqa import MOST
 
     known = get_args(Split)
-    if split and split not in known:
+    if colon and split not in known:
         allowed = " or ".join(f"{head}:{one}" for one in known)
         raise DataError(f"{shown(data.name)} is not a split; use {allowed}")
     limit = data.limit or 1000

@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from schedsearch.cli.output import errors
 from schedsearch.cli.streams import STANDARD_OUTPUT, abandon_output, one_line
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, SchedsearchError
 
 _INTERRUPTED = 130
@@ -61,6 +62,8 @@ def _guarded(work: Callable[[], int]) -> int:
         )
     except SchedsearchError as error:
         return _failed(str(error), 2 if isinstance(error, InputError) else 1, error)
+    except UnicodeEncodeError as error:
+        return _failed(f"names must be text, but got {shown(error.object)}; correct it", 2, error)
     except OSError as error:
         return _refused(error)
 

@@ -104,7 +104,9 @@ def train(
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"{out}: cannot be used as a folder ({error}); name another") from error
+        raise InputError(
+            f"{out}: cannot be used as a folder ({error.strerror}); name another"
+        ) from error
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
