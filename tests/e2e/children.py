@@ -1,5 +1,6 @@
 """Command lines in forked children: without the rights of root, in a folder of their own."""
 
+import codecs
 import gc
 import hashlib
 import io
@@ -18,6 +19,10 @@ from pathlib import Path
 NOBODY = 65534
 _SECONDS = 30
 _BROKEN = 70
+
+# Loaded here, because the children may not read what belongs to root.
+for _encoding in ("ascii", "latin-1"):
+    codecs.lookup(_encoding)
 
 
 @dataclass(frozen=True)
@@ -77,6 +82,7 @@ def complaint(ended: Ended) -> str:
     assert len(lines) == 1 and lines[0].startswith("error: "), lines[:10]
     assert len(lines[0]) < 5000
     assert "set_int_max_str_digits" not in lines[0] and "Errno" not in lines[0], lines[0]
+    assert "is not installed" not in lines[0], lines[0]
     return lines[0]
 
 

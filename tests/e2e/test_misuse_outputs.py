@@ -97,6 +97,8 @@ def in_study(folder: Path, key: str, value: str) -> str:
     *path, last = key.split(".")
     for part in path:
         place = place.setdefault(part, {})
+    if last == "images":
+        place["calibration"] = "questions.jsonl"
     place[last] = [value] if last == "warm_start" else value
     if last in ("warm_start", "latency"):
         found["search"] |= {"sampler": "random", "budget": {"milliseconds": 9.0}}
@@ -142,11 +144,7 @@ def test_full_output_leaves_nothing_to_say_at_the_end(unbuffered: str) -> None:
         ["bash", "-c", f"{sys.executable} -c '{PROGRAM}' --help > /dev/full"],
         capture_output=True,
         text=True,
-        env={
-            "PATH": "/usr/bin:/bin",
-            "PYTHONPATH": ":".join(sys.path),
-            "PYTHONUNBUFFERED": unbuffered,
-        },
+        env={**os.environ, "PYTHONUNBUFFERED": unbuffered},
     )
     assert ran.returncode == 1
     assert len(ran.stderr.splitlines()) == 1 and "No space left on device" in ran.stderr
