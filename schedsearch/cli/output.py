@@ -5,7 +5,9 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, JustifyMethod
@@ -44,23 +46,24 @@ def set_verbosity(level: int) -> None:
 
 def print_json(result: Any) -> None:
     """Write a dataclass, or plain values, as JSON to stdout, whatever its encoding lacks."""
-    from pydantic_core import to_jsonable_python
-
-    # JSON has no infinity, which the interval of a single value has.
-    plain = _shown(to_jsonable_python(result, inf_nan_mode="null"))
-    text = json.dumps(plain, indent=2, ensure_ascii=not is_unicode(), allow_nan=False)
+    text = json.dumps(_plain(result), indent=2, ensure_ascii=not is_unicode(), allow_nan=False)
     output.file.write(text + "\n")
 
 
-def _shown(value: Any) -> Any:
-    """The same, with file names that are no text as messages show them."""
-    if isinstance(value, str):
-        return readable(value)
-    if isinstance(value, list):
-        return [_shown(item) for item in value]
-    if isinstance(value, dict):
-        return {readable(key): _shown(item) for key, item in value.items()}
-    return value
+def _plain(value: Any) -> Any:
+    """What JSON can express, with file names that are no text as messages show them."""
+    from pydantic_core import to_jsonable_python
+
+    if isinstance(value, (str, Path)):
+        return readable(str(value))
+    if isinstance(value, Mapping):
+        return {readable(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    # JSON has no infinity, which the interval of a single value has.
+    return to_jsonable_python(value, inf_nan_mode="null")
 
 
 def bar(length: int) -> str:

@@ -76,13 +76,13 @@ def _naming(write: Callable[..., Any]) -> Callable[..., Any]:
     return named
 
 
-def _replace(error: UnicodeError) -> tuple[str, int]:
+def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = readable(error.object[error.start : error.end])
-    if not error.encoding.lower().startswith("utf"):
-        text = text.encode("ascii", "backslashreplace").decode()
-    return text, error.end
+    if error.encoding.lower().replace("_", "-") == "utf-8":
+        return text.encode(), error.end
+    return text.encode("ascii", "backslashreplace").decode(), error.end
 
 
 def _only_escapes(text: str) -> bool:

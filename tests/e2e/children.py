@@ -5,6 +5,7 @@ import gc
 import hashlib
 import io
 import os
+import pickle
 import shutil
 import signal
 import sys
@@ -15,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 NOBODY = 65534
 _SECONDS = 30
@@ -27,11 +29,13 @@ for _encoding in ("ascii", "latin-1"):
 
 @dataclass(frozen=True)
 class Ended:
-    """What a child left behind."""
+    """What a command line left behind."""
 
     code: int
     out: bytes
     err: str
+    changed: tuple[str, ...] = ()
+    """What is not in the folder as it was."""
 
 
 @contextmanager
@@ -41,7 +45,9 @@ def copied(template: Path) -> Iterator[Path]:
     holder.chmod(0o755)
     folder = holder / "here"
     shutil.copytree(template, folder, symlinks=True)
-    own(folder)
+    if os.geteuid() == 0:
+        for path in (folder, *folder.rglob("*")):
+            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
     (folder / "unreadable").chmod(0)
     (folder / "locked").chmod(0o555)
     (folder / "hidden").chmod(0)
@@ -53,24 +59,15 @@ def copied(template: Path) -> Iterator[Path]:
         shutil.rmtree(holder)
 
 
-def own(folder: Path) -> None:
-    """Give a folder to the user that the children are."""
-    if os.geteuid() == 0:
-        for path in (folder, *folder.rglob("*")):
-            os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
-
-
-def contents(folder: Path) -> dict[str, str]:
+def contents(folder: Path) -> set[tuple[str, object]]:
     """Every file of a folder with what it holds, every folder, every link."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_symlink():
-            found[str(path)] = f"link to {os.readlink(path)}"
-        elif os.path.isfile(path):
-            mode = path.stat().st_mode
-            found[str(path)] = f"{mode:o} {hashlib.sha256(path.read_bytes()).hexdigest()}"
-        else:
-            found[str(path)] = f"{path.stat().st_mode:o}"
+    found: set[tuple[str, object]] = set()
+    for path in folder.rglob("*"):
+        about = path.lstat()
+        what = os.readlink(path) if path.is_symlink() else ""
+        if os.access(path, os.R_OK) and os.path.isfile(path):
+            what = hashlib.sha256(path.read_bytes()).hexdigest()
+        found.add((str(path.relative_to(folder)), (about.st_mode, about.st_ino, what)))
     return found
 
 
@@ -86,86 +83,123 @@ def complaint(ended: Ended) -> str:
     return lines[0]
 
 
-def run(
-    args: Sequence[str],
+def run(args: Sequence[str], folder: Path, **options: Any) -> Ended:
+    """Run a command line in a folder; see `run_all`."""
+    return run_all([args], folder, **options)[0]
+
+
+def run_all(
+    calls: Sequence[Sequence[str]],
     folder: Path,
     *,
     encoding: str = "utf-8",
     out: str | None = None,
     environment: Mapping[str, str] | None = None,
     before: Callable[[], object] = bool,
-) -> Ended:
-    """Run a command line in a folder.
+) -> list[Ended]:
+    """Run command lines in a folder, one after the other in the same child.
 
     Args:
-        args: Behind the name of the program.
+        calls: Each without the name of the program.
         folder: Where.
         encoding: Of standard output and error.
         out: File that standard output goes to.
         environment: Variables that differ.
         before: Called in the child, in its folder and with all rights.
+
+    Returns:
+        What each left behind; fewer where one has ended the child.
     """
-    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+    with (
+        tempfile.TemporaryFile() as stdout,
+        tempfile.TemporaryFile() as stderr,
+        tempfile.TemporaryFile() as results,
+    ):
         sys.stdout.flush()
         sys.stderr.flush()
         child = os.fork()
         if not child:
-            streams = (out or stdout.fileno(), stderr.fileno())
-            _be_child(args, folder, encoding, streams, {**(environment or {})}, before)
+            try:
+                target = os.open(out, os.O_WRONLY) if out else stdout.fileno()
+                _prepare(folder, (target, stderr.fileno()), environment or {}, before)
+                for args in calls:
+                    pickle.dump(_ended(args, folder, encoding), results)
+                    results.flush()
+            except BaseException:
+                os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
+            finally:
+                os._exit(_BROKEN)
         _, status = os.waitpid(child, 0)
-        stdout.seek(0)
-        stderr.seek(0)
-        return Ended(
-            os.waitstatus_to_exitcode(status), stdout.read(), stderr.read().decode(encoding)
-        )
+        ended = list(_loaded(results))
+        if len(ended) < len(calls):
+            stderr.seek(0)
+            code = os.waitstatus_to_exitcode(status)
+            ended.append(Ended(code, b"", stderr.read().decode(encoding, "replace")))
+        return ended
 
 
-def _be_child(
-    args: Sequence[str],
+def _loaded(results: IO[bytes]) -> Iterator[Ended]:
+    results.seek(0)
+    while True:
+        try:
+            yield pickle.load(results)  # noqa: S301 - written by the child
+        except EOFError:
+            return
+
+
+def _prepare(
     folder: Path,
-    encoding: str,
-    streams: tuple[str | int, int],
+    streams: tuple[int, int],
     environment: Mapping[str, str],
     before: Callable[[], object],
 ) -> None:
-    code = _BROKEN
-    out, err = streams
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()  # what main() tells it through the environment is too late
+    gc.disable()  # it would copy every page that it looks at
+    warnings.simplefilter("ignore")
+    os.environ.update({"COLUMNS": "200", **environment})
+    os.environ.pop("SCHEDSEARCH_STORE", None)
+    for new, old in ((os.open(os.devnull, os.O_RDONLY), 0), (streams[0], 1), (streams[1], 2)):
+        os.dup2(new, old)
+    os.chdir(folder)
+    before()
+    if os.geteuid() == 0:
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+
+def _ended(args: Sequence[str], folder: Path, encoding: str) -> Ended:
+    from schedsearch.cli import main
+
+    signal.alarm(_SECONDS)
+    there = contents(folder)
+    for stream in (1, 2):
+        if os.path.isfile(f"/proc/self/fd/{stream}"):
+            os.ftruncate(stream, 0)
+            os.lseek(stream, 0, os.SEEK_SET)
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
+    sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding=encoding)
+    sys.stderr = io.TextIOWrapper(
+        open(2, "wb", closefd=False), encoding=encoding, write_through=True
+    )
+    sys.argv = ["schedsearch", *args]
+    code = 0
     try:
-        gc.disable()  # which would copy every page it looks at
-        signal.alarm(_SECONDS)
-        warnings.simplefilter("ignore")
-        os.environ.update({"COLUMNS": "200", **environment})
-        os.environ.pop("SCHEDSEARCH_STORE", None)
-        target = os.open(out, os.O_WRONLY) if isinstance(out, str) else out
-        for new, old in ((os.open(os.devnull, os.O_RDONLY), 0), (target, 1), (err, 2)):
-            os.dup2(new, old)
-        # Folders that the tests run from may be closed to the child.
-        os.chdir(folder)
-        before()
-        if os.geteuid() == 0:
-            os.setgroups([])
-            os.setgid(NOBODY)
-            os.setuid(NOBODY)
-        sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
-        sys.stdout = io.TextIOWrapper(open(1, "wb", closefd=False), encoding=encoding)
-        sys.stderr = io.TextIOWrapper(
-            open(2, "wb", closefd=False), encoding=encoding, line_buffering=True
-        )
-        sys.argv = ["schedsearch", *args]
-        from transformers.utils import logging
-
-        from schedsearch.cli import main
-
-        logging.disable_progress_bar()  # what main() tells it through the environment is too late
-
-        try:
-            main()
-        except SystemExit as end:
-            code = int(end.code or 0)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        main()
+    except SystemExit as end:
+        code = int(end.code or 0)
     except BaseException:
-        os.write(2, traceback.format_exc().encode("utf-8", "backslashreplace"))
+        sys.stderr.write(traceback.format_exc())
         code = _BROKEN
-    finally:
-        os._exit(code)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    changed = tuple(sorted({name for name, _ in contents(folder) ^ there}))
+    return Ended(code, _written(1), _written(2).decode(encoding), changed)
+
+
+def _written(stream: int) -> bytes:
+    if not os.path.isfile(f"/proc/self/fd/{stream}"):
+        return b""
+    return os.pread(stream, os.fstat(stream).st_size, 0)

@@ -153,8 +153,8 @@ def test_full_output_leaves_nothing_to_say_at_the_end(unbuffered: str) -> None:
 def test_interrupted_command_is_one_line(folder: Path) -> None:
     def interrupt() -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-        signal.setitimer(signal.ITIMER_REAL, 0.5)
-        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        signal.signal(signal.SIGVTALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.5)
 
     ended = run(("demo", "eval", "-n", "4000"), folder, before=interrupt)
     assert (ended.code, ended.err) == (130, "error: interrupted\n")
