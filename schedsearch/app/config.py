@@ -28,7 +28,8 @@ class DataConfig(Section):
     Attributes:
         calibration: What the search sees: a JSONL file, relative to the study file, or
             `demo:calibration` or `demo-deep:calibration`, which are generated.
-        calibration_samples: Use the first so many; left out: all, of a generated set 1000.
+        calibration_samples: Use the first so many; left out: all, of a generated set 1000 (at most
+            100,000).
         held_out: What reports alone see, as `calibration`; left out: nothing is compared on
             held-out data. No image may be in both.
         held_out_samples: As `calibration_samples`.
