@@ -1,4 +1,5 @@
 import os
+from pathlib import Path
 
 import pytest
 
@@ -10,10 +11,10 @@ def test_file_is_read(tmp_path):
     assert read_file(tmp_path / "file") == b"\x00\xff"
 
 
-@pytest.mark.parametrize("device", ["/dev/zero", "/dev/null"])
+@pytest.mark.parametrize("device", ["/dev/zero", "/dev/full"])
 def test_device_is_no_file(device):
     with pytest.raises(OSError, match="it is a device"):
-        read_file(device)
+        read_file(Path(device))
 
 
 def test_pipe_is_read_only_where_it_may_be(tmp_path):
