@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_model, open_samples
 from schedsearch.app.objectives import Objectives, rank_schedules
 from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
 from schedsearch.core.schedule import RankerSpec
@@ -75,7 +74,7 @@ def analyze_model(
 
     scored = make_metric(metric)
     model_place(model_name)
-    samples = open_samples(data, "calibration")
+    samples = open_samples(data, "calibration", progress)
     check_answers(samples, scored)
 
     from schedsearch.engine.adapters import adapter_for

@@ -5,16 +5,17 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, open_model, open_samples
 from schedsearch.app.sample_size import check_size, warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
-from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
+from schedsearch.app.search_config import GREATEST_SEED, AnySearch, GSearchConfig, parse_search
 from schedsearch.app.stores import look
 from schedsearch.app.study import Study, check_searchable
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.sample import FirstSamples, Sample, SampleSet
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.adapters import adapter_for
@@ -31,6 +32,7 @@ from schedsearch.execution.subject import Subject
 from schedsearch.store.store import open_store
 
 _GUESS_SAMPLES = 32
+_SETS = ("calibration", "held-out")
 
 DEFAULT_STORE = "schedsearch.db"
 
@@ -93,6 +95,7 @@ def open_study(
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
     folder: Path = Path(),
+    progress: Progress | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
 
@@ -118,12 +121,17 @@ def open_study(
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
+        progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification, or
             is missing and must not be made. No store is made then.
     """
     config = parse_search(sampler)
+    if not 0 <= seed <= GREATEST_SEED:
+        raise InputError(
+            f"`seed` must be in [0, {GREATEST_SEED}], but got {shown(seed)}; choose another"
+        )
     scored = _metric(metric)
     ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
     made = make_ranker(ordering)
@@ -166,7 +174,9 @@ def open_study(
         if made.reads_attention:
             _check_first(model, config.first)
         evaluator = Evaluator(model, processor, samples, scored, max_prefix_bytes=prefix_bytes)
-        subject = make_subject(model, processor, samples, scored, evaluator, model_name, identity)
+        subject = make_subject(
+            model, processor, samples, scored, evaluator, model_name, identity, progress
+        )
         family = PlugIn("layerwise")
         if isinstance(config, GSearchConfig):
             chosen = config.model_dump(exclude={"sampler", "questions"})
@@ -236,6 +246,7 @@ def make_subject(
     evaluator: Evaluator,
     model_name: str,
     identity: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
 ) -> Subject:
     """What the coordinator has to know of a model, a metric and a set of samples.
 
@@ -247,12 +258,14 @@ def make_subject(
         evaluator: Of all these.
         model_name: As the user wrote it.
         identity: Of the metric, where it is known.
+        progress: As for `open_study`.
     """
+    encoding = progress("encoding samples") if progress else None
     ids = tuple(sample.id for sample in samples)
     return Subject(
         split=samples.split,
         ids=ids,
-        keys=tuple(evaluator.sample_keys()),
+        keys=tuple(evaluator.sample_keys(encoding)),
         tokens=tuple(evaluator.sample_tokens(ids)),
         shape=adapter_for(model).shape(model),
         target=describe(model, model_name),

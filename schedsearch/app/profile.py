@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_model, open_samples
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.base import Family
 from schedsearch.core.families.sigmoid import Sigmoid

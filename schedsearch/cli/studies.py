@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
-from schedsearch.cli.options import AsJson, TrustRemoteCode
+from schedsearch.cli.options import MOST, AsJson, TrustRemoteCode, finite
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
 from schedsearch.cli.targets import Force, beside
@@ -27,11 +27,18 @@ _DEFAULT_STORE = "schedsearch.db"
 def search(
     file: StudyFile,
     store: StorePath = _DEFAULT_STORE,
-    trials: Annotated[int | None, typer.Option(min=1, help="Close at most this many.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Close at most this many.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, callback=finite, help="Seconds.")] = None,
     prefix_memory: Annotated[
         float | None,
-        typer.Option(min=0, help="GiB for states that are kept for reuse; default: automatic."),
+        typer.Option(
+            min=0,
+            max=2**20,
+            callback=finite,
+            help="GiB for states that are kept for reuse; default: automatic.",
+        ),
     ] = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
@@ -43,12 +50,13 @@ def search(
 
     from schedsearch.app.configured import prepare
 
-    ready = prepare(config, file.parent, store)
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
-    with (
-        ready.open(trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes) as study,
-        SearchDisplay(study.name) as display,
-    ):
+    with progress() as start:
+        ready = prepare(config, file.parent, store, progress=start)
+        opened = ready.open(
+            trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes, progress=start
+        )
+    with opened as study, SearchDisplay(study.name) as display:
         run = study.run(trials, timeout, [display.closed], display.show)
         display.close()
         if as_json:
@@ -122,11 +130,17 @@ def export(
     store: StorePath = _DEFAULT_STORE,
     budget: Annotated[
         float | None,
-        typer.Option(min=0, help="The best trial of at most this cost, as `show` names it."),
+        typer.Option(
+            min=0, callback=finite, help="The best trial of at most this cost, as `show` names it."
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, help="The cheapest trial that loses at most this much of the metric."),
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="The cheapest trial that loses at most this much of the metric.",
+        ),
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -191,7 +205,9 @@ def compare(
         list[str],
         typer.Option(help="Such as flops:0.4, feasible:0.25, kv:0.5 or mean_keep:0.3; repeatable."),
     ],
-    trials: Annotated[int, typer.Option(min=1, help="Schedules that each family may try.")] = 24,
+    trials: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Schedules that each family may try.")
+    ] = 24,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
     force: Force = False,
     store: StorePath = _DEFAULT_STORE,

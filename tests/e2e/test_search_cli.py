@@ -212,7 +212,7 @@ def test_backup_to_standard_output_is_the_store_alone(store, tmp_path):
         refused = subprocess.run([*arguments, "--json"], capture_output=True, check=False)
         assert refused.returncode == 2
         assert refused.stdout == b""
-        assert b"standard output takes the backup or --json" in refused.stderr
+        assert b"takes standard output, which --json needs too" in refused.stderr
 
 
 def test_backup_replaces_a_file_only_when_forced(run, store, tmp_path):
