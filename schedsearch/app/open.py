@@ -32,7 +32,6 @@ from schedsearch.execution.subject import Subject
 from schedsearch.store.store import open_store
 
 _GUESS_SAMPLES = 32
-_SETS = ("calibration", "held-out")
 
 DEFAULT_STORE = "schedsearch.db"
 

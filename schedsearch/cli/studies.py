@@ -182,8 +182,10 @@ def report(
 
     with in_use(store, file):
         check_report(out, config.search.sampler != "g-search", force)
-        ready = prepare(config, file.parent, store, create=False)
-        with ready.open(trust_remote_code=trust_remote_code) as opened:
+        with progress() as start:
+            ready = prepare(config, file.parent, store, create=False, progress=start)
+            opened = ready.open(trust_remote_code=trust_remote_code, progress=start)
+        with opened:
             from schedsearch.app.compare import compare
 
             study, comparison = opened.snapshot(), None
@@ -231,9 +233,11 @@ def compare(
     with in_use(store, file):
         check_family_comparison(out, force)
         check_held_out(config)
-        ready = prepare(config, file.parent, store)
+        with progress() as start:
+            ready = prepare(config, file.parent, store, progress=start)
+            study = ready.open(trust_remote_code=trust_remote_code, progress=start)
         assert ready.held_out is not None
-        with ready.open(trust_remote_code=trust_remote_code) as study:
+        with study:
             from schedsearch.app.compare_families import compare_families
 
             with progress() as start:

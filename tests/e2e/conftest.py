@@ -11,7 +11,7 @@ from PIL import Image
 
 from schedsearch import Schedule
 from schedsearch.app.config import read_study_file
-from schedsearch.app.open import open_configured
+from schedsearch.app.configured import prepare
 from schedsearch.cli import main
 from schedsearch.cli.output import errors, output
 from tests.e2e.children import copied
@@ -87,7 +87,7 @@ def template(tmp_path_factory) -> Path:
     row = {"question": "what color is at a1 ?", "answer": "red", "image": "red.png"}
     (folder / "questions.jsonl").write_text(json.dumps(row))
     config = read_study_file(folder / "study.yaml")
-    with open_configured(config, folder, folder / "store.db") as study:
+    with prepare(config, folder, folder / "store.db").open() as study:
         study.run()
     (folder / "read-only.db").write_bytes((folder / "store.db").read_bytes())
     (folder / "read-only.db").chmod(0o444)

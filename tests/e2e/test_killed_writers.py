@@ -277,15 +277,7 @@ def check(path: Path) -> None:
         assert path.suffix == ".jinja" and path.read_text("utf-8").endswith("}")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(reason="is written in place"))
-        if name == "db backup"
-        else name
-        for name in WRITERS
-    ],
-)
+@pytest.mark.parametrize("name", WRITERS)
 def test_killed_writer_leaves_each_file_old_new_or_absent(home, tmp_path, name):
     writer, draw = WRITERS[name], random.Random(f"{SEED} {name}")
     words = (*name.split(), *writer.words)

@@ -24,49 +24,13 @@ ALLOWED = {
 READING = {f"{command} store: read-only": READ for command in ("list", "show", "db check")}
 """Misuses that are none: the command succeeds, and makes nothing."""
 
-_REPLACED = "outputs are replaced, or refused only after the work"
-_TOUCHED = "opening a store makes files beside it, or the store itself"
-_OUTPUTS = ("unwritable", "device", "loop", "300 characters", "below a file", "file")
-PENDING = {
-    **{f"export out: {one}": _REPLACED for one in ("loop", "other file")},
-    **{f"profile out: {one}": _REPLACED for one in ("loop", "other file")},
-    **{
-        f"analyze out: {one}": _REPLACED
-        for one in ("loop", "other file", "unwritable", "below a file")
-    },
-    **{
-        f"{command} out: {one}": _REPLACED
-        for command in ("report", "compare", "demo run")
-        for one in _OUTPUTS
-        if (command, one) != ("compare", "300 characters")
-    },
-    **{
-        f"{command} store: {one}": _TOUCHED
-        for command in ("report", "compare")
-        for one in ("missing", "undecodable", "read-only")
-    },
-    **{
-        f"{command} store: read-only": _TOUCHED
-        for command in ("search", "db upgrade", "db prune", "db backup", "db free")
-    },
-    **dict.fromkeys(READING, _TOUCHED),
-}
-"""Faults that are known and not yet mended."""
-
-
-def marked(case: Case) -> object:
-    reason = PENDING.get(case.name)
-    marks = [pytest.mark.xfail(strict=True, reason=reason)] if reason else []
-    return pytest.param(case, id=case.name, marks=marks)
-
-
 EndedOf = Callable[[Case], Ended]
 
 
 @pytest.fixture(scope="module")
 def ended_of(template: Path) -> EndedOf:
     """How a case ends: together with the others of its command, if all leave things alone."""
-    apart = {*ALLOWED, *PENDING}
+    apart = {*ALLOWED}
     known: dict[str, Ended] = {}
 
     def run_command(command: str) -> None:
@@ -86,7 +50,7 @@ def ended_of(template: Path) -> EndedOf:
     return find
 
 
-@pytest.mark.parametrize("case", [marked(case) for case in cases()])
+@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
 def test_misuse_is_one_line_and_changes_nothing(ended_of: EndedOf, case: Case) -> None:
     ended = ended_of(case)
     if case.name in ALLOWED:
@@ -101,4 +65,4 @@ def test_misuse_is_one_line_and_changes_nothing(ended_of: EndedOf, case: Case) -
 
 
 def test_what_is_said_of_misuses_is_said_of_some() -> None:
-    assert {*ALLOWED, *READING, *PENDING} <= {case.name for case in cases()}
+    assert {*ALLOWED, *READING} <= {case.name for case in cases()}
