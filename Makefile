@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium chromium-driver
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo test test-compat check bench bench-gpu clean
+.PHONY: setup setup-system demo test test-kills test-compat check bench bench-gpu clean
 
 setup: $(READY)
 
@@ -33,6 +33,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+# What a killed command leaves behind, at 30 moments each; `make test` has 3.
+test-kills: setup
+	SCHEDSEARCH_KILLS=20 $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO tests/e2e/test_killed_writers.py
 
 # The parts that meet transformers, on the oldest release served.
 test-compat: $(COMPAT)/.ready

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, model_place
+from schedsearch.app.bootstrap import DataRef, Progress, model_place
 from schedsearch.app.objectives import Objectives, rank_schedules
 from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
 from schedsearch.app.worker import WorkerSpec

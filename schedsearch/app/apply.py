@@ -1,11 +1,11 @@
 """What a schedule does to a model on data: cost, time, quality, changed answers."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_model, open_samples
 from schedsearch.core import intervals
 from schedsearch.core.flops import flops_ratio, kv_ratio
 from schedsearch.core.intervals import Interval
@@ -13,9 +13,6 @@ from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import ScheduleError
-
-OnProgress = Callable[[int, int], None]
-Progress = Callable[[str], OnProgress]
 
 
 @dataclass(frozen=True)

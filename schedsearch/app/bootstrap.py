@@ -1,15 +1,21 @@
 """From names that users write to the objects behind them; the only place that knows the demo."""
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
+from schedsearch.core.reading import OnProgress, place_of
 from schedsearch.core.sample import FirstSamples, SampleSet, Split
+from schedsearch.core.shown import shown
 from schedsearch.errors import DataError, InputError
 
 DEMO = "demo"
 DEMO_DEEP = "demo-deep"
+
+
+Progress = Callable[[str], OnProgress]
 
 
 @dataclass(frozen=True)
@@ -21,12 +27,14 @@ class DataRef:
         limit: At most this many samples; required size for the generated set.
         images: Folder of the JSONL's images; default: the file's folder.
         folder: What the name of a file is relative to; default: the working directory.
+        limit_name: How the user is told of `limit`.
     """
 
     name: str = DEMO
     limit: int | None = None
     images: Path | None = None
     folder: Path = Path()
+    limit_name: str = "--limit"
 
 
 def model_place(name: str, folder: Path = Path()) -> str:
@@ -45,10 +53,12 @@ def model_place(name: str, folder: Path = Path()) -> str:
 
     if name in (DEMO, DEMO_DEEP):
         return str(checkpoint_path(deep=name == DEMO_DEEP))
-    path = Path(name).expanduser()
-    if (folder / path).is_dir() or (looks_like_path(name) and (folder / path).exists()):
+    path = place_of(name)
+    # Not the methods of Path, which raise for a name that is too long.
+    there = os.path.exists if looks_like_path(name) else os.path.isdir
+    if there(folder / path):
         return str(folder / path)
-    if path.is_dir() or (looks_like_path(name) and path.exists()):
+    if there(path):
         found = os.path.relpath(path, folder)
         raise InputError(
             f"`model` {name} is relative to the study file, and {folder / path} does not exist; "
@@ -61,27 +71,46 @@ def model_place(name: str, folder: Path = Path()) -> str:
     return name
 
 
-def open_samples(data: DataRef, default_split: Split = "held-out") -> SampleSet:
+def open_samples(
+    data: DataRef, default_split: Split = "held-out", progress: Progress | None = None
+) -> SampleSet:
     """Open a sample set by name.
 
+    Args:
+        data: What the user calls it.
+        default_split: Of a file, and of generated data that are named without.
+        progress: Called with the name of what takes long, and its result with (done, total).
+
     Raises:
-        DataError: The name, the file or one of its lines cannot be used.
+        DataError: The name, the file or one of its lines cannot be used, or so many samples.
     """
-    head, _, split = data.name.partition(":")
+    head, colon, split = data.name.partition(":")
     if head not in (DEMO, DEMO_DEEP):
         from schedsearch.engine.calibration import JsonlSet
 
-        path = data.folder / Path(data.name).expanduser()
-        samples = JsonlSet(path, data.images, split=default_split)
+        path = place_of(data.name, data.folder)
+        samples = JsonlSet(
+            path,
+            data.images,
+            split=default_split,
+            on_progress=progress(f"reading {path.name}") if progress else None,
+        )
         return samples if data.limit is None else FirstSamples(samples, data.limit)
     from schedsearch.demo.recipe import DEEP, Recipe
+    from schedsearch.demo.shapesvqa import MOST
 
     known = get_args(Split)
-    if split and split not in known:
+    if colon and split not in known:
         allowed = " or ".join(f"{head}:{one}" for one in known)
-        raise DataError(f"`{data.name}` is not a split; use {allowed}")
+        raise DataError(f"{shown(data.name)} is not a split; use {allowed}")
+    limit = data.limit or 1000
+    if limit > MOST:
+        raise DataError(
+            f"`{data.limit_name}` must be at most {MOST} of a generated set, but got "
+            f"{shown(limit)}; lower it"
+        )
     recipe = DEEP if head == DEMO_DEEP else Recipe()
-    return recipe.data(cast(Split, split or default_split), data.limit or 1000)
+    return recipe.data(cast(Split, split or default_split), limit)
 
 
 def example_schedule() -> Path:

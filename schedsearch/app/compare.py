@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
-from schedsearch.app.apply import Progress
+from schedsearch.app.bootstrap import Progress
 from schedsearch.app.held_out import HeldOut, Row
 from schedsearch.app.study import Study
 from schedsearch.core.families.base import Family

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
-from schedsearch.app.apply import Progress
+from schedsearch.app.bootstrap import Progress
 from schedsearch.app.held_out import HeldOut, Row
 from schedsearch.app.samplers import family_plug_ins
 from schedsearch.app.search_config import SECTIONS, FamilyConfig

@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from schedsearch.app.search_config import (
+    GREATEST_SEED,
     MISSING,
     SECTIONS,
     Count,
@@ -16,6 +17,8 @@ from schedsearch.app.search_config import (
     Text,
 )
 from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.reading import read_file
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 
@@ -25,7 +28,8 @@ class DataConfig(Section):
     Attributes:
         calibration: What the search sees: a JSONL file, relative to the study file, or
             `demo:calibration` or `demo-deep:calibration`, which are generated.
-        calibration_samples: Use the first so many; left out: all, of a generated set 1000.
+        calibration_samples: Use the first so many; left out: all, of a generated set 1000 (at most
+            100,000).
         held_out: What reports alone see, as `calibration`; left out: nothing is compared on
             held-out data. No image may be in both.
         held_out_samples: As `calibration_samples`.
@@ -80,7 +84,7 @@ class StudyConfig(Section):
     ranker: Literal["last", "text", "local", "diverse", "tower", "random", "uniform"] = "last"
     ranker_params: dict[str, float | int | str] = {}
     search: SearchConfig
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
 
 
 def read_study_file(path: Path) -> StudyConfig:
@@ -113,16 +117,19 @@ def _allowed(error: ValidationError) -> str:
 
 def _parse(path: Path) -> Any:
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
         hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
         raise InputError(f"{path}: no such file{hint}") from None
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as UTF-8 text ({reason})") from None
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise InputError(f"{path}: not valid YAML: nested too deeply; correct it") from None
+    except ValueError as error:
         raise InputError(f"{path}: not valid YAML: {error}; correct it") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -144,11 +151,25 @@ class _UniqueKeys(yaml.SafeLoader):
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"keys must be text, but got {key!r}", key_node.start_mark
+                    None, None, f"keys must be text, but got {shown(key)}", key_node.start_mark
                 )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
-                    None, None, f"the key `{key}` is given twice", key_node.start_mark
+                    None, None, f"the key `{key:.200}` is given twice", key_node.start_mark
                 )
             seen.add(key)
         return super().construct_mapping(node, deep)
+
+    def whole_number(self, node: yaml.ScalarNode) -> int:
+        """A number in one of YAML's many ways to write it, none of them without end."""
+        try:
+            value: int = self.construct_yaml_int(node)
+            float(value)
+        except (ValueError, OverflowError):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{shown(node.value)} is no number that can be used", node.start_mark
+            ) from None
+        return value
+
+
+_UniqueKeys.add_constructor("tag:yaml.org,2002:int", _UniqueKeys.whole_number)

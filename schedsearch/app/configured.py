@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedsearch.app.bootstrap import DataRef, model_place, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
 from schedsearch.app.config import StudyConfig
 from schedsearch.app.sample_size import check_size
 from schedsearch.app.search_config import AnySearch, BudgetConfig, FrontierConfig, GSearchConfig
 from schedsearch.app.splits import check_apart, images_of
 from schedsearch.app.stores import look
 from schedsearch.core.latency import LatencyModel
+from schedsearch.core.reading import place_of
 from schedsearch.core.sample import SampleSet, Split
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.engine.metrics import check_answers, make_metric
@@ -19,6 +20,8 @@ from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
+
+_SETS = ("calibration", "held-out")
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,19 @@ class Prepared:
     calibration: SampleSet
     held_out: SampleSet | None
 
-    def open(self, *, trust_remote_code: bool = False, prefix_bytes: int | None = None) -> "Study":
+    def open(
+        self,
+        *,
+        trust_remote_code: bool = False,
+        prefix_bytes: int | None = None,
+        progress: Progress | None = None,
+    ) -> "Study":
         """Load the model and open the study.
 
         Args:
             trust_remote_code: Let transformers run code that comes with the model.
             prefix_bytes: As for `open_study`.
+            progress: As for `open_study`.
 
         Raises:
             InputError: Something cannot be used, or the study exists with another specification.
@@ -71,11 +81,17 @@ class Prepared:
             trust_remote_code=trust_remote_code,
             prefix_bytes=prefix_bytes,
             folder=self.folder,
+            progress=progress,
         )
 
 
 def prepare(
-    config: StudyConfig, folder: Path, store: str | os.PathLike[str], *, create: bool = True
+    config: StudyConfig,
+    folder: Path,
+    store: str | os.PathLike[str],
+    *,
+    create: bool = True,
+    progress: Progress | None = None,
 ) -> Prepared:
     """Check all that a study file names, but for its model; torch is not imported.
 
@@ -84,6 +100,7 @@ def prepare(
         folder: Folder of the file.
         store: SQLite file, or the URL of a database.
         create: Whether the study may be made.
+        progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
         InputError: Something cannot be used, or the study is missing and must not be made.
@@ -93,14 +110,15 @@ def prepare(
         found.close()
     _check_files(config.search, folder)
     metric = make_metric(config.metric)
-    calibration = _samples(config, folder, "calibration")
+    calibration = _samples(config, folder, "calibration", progress)
     check_answers(calibration, metric)
     check_size(len(calibration))
     held_out = None
     if config.data.held_out is not None:
-        held_out = _samples(config, folder, "held-out")
+        held_out = _samples(config, folder, "held-out", progress)
         check_answers(held_out, metric)
-        check_apart(images_of(calibration), images_of(held_out))
+        comparing = [progress(f"looking at {name} images") if progress else None for name in _SETS]
+        check_apart(images_of(calibration, comparing[0]), images_of(held_out, comparing[1]))
     if not create and (found := look(store, config.study, create)) is not None:
         found.close()
     return Prepared(config, folder, store, create, calibration, held_out)
@@ -121,17 +139,19 @@ def _check_files(search: AnySearch, folder: Path) -> None:
     if isinstance(search, GSearchConfig):
         return
     if isinstance(search, BudgetConfig | FrontierConfig) and search.latency is not None:
-        LatencyModel.load(folder / Path(search.latency).expanduser())
+        LatencyModel.load(place_of(search.latency, folder))
     for name in search.warm_start:
         if name != "published" and not name.startswith("study:"):
-            Schedule.load(folder / Path(name).expanduser())
+            Schedule.load(place_of(name, folder))
 
 
-def _samples(config: StudyConfig, folder: Path, split: Split) -> SampleSet:
-    data = config.data
+def _samples(
+    config: StudyConfig, folder: Path, split: Split, progress: Progress | None
+) -> SampleSet:
+    data, key = config.data, "data.calibration_samples"
     name, limit = data.calibration, data.calibration_samples
     if split == "held-out":
         assert data.held_out is not None
-        name, limit = data.held_out, data.held_out_samples
-    images = folder / Path(data.images).expanduser() if data.images else None
-    return open_samples(DataRef(name, limit, images, folder), split)
+        name, limit, key = data.held_out, data.held_out_samples, "data.held_out_samples"
+    images = place_of(data.images, folder) if data.images else None
+    return open_samples(DataRef(name, limit, images, folder, key), split, progress)

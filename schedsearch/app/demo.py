@@ -5,8 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DEMO, DEMO_DEEP, DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import DEMO, DEMO_DEEP, DataRef, Progress, open_model, open_samples
 from schedsearch.core import intervals
 from schedsearch.core.intervals import Interval
 from schedsearch.core.trial import Task

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from schedsearch.app.apply import Progress
+from schedsearch.app.bootstrap import Progress
 from schedsearch.app.scorers import check_unchanged
 from schedsearch.app.splits import check_apart
 from schedsearch.app.study import Study

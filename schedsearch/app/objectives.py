@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from schedsearch.app.apply import Progress
+from schedsearch.app.bootstrap import Progress
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.layerwise import Layerwise, random_monotone
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio

@@ -5,17 +5,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from schedsearch.app.bootstrap import DataRef
+from schedsearch.app.bootstrap import DataRef, Progress
 from schedsearch.app.sample_size import warn_of_tolerance
 from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
-from schedsearch.app.search_config import AnySearch, GSearchConfig, parse_search
+from schedsearch.app.search_config import GREATEST_SEED, AnySearch, GSearchConfig, parse_search
 from schedsearch.app.stores import look
 from schedsearch.app.study import Study, check_searchable
 from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.sample import Sample, SampleSet
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
@@ -90,6 +91,7 @@ def open_study(
     prefix_bytes: int | None = None,
     folder: Path = Path(),
     executor: Callable[[Callable[[], Worker]], Executor] = LocalExecutor,
+    progress: Progress | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
 
@@ -116,12 +118,17 @@ def open_study(
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
         executor: Makes the pool of workers, from what opens one; default: one in this process.
+        progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
         InputError: Something cannot be used, or the study exists with another specification, or
             is missing and must not be made. No store is made then.
     """
     config = parse_search(sampler)
+    if not 0 <= seed <= GREATEST_SEED:
+        raise InputError(
+            f"`seed` must be in [0, {GREATEST_SEED}], but got {shown(seed)}; choose another"
+        )
     scored = _metric(metric)
     if not isinstance(model, (str, os.PathLike)) and processor is None:
         raise InputError("a model object needs its `processor`; pass it too")
@@ -156,7 +163,9 @@ def open_study(
         workers = executor(opening.open)
         if not isinstance(data, DataRef):
             _warn(config, len(data), scored.greatest)
-        subject: Subject = workers.ask("subject", None, identity=identity)
+        subject: Subject = workers.ask(
+            "subject", identity=identity, on_progress=progress and progress("encoding samples")
+        )
         if isinstance(data, DataRef):
             _warn(config, len(subject.ids), subject.greatest)
         family = PlugIn("layerwise")
@@ -184,7 +193,9 @@ def open_study(
             seed=seed,
         )
         check_searchable(spec)
-        found = found or open_store(store)
+        if found is not None:
+            found.close()
+        found = open_store(store, create)
         return Study(spec, subject, workers, found)
     except BaseException:
         if found is not None:

@@ -38,11 +38,11 @@ def check_picture(path: Path, force: bool = False) -> None:
     except ImportError:
         raise _NO_MATPLOTLIB from None
     known = FigureCanvasBase.get_supported_filetypes()
-    check_target(path, PICTURE, force=force)
     if path.suffix.removeprefix(".") not in known and not is_stream(path):
         raise InputError(
             f"{path}: not the name of a picture; end it in .png, or in one of {', '.join(known)}"
         )
+    check_target(path, PICTURE, force=force)
 
 
 _NO_MATPLOTLIB = InputError(

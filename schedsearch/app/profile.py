@@ -8,8 +8,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from schedsearch.app.apply import Progress
-from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_model, open_samples
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.base import Family
 from schedsearch.core.families.sigmoid import Sigmoid
@@ -137,9 +136,9 @@ def check_file(path: Path, force: bool = False) -> None:
     Raises:
         InputError: It does not end in .json, cannot be written or must not be replaced.
     """
-    check_target(path, _LATENCY, force=force)
     if path.suffix != ".json" and not is_stream(path):
         raise InputError(f"{path}: not the name of a JSON file; end it in .json")
+    check_target(path, _LATENCY, force=force)
 
 
 def save_profile(result: Profile, path: Path, force: bool = False) -> None:

@@ -16,6 +16,7 @@ from schedsearch.core.families import make_family
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens, flops_cost
 from schedsearch.core.latency import LatencyModel
 from schedsearch.core.plugin import ParamValue, PlugIn
+from schedsearch.core.reading import place_of
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
@@ -150,9 +151,7 @@ def family_plug_ins(
     if isinstance(config, BudgetConfig):
         settings |= _budget_settings(config, subject, folder)
     elif isinstance(config, FrontierConfig) and config.latency is not None:
-        settings["latency"] = LatencyModel.load(
-            folder / Path(config.latency).expanduser()
-        ).to_json()
+        settings["latency"] = LatencyModel.load(place_of(config.latency, folder)).to_json()
     former = _former(study, store)
     if former and (former.family, former.sampler.param("warm_start", "")) == (
         family,
@@ -237,7 +236,7 @@ def _budget_settings(config: BudgetConfig, subject: Subject, folder: Path) -> di
                 "a budget in milliseconds needs `latency`, the file that `schedsearch profile` "
                 "writes for this model on this device; name it"
             )
-        latency = LatencyModel.load(folder / Path(config.latency).expanduser()).to_json()
+        latency = LatencyModel.load(place_of(config.latency, folder)).to_json()
     elif config.latency is not None:
         raise InputError("`latency` belongs to a budget in milliseconds; remove it")
     if len(wanted) != 1:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from schedsearch.core.canonical import digest
+from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.engine.metric_identity import metric_identity
@@ -156,7 +157,7 @@ def changes(before: Identity, now: Identity) -> str:
     if "unknown" in before:
         return "that one cannot be recognised again"
     said = [
-        f"`{name}` was {was!r} and is {value!r}"
+        f"`{name}` was {shown(was)} and is {shown(value)}"
         for name, was, value in _different(_settings(before), _settings(now))
     ]
     code, other = before.get("code"), now.get("code")

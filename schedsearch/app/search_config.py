@@ -17,9 +17,14 @@ from schedsearch.core.complaints import complaint, field_names
 from schedsearch.errors import InputError
 
 Text = Annotated[str, Field(min_length=1)]
-Count = Annotated[int, Field(ge=1)]
-Tokens = Annotated[int, Field(ge=0)]
-Layer = Annotated[int, Field(ge=0)]
+GREATEST = 2**31 - 1
+"""Of all whole numbers that are no seed: what a database takes."""
+GREATEST_SEED = 2**32 - 1
+"""What every generator of random numbers takes."""
+
+Count = Annotated[int, Field(ge=1, le=GREATEST)]
+Tokens = Annotated[int, Field(ge=0, le=GREATEST)]
+Layer = Annotated[int, Field(ge=0, le=GREATEST)]
 
 
 class Section(BaseModel):

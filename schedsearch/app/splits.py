@@ -2,14 +2,16 @@
 
 from collections.abc import Mapping
 
+from schedsearch.core.reading import OnProgress, counted
 from schedsearch.core.sample import SampleSet
+from schedsearch.core.shown import shown
 from schedsearch.errors import DataError
 
 Images = Mapping[str, tuple[str, ...]]
 """Hashes of each sample's images by the sample's id, as `image_key` gives them."""
 
 
-def images_of(samples: SampleSet) -> Images:
+def images_of(samples: SampleSet, on_progress: OnProgress | None = None) -> Images:
     """What each sample shows, without a model.
 
     Raises:
@@ -19,7 +21,7 @@ def images_of(samples: SampleSet) -> Images:
 
     return {
         sample.id: tuple(image_key(open_image(source)) for source in sample.images)
-        for sample in samples
+        for sample in counted(list(samples), on_progress)
     }
 
 
@@ -38,6 +40,6 @@ def check_apart(calibration: Images, held_out: Images) -> None:
         for image in images:
             if image in seen:
                 raise DataError(
-                    f"held-out sample {name!r} shows the image of calibration sample "
-                    f"{seen[image]!r}, which the search uses; remove it from the held-out set"
+                    f"held-out sample {shown(name)} shows the image of calibration sample "
+                    f"{shown(seen[image])}, which the search uses; remove it from the held-out set"
                 )

@@ -18,7 +18,7 @@ from typing import Any
 from schedsearch.app.config import DataConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
-from schedsearch.app.search_config import SECTIONS, BudgetConfig, FamilyConfig, Section
+from schedsearch.app.search_config import GREATEST, SECTIONS, BudgetConfig, FamilyConfig, Section
 from schedsearch.engine.metrics import METRICS, ComparedMetric, FunctionMetric
 from schedsearch.engine.rankers import RANKERS
 from schedsearch.engine.rows import KEYS
@@ -136,7 +136,7 @@ def _type(schema: Mapping[str, Any]) -> str:
             ("maximum", "to {}"),
             ("exclusiveMaximum", "below {}"),
         )
-        if bound in schema
+        if schema.get(bound, GREATEST) != GREATEST
     ]
     return " ".join([name, *bounds])
 

@@ -7,6 +7,7 @@ from schedsearch.core.families import Family
 from schedsearch.core.families.nearest import nearest
 from schedsearch.core.families.published import CURVES
 from schedsearch.core.flops import Cost
+from schedsearch.core.reading import place_of
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
@@ -48,7 +49,7 @@ def curves_of(
                 )
             keep = best.schedule.keep
         else:
-            keep = Schedule.load(folder / Path(name).expanduser()).keep
+            keep = Schedule.load(place_of(name, folder)).keep
         if len(keep) != layers:
             raise InputError(
                 f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "

@@ -1,46 +1,25 @@
 """The command line: translates arguments and errors, nothing else. Never imports torch itself."""
 
 import os
+import shutil
 import sys
 
 from schedsearch.cli.commands import app
-from schedsearch.cli.output import errors
-from schedsearch.errors import InputError, SchedsearchError
+from schedsearch.cli.edge import ended
+from schedsearch.cli.streams import make_readable
 
 __all__ = ["app", "main"]
 
+_HELP_WIDTH = 80
+"""Characters in which the help of every command stands whole; narrower, it would lose words."""
+
 
 def main() -> None:
-    """Run the command line; exit code 2 for unusable input, 1 for failed work."""
+    """Run the command line; exit code 2 for unusable input, 1 for failed work, 130 for Ctrl-C."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")
-    try:
-        app()
-    except ModuleNotFoundError as error:
-        package = (error.name or "").partition(".")[0]
-        if package == "schedsearch":
-            raise
-        errors.print(
-            f"[bold red]error:[/] {_escaped(package)} is not installed; install what this command "
-            f"needs: {_escaped(_install(package))}",
-            soft_wrap=True,
-        )
-        sys.exit(1)
-    except SchedsearchError as error:
-        errors.print(f"[bold red]error:[/] {_escaped(str(error))}", soft_wrap=True)
-        sys.exit(2 if isinstance(error, InputError) else 1)
-
-
-_SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "yaml")
-
-
-def _install(package: str) -> str:
-    extra = "[search]" if package in _SEARCH else "[cluster]" if package == "psycopg" else ""
-    return f"pip install 'schedsearch{extra}'"
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
+    if shutil.get_terminal_size().columns < _HELP_WIDTH:
+        os.environ.setdefault("TERMINAL_WIDTH", str(_HELP_WIDTH))
+    make_readable()
+    sys.exit(ended(app, sys.argv[1:]))

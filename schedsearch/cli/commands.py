@@ -11,6 +11,7 @@ from schedsearch.cli import render, studies
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.options import (
+    MOST,
     AsJson,
     Data,
     DeviceMap,
@@ -72,7 +73,7 @@ def apply(
     images: Images = None,
     limit: Limit = None,
     metric: MetricName = "vqa_accuracy",
-    repeats: Annotated[int, typer.Option(min=1, help="Timed pairs of prefills.")] = 5,
+    repeats: Annotated[int, typer.Option(min=1, max=MOST, help="Timed pairs of prefills.")] = 5,
     revision: Revision = None,
     dtype: DType = "auto",
     device_map: DeviceMap = None,
@@ -113,7 +114,10 @@ def analyze(
     metric: MetricName = "exact_match",
     ranker: Annotated[str, typer.Option(help="Whose attention ranks: last or text.")] = "last",
     schedules: Annotated[
-        int, typer.Option(min=0, help="Random schedules that objectives rank; 0: leave that out.")
+        int,
+        typer.Option(
+            min=0, max=10_000, help="Random schedules that objectives rank; 0: leave that out."
+        ),
     ] = 20,
     out: Annotated[Path, typer.Option(help="PNG to write; `-`: standard output.")] = Path(
         "analysis.png"

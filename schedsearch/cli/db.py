@@ -4,11 +4,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import AsJson
 from schedsearch.cli.output import output, print_json
 from schedsearch.cli.studies import StorePath
+from schedsearch.cli.targets import Force, beside
 
 db = typer.Typer(name="db", help="Care for a store of studies.", no_args_is_help=True)
 
@@ -30,10 +32,9 @@ def upgrade(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
 @db.command()
 def check(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Look for damage; exit 1 if there is any."""
-    from schedsearch.store.store import open_store
+    from schedsearch.store.store import check_store
 
-    with open_store(store, create=False) as opened:
-        found = opened.check()
+    found = check_store(store)
     if as_json:
         print_json(found)
     else:
@@ -62,19 +63,21 @@ def prune(
 
 @db.command()
 def backup(
-    file: Annotated[Path, typer.Argument(help="New file.")],
+    file: Annotated[Path, typer.Argument(help="New file; - for standard output.")],
     store: StorePath = _DEFAULT_STORE,
+    force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a store that may be in use into a new file."""
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
-        opened.backup(file)
-    if as_json:
-        print_json({"backup": str(file)})
-    else:
-        output.print(f"Backup: {file}")
+    with beside(file, as_json):
+        with open_store(store, read_only=True) as opened:
+            opened.backup(file, force)
+        if as_json:
+            print_json({"backup": str(file)})
+        else:
+            output.print(f"Backup: {escape(str(file))}")
 
 
 @db.command()

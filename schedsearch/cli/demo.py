@@ -7,7 +7,7 @@ import typer
 from rich.markup import escape
 
 from schedsearch.cli import render
-from schedsearch.cli.options import AsJson, Limit
+from schedsearch.cli.options import MOST, AsJson, Limit
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.targets import Force
 
@@ -70,10 +70,12 @@ def evaluate(
 def train(
     out: Annotated[Path, typer.Argument(help="Folder for the training state and the checkpoint.")],
     steps: Annotated[
-        int | None, typer.Option(min=20, help="Optimiser steps of all stages.")
+        int | None, typer.Option(min=20, max=MOST, help="Optimiser steps of all stages.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seeds weights and images.")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads; one is fastest here.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**32 - 1, help="Seeds weights and images.")] = 0,
+    threads: Annotated[
+        int, typer.Option(min=1, max=1024, help="CPU threads; one is fastest here.")
+    ] = 1,
     deep: Deep = False,
     force: Force = False,
     as_json: AsJson = False,

@@ -1,16 +1,34 @@
 """Options that several commands share."""
 
+import math
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+MOST = 2**31 - 1
+"""Of whole numbers that are bounded by patience alone."""
+
+
+def finite(value: float | None) -> float | None:
+    """The number itself; for `callback` of every option that is a float.
+
+    Raises:
+        BadParameter: It is no number, or infinite.
+    """
+    if value is not None and not math.isfinite(value):
+        raise typer.BadParameter(f"must be a finite number, but got {value}")
+    return value
+
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
 Data = Annotated[
     str, typer.Option(help="`demo:SPLIT`, or a JSONL file with question, answer, image.")
 ]
 Images = Annotated[Path | None, typer.Option(help="Image folder; default: the JSONL's folder.")]
-Limit = Annotated[int | None, typer.Option("--limit", "-n", min=1, help="Use this many samples.")]
+Limit = Annotated[
+    int | None, typer.Option("--limit", "-n", min=1, max=MOST, help="Use this many samples.")
+]
 MetricName = Annotated[
     str,
     typer.Option(

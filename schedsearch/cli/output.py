@@ -1,13 +1,16 @@
 """Consoles, tables, progress bars and JSON: how results reach a terminal or a script."""
 
+import json
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -19,11 +22,16 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from schedsearch.cli.streams import is_unicode, readable
+
 output = Console()
 errors = Console(stderr=True)
 
 _FRAME = 3
 """Characters of a column beside its text: a line and two blanks."""
+
+_LEAST = 2
+"""Columns of a terminal that the narrowest cell takes: some letters are that wide."""
 
 OnProgress = Callable[[int, int], None]
 
@@ -37,12 +45,30 @@ def set_verbosity(level: int) -> None:
 
 
 def print_json(result: Any) -> None:
-    """Write a dataclass, or plain values, as JSON to stdout."""
-    from pydantic_core import to_json
-
-    # JSON has no infinity, which the interval of a single value has.
-    text = to_json(result, indent=2, inf_nan_mode="null").decode()
+    """Write a dataclass, or plain values, as JSON to stdout, whatever its encoding lacks."""
+    text = json.dumps(_plain(result), indent=2, ensure_ascii=not is_unicode(), allow_nan=False)
     output.file.write(text + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """What JSON can express, with file names that are no text as messages show them."""
+    from pydantic_core import to_jsonable_python
+
+    if isinstance(value, (str, Path)):
+        return readable(str(value))
+    if isinstance(value, Mapping):
+        return {readable(str(key)): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    # JSON has no infinity, which the interval of a single value has.
+    return to_jsonable_python(value, inf_nan_mode="null")
+
+
+def bar(length: int) -> str:
+    """A bar of as many characters, in the encoding of standard output."""
+    return ("█" if is_unicode() else "#") * length
 
 
 def table(*headers: str, title: str | None = None) -> Table:
@@ -53,8 +79,17 @@ def table(*headers: str, title: str | None = None) -> Table:
     """
     made = Table(title=title, title_justify="left", header_style="bold")
     for number, header in enumerate(headers):
-        made.add_column(header, justify="right" if number else "left", overflow="fold")
+        justify: JustifyMethod = "right" if number else "left"
+        made.add_column(header, justify=justify, overflow="fold", min_width=_LEAST)
     return made
+
+
+def show(made: Table) -> None:
+    """Print a table whole: where the terminal is too narrow for it, in lines longer than that."""
+    least = len(made.columns) * (_LEAST + _FRAME) + 1
+    if output.width < least:
+        made.width = least
+    output.print(made, crop=False)
 
 
 def matrix(

@@ -17,7 +17,7 @@ from schedsearch.cli.options import (
     Revision,
     TrustRemoteCode,
 )
-from schedsearch.cli.output import output, print_json, progress, table
+from schedsearch.cli.output import output, print_json, progress, show, table
 from schedsearch.cli.targets import Force, beside
 from schedsearch.core.streams import is_stream
 
@@ -30,8 +30,10 @@ def profile(
     data: Data = "demo:calibration",
     images: Images = None,
     limit: Limit = 64,
-    batch: Annotated[int, typer.Option(min=1, help="Prompts in each prefill.")] = 1,
-    repeats: Annotated[int, typer.Option(min=1, help="Measured runs of every part.")] = 7,
+    batch: Annotated[int, typer.Option(min=1, max=4096, help="Prompts in each prefill.")] = 1,
+    repeats: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Measured runs of every part.")
+    ] = 7,
     ranker: Annotated[str, typer.Option(help="Orders the tokens that are dropped.")] = "last",
     out: Annotated[
         Path,
@@ -98,7 +100,7 @@ def _show(result: "Profile") -> None:
         parts.add_row(f"one of {latency.layers} layers, {tokens} tokens", f"{ms:.3f}")
     parts.add_row("once, where tokens leave", f"{latency.reduce_ms:.3f}")
     parts.add_row("before each layer where they do", f"{latency.drop_ms:.3f}")
-    output.print(parts)
+    show(parts)
     checks = table("whole prefill", "FLOPs ratio", "predicted ms", "measured ms", "error")
     for check in result.checks:
         checks.add_row(
@@ -108,7 +110,7 @@ def _show(result: "Profile") -> None:
             f"{check.measured_ms:.2f}",
             f"{check.error:+.1%}",
         )
-    output.print(checks)
+    show(checks)
     output.print(
         f"mean absolute error {latency.error_ms or 0:.2f} ms, {result.error_percent:.1f} %"
     )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from schedsearch.cli.output import matrix, output, table
+from schedsearch.cli.output import matrix, output, show, table
 from schedsearch.core.intervals import Interval
 
 if TYPE_CHECKING:
@@ -48,18 +48,18 @@ def application(result: "Application") -> None:
     costs.add_row("drop, paired", estimate(quality.drop))
     costs.add_row("gain over random, paired", estimate(quality.gain_over_random))
     costs.add_row("changed answers", str(len(quality.changed)))
-    output.print(costs)
+    show(costs)
     if quality.kinds:
         kinds = table("kind of question", "full model", "with the schedule")
         for kind, (full, reduced) in sorted(quality.kinds.items()):
             kinds.add_row(kind or "-", estimate(full), estimate(reduced))
-        output.print(kinds)
+        show(kinds)
     if quality.changed and quality.changed[0].full is not None:
         changes = table("some changed answers", "reference", "full", "reduced")
         for change in quality.changed[:_SHOWN_CHANGES]:
             cells = (change.question, change.reference, change.full or "", change.reduced or "")
             changes.add_row(*map(escape, cells))
-        output.print(changes)
+        show(changes)
 
 
 def analysis(result: "Analysis") -> None:
@@ -68,7 +68,7 @@ def analysis(result: "Analysis") -> None:
     taus = {str(layer): [f"{value.value:.2f}" for value in found.tau[layer]] for layer in layers}
     title = "Kendall's tau between rankings"
     for part in matrix("layer", list(taus), taus, title):
-        output.print(part)
+        show(part)
     output.print(
         f"neighbouring layers: {result.tau_neighbours:.2f} on average, "
         f"random order: {estimate(found.random_tau)}"
@@ -76,14 +76,14 @@ def analysis(result: "Analysis") -> None:
     mass = table("layer", "attention on vision", "on as many random tokens")
     for layer in layers:
         mass.add_row(str(layer), estimate(found.mass[layer]), estimate(found.uniform_mass))
-    output.print(mass)
+    show(mass)
     gone = table(
         "vision withdrawn from layer", result.metric, "random tokens, same FLOPs", "FLOPs ratio"
     )
     for row in result.withdrawals:
         name = str(row.layer) if row.layer < result.layers else "never"
         gone.add_row(name, estimate(row.score), estimate(row.random), f"{row.flops_ratio:.3f}")
-    output.print(gone)
+    show(gone)
     if result.objectives is not None:
         objectives(result.objectives)
 
@@ -99,7 +99,7 @@ def objectives(result: "Objectives") -> None:
     for name, found in result.spearman.items():
         told = (found, result.beyond_cost.get(name))
         rows.add_row(name, *(estimate(one) if one else "-" for one in told))
-    output.print(rows)
+    show(rows)
 
 
 def demo_accuracy(result: "DemoAccuracy") -> None:
@@ -109,7 +109,7 @@ def demo_accuracy(result: "DemoAccuracy") -> None:
         rows.add_row(kind, estimate(found), str(found.n))
     rows.add_section()
     rows.add_row("all", estimate(result.overall), str(result.overall.n))
-    output.print(rows)
+    show(rows)
 
 
 def checks(found: Sequence["Check"]) -> None:
@@ -118,4 +118,4 @@ def checks(found: Sequence["Check"]) -> None:
     for check in found:
         colour = "green" if check.ok else "red" if check.required else "yellow"
         rows.add_row(check.name, f"[{colour}]{escape(check.found)}[/]", escape(check.remedy))
-    output.print(rows)
+    show(rows)

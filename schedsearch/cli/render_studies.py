@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from rich.markup import escape
 
-from schedsearch.cli.output import output, table
+from schedsearch.cli.output import bar, output, show, table
 from schedsearch.cli.render import estimate
 from schedsearch.errors import InputError
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from schedsearch.app.study_view import StudyView
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
-    from schedsearch.store.admin import CheckReport
+    from schedsearch.store.check import CheckReport
     from schedsearch.store.studies import StudySummary
 
 _BAR = 40
@@ -47,10 +47,10 @@ def curve(view: "StudyView") -> None:
     rows = table("layer", "tokens", "keep", "asked", f"of {view.sampler.n_max} vision tokens")
     rows.columns[-1].justify = "left"
     for layer in view.layers():
-        bar = "█" * round(layer.keep * _BAR)
+        kept = bar(round(layer.keep * _BAR))
         asked = "" if layer.questions is None else str(layer.questions)
-        rows.add_row(str(layer.layer), str(layer.count), f"{layer.keep:.3f}", asked, bar)
-    output.print(rows)
+        rows.add_row(str(layer.layer), str(layer.count), f"{layer.keep:.3f}", asked, kept)
+    show(rows)
     picked(view.best_trial)
 
 
@@ -71,7 +71,7 @@ def frontier(view: "StudyView") -> None:
     rows = table("trial", found.cost, "drop", title="undominated trials")
     for trial, (cost, drop) in zip(found.trials, found.costs, strict=True):
         rows.add_row(str(trial.number), f"{cost:.4f}", f"{drop:.4f}")
-    output.print(rows)
+    show(rows)
     cost, drop = found.reference
     output.print(
         f"hypervolume {found.hypervolume[-1]:.4f}, against {found.cost} {cost:.4g} and drop "
@@ -91,7 +91,7 @@ def studies(found: Sequence["StudySummary"]) -> None:
             f"{summary.created:%Y-%m-%d %H:%M}",
             escape(str(holder)) if holder else "nobody",
         )
-    output.print(rows)
+    show(rows)
 
 
 def study(view: "StudyView") -> None:
@@ -99,7 +99,7 @@ def study(view: "StudyView") -> None:
     rows = table("trial", "state", "question", "score", "drop", "FLOPs ratio", "reason")
     for trial in view.trials:
         rows.add_row(*map(escape, _cells(trial)))
-    output.print(rows)
+    show(rows)
     try:
         curve(view)
     except InputError as error:
@@ -153,7 +153,7 @@ def comparison(found: "Comparison") -> None:
             f"{row.flops_ratio:.3f}",
             f"{row.kv_ratio:.3f}",
         )
-    output.print(rows)
+    show(rows)
     output.print(
         f"drop of the found schedule, paired: {estimate(found.drop)}; measured prefill "
         f"{found.prefill_speedup:.2f}x faster"
@@ -179,7 +179,7 @@ def family_comparison(found: "FamilyComparison") -> None:
             rows.add_row(
                 escape(row.name), estimate(row.score), difference, f"{row.flops_ratio:.3f}", tried
             )
-        output.print(rows)
+        show(rows)
         output.print(verdict(one))
 
 
@@ -188,7 +188,7 @@ def store_check(found: "CheckReport") -> None:
     rows = table("table", "rows")
     for name, count in found.rows.items():
         rows.add_row(name, str(count))
-    output.print(rows)
+    show(rows)
     for note in found.notes:
         output.print(escape(note))
     for problem in found.problems:
@@ -202,4 +202,4 @@ def pruned(lost: Mapping[str, int], dry_run: bool) -> None:
     rows = table("table", "rows that would go" if dry_run else "rows deleted")
     for name, count in lost.items():
         rows.add_row(name, str(count))
-    output.print(rows)
+    show(rows)

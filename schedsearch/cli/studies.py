@@ -8,7 +8,7 @@ import typer
 from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
-from schedsearch.cli.options import AsJson, TrustRemoteCode
+from schedsearch.cli.options import MOST, AsJson, TrustRemoteCode, finite
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
 from schedsearch.cli.targets import Force, beside
@@ -27,25 +27,36 @@ _DEFAULT_STORE = "schedsearch.db"
 def search(
     file: StudyFile,
     store: StorePath = _DEFAULT_STORE,
-    trials: Annotated[int | None, typer.Option(min=1, help="Close at most this many.")] = None,
-    timeout: Annotated[float | None, typer.Option(min=0, help="Seconds.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=MOST, help="Close at most this many.")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(min=0, callback=finite, help="Seconds.")] = None,
     prefix_memory: Annotated[
         float | None,
-        typer.Option(min=0, help="GiB for states that are kept for reuse; default: automatic."),
+        typer.Option(
+            min=0,
+            max=2**20,
+            callback=finite,
+            help="GiB for states that are kept for reuse; default: automatic.",
+        ),
     ] = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
     """Start the search of a study file, or continue it."""
     from schedsearch.app.config import read_study_file
+
+    config = read_study_file(file)
+
     from schedsearch.app.configured import prepare
 
-    ready = prepare(read_study_file(file), file.parent, store)
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
-    with (
-        ready.open(trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes) as study,
-        SearchDisplay(study.name) as display,
-    ):
+    with progress() as start:
+        ready = prepare(config, file.parent, store, progress=start)
+        opened = ready.open(
+            trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes, progress=start
+        )
+    with opened as study, SearchDisplay(study.name) as display:
         run = study.run(trials, timeout, [display.closed], display.show)
         display.close()
         if as_json:
@@ -53,10 +64,8 @@ def search(
         else:
             render.run(run, study)
         if run.ending != "finished":
-            again = ["schedsearch", "search", str(file)]
-            if store != _DEFAULT_STORE:
-                again += ["--store", study.store.name]
-            errors.print(f"{_WHY[run.ending]}; continue with: {shlex.join(again)}", soft_wrap=True)
+            again = continuation(file, study.store.name if store != _DEFAULT_STORE else None)
+            errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
     if run.ending == "finished" and run.best is None:
@@ -65,6 +74,19 @@ def search(
             f"the search has ended without a result: {reason}; remove the cause, then "
             f"search under a new study name"
         )
+
+
+def continuation(file: Path, store: str | None) -> str:
+    """The command that goes on with a search.
+
+    Args:
+        file: The study file.
+        store: Name of the store, None for the default one.
+    """
+    again = ["schedsearch", "search", str(file)]
+    if store is not None and "://" in store:  # without its password it cannot be pasted
+        return f"{shlex.join(again)} (with the store's address in SCHEDSEARCH_STORE)"
+    return shlex.join([*again, "--store", store] if store is not None else again)
 
 
 _WHY = {
@@ -79,7 +101,7 @@ def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> 
     """List the studies of a store."""
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         found = opened.studies()
     if as_json:
         print_json(found)
@@ -92,7 +114,7 @@ def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = 
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
+    with open_store(store, read_only=True) as opened:
         view = StudyView(opened, study)
         if as_json:
             print_json([trial_row(trial) for trial in view.trials])
@@ -108,11 +130,17 @@ def export(
     store: StorePath = _DEFAULT_STORE,
     budget: Annotated[
         float | None,
-        typer.Option(min=0, help="The best trial of at most this cost, as `show` names it."),
+        typer.Option(
+            min=0, callback=finite, help="The best trial of at most this cost, as `show` names it."
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(min=0, help="The cheapest trial that loses at most this much of the metric."),
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="The cheapest trial that loses at most this much of the metric.",
+        ),
     ] = None,
     force: Force = False,
     as_json: AsJson = False,
@@ -124,7 +152,7 @@ def export(
     from schedsearch.store.store import open_store
 
     with beside(out, as_json), in_use(store):
-        with open_store(store, create=False) as opened:
+        with open_store(store, read_only=True) as opened:
             view = StudyView(opened, study).snapshot()
             trial = view.pick(budget, max_drop)
             write_schedule(view, out, trial=trial, force=force)
@@ -145,15 +173,19 @@ def report(
 ) -> None:
     """Compare the found schedule with baselines on held-out data and write a report."""
     from schedsearch.app.config import read_study_file
+
+    config = read_study_file(file)
+
     from schedsearch.app.configured import prepare
     from schedsearch.app.report import check_report, write_report
     from schedsearch.app.stores import in_use
 
-    config = read_study_file(file)
     with in_use(store, file):
         check_report(out, config.search.sampler != "g-search", force)
-        ready = prepare(config, file.parent, store, create=False)
-        with ready.open(trust_remote_code=trust_remote_code) as opened:
+        with progress() as start:
+            ready = prepare(config, file.parent, store, create=False, progress=start)
+            opened = ready.open(trust_remote_code=trust_remote_code, progress=start)
+        with opened:
             from schedsearch.app.compare import compare
 
             study, comparison = opened.snapshot(), None
@@ -175,7 +207,9 @@ def compare(
         list[str],
         typer.Option(help="Such as flops:0.4, feasible:0.25, kv:0.5 or mean_keep:0.3; repeatable."),
     ],
-    trials: Annotated[int, typer.Option(min=1, help="Schedules that each family may try.")] = 24,
+    trials: Annotated[
+        int, typer.Option(min=1, max=MOST, help="Schedules that each family may try.")
+    ] = 24,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
     force: Force = False,
     store: StorePath = _DEFAULT_STORE,
@@ -183,23 +217,27 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Search every family under the same budgets and compare their best on held-out data."""
-    from schedsearch.app.compare_families_report import (
-        check_family_comparison,
-        write_family_comparison,
-    )
     from schedsearch.app.config import read_study_file
-    from schedsearch.app.configured import check_held_out, prepare
-    from schedsearch.app.stores import in_use
     from schedsearch.core.budget import Budget
 
     config = read_study_file(file)
     budgets = [Budget.parse(one) for one in budget]
+
+    from schedsearch.app.compare_families_report import (
+        check_family_comparison,
+        write_family_comparison,
+    )
+    from schedsearch.app.configured import check_held_out, prepare
+    from schedsearch.app.stores import in_use
+
     with in_use(store, file):
         check_family_comparison(out, force)
         check_held_out(config)
-        ready = prepare(config, file.parent, store)
+        with progress() as start:
+            ready = prepare(config, file.parent, store, progress=start)
+            study = ready.open(trust_remote_code=trust_remote_code, progress=start)
         assert ready.held_out is not None
-        with ready.open(trust_remote_code=trust_remote_code) as study:
+        with study:
             from schedsearch.app.compare_families import compare_families
 
             with progress() as start:

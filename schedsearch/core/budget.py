@@ -16,6 +16,7 @@ from schedsearch.core.flops import (
     kv_cost,
 )
 from schedsearch.core.schedule import Schedule, reducible_layers
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 
@@ -57,7 +58,7 @@ class Budget:
         if not (is_number(self.amount) and 0 <= self.amount <= most):
             raise InputError(
                 f"a budget in {self.measure} must be a number in [0, {most:g}], but got "
-                f"{self.amount!r}; choose one inside"
+                f"{shown(self.amount)}; choose one inside"
             )
 
     @classmethod
@@ -109,7 +110,7 @@ class Budget:
 
 def _refuse(value: object) -> NoReturn:
     raise InputError(
-        f"a budget must be one of {', '.join(MEASURES)}, with a number, but got {value!r}; "
+        f"a budget must be one of {', '.join(MEASURES)}, with a number, but got {shown(value)}; "
         f"write `flops: 0.4` for 40 % of the full model's decoder FLOPs"
     )
 
@@ -117,7 +118,7 @@ def _refuse(value: object) -> NoReturn:
 def _refuse_measure(measure: str) -> NoReturn:
     more = "; milliseconds need a latency profile" if measure == "milliseconds" else ""
     raise InputError(
-        f"a budget must be one of {', '.join(MEASURES)}, but got {measure!r}{more}; choose one"
+        f"a budget must be one of {', '.join(MEASURES)}, but got {shown(measure)}{more}; choose one"
     )
 
 
@@ -178,7 +179,7 @@ def solve_budget(
         reach = _rounded_inward(least, greatest)
         raise InputError(
             f"`budget` must be {what} in {reach}, which this family can reach with these "
-            f"parameters, but got {limit!r}; choose one inside, or other parameters"
+            f"parameters, but got {shown(limit)}; choose one inside, or other parameters"
         )
     if greatest <= limit:
         return most

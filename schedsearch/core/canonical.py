@@ -15,6 +15,28 @@ def is_number(value: object) -> bool:
     return isinstance(value, float) or (isinstance(value, Real) and not isinstance(value, bool))
 
 
+def whole_number(text: str) -> int:
+    """Return the whole number that a file states; for `parse_int` of `json.loads`, and for YAML.
+
+    Raises:
+        InputError: It is too great for a float, and nothing here is counted so far.
+        ValueError: It is no whole number.
+    """
+    try:
+        value = int(text)
+        float(value)
+    except OverflowError:
+        pass
+    except ValueError:
+        if not text.removeprefix("-").isdecimal():
+            raise
+    else:
+        return value
+    raise InputError(
+        f"numbers must be finite, but got one of {len(text)} digits; correct or remove it"
+    )
+
+
 def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """Return the members of a JSON object; for `object_pairs_hook` of `json.loads`.
 
@@ -24,7 +46,7 @@ def unique_keys(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     content: dict[str, Any] = {}
     for key, value in pairs:
         if key in content:
-            raise InputError(f"`{key}` appears twice in one object; remove one of them")
+            raise InputError(f"`{key:.200}` appears twice in one object; remove one of them")
         content[key] = value
     return content
 

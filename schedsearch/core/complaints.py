@@ -2,15 +2,19 @@
 
 import difflib
 import re
-import reprlib
 from collections.abc import Container, Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from schedsearch.core.shown import shown
+
 _UNKNOWN = ("extra_forbidden", "unexpected_keyword_argument")
 """What pydantic calls a field that does not exist, in a model and in a dataclass."""
+
+
+_LONGEST_PATH = 200
 
 
 def complaint(
@@ -33,7 +37,7 @@ def complaint(
     first = min(complaints, key=lambda found: found["type"] not in _UNKNOWN)
     places = [part for part in first["loc"] if part not in variants]
     path = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in places)
-    path = path.removeprefix(".")
+    path = f"{path.removeprefix('.'):.{_LONGEST_PATH}}"
     if first["type"] == "missing":
         return f"`{path}` is missing; add {missing.get(str(first['loc'][-1]), 'it')}"
     if first["type"] in _UNKNOWN:
@@ -43,9 +47,7 @@ def complaint(
     must = re.sub(r"^(Input|Value|String|List|Dictionary) should", "must", first["msg"])
     must = re.sub(r"a valid dictionary.*", "an object", must)
     must = re.sub(r"^Value error, ", "", must)
-    return (
-        f"{f'`{path}` ' if path else ''}{must}, but got {reprlib.repr(first['input'])}; correct it"
-    )
+    return f"{f'`{path}` ' if path else ''}{must}, but got {shown(first['input'])}; correct it"
 
 
 def field_names(model: type[BaseModel]) -> set[str]:

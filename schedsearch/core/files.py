@@ -95,7 +95,7 @@ def check_folder(folder: Path) -> None:
     place = folder
     while not os.path.lexists(place) and place != place.parent:
         place = place.parent
-    found = "" if os.path.isdir(place) else "is none and "
+    found = "" if os.path.isdir(place) else "is no folder and "
     if found or not os.access(place, os.W_OK | os.X_OK):
         raise InputError(
             f"{folder}: cannot be used as a folder: {place} {found}cannot be written in; name "

@@ -21,10 +21,12 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from schedsearch.core.canonical import is_number, unique_keys
+from schedsearch.core.canonical import is_number, unique_keys, whole_number
 from schedsearch.core.complaints import complaint, field_names
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
+from schedsearch.core.reading import read_file
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 FORMAT: Literal["schedsearch.latency/1"] = "schedsearch.latency/1"
@@ -118,7 +120,9 @@ class LatencyModel:
 
     def __post_init__(self) -> None:
         if self.layers < 1:
-            raise InputError(f"`layers` must be at least 1, but got {self.layers}; profile again")
+            raise InputError(
+                f"`layers` must be at least 1, but got {shown(self.layers)}; profile again"
+            )
         if len(self.tokens) < 2 or len(self.tokens) != len(self.layer_ms):
             raise InputError(
                 f"a layer must be timed at two token counts or more, with one time each, but got "
@@ -127,13 +131,14 @@ class LatencyModel:
         for below, above in zip((0, *self.tokens), self.tokens, strict=False):
             if above <= below:
                 raise InputError(
-                    f"`tokens` must be positive and ascend, but got {below} -> {above}; sort them"
+                    f"`tokens` must be positive and ascend, but got {shown(below)} -> "
+                    f"{shown(above)}; sort them"
                 )
         times = (*self.layer_ms, self.outside_ms, self.reduce_ms, self.drop_ms, self.error_ms or 0)
         for time in times:
             if not (is_number(time) and 0 <= time < math.inf):
                 raise InputError(
-                    f"times must be milliseconds of 0 or more, but got {time}; profile again"
+                    f"times must be milliseconds of 0 or more, but got {shown(time)}; profile again"
                 )
 
     def layer_time(self, tokens: int) -> float:
@@ -187,7 +192,7 @@ class LatencyModel:
             InputError: The text is anything else; the message names the key path.
         """
         with suppress(ValueError, RecursionError):  # what is no JSON is named below
-            json.loads(text, object_pairs_hook=unique_keys)
+            json.loads(text, object_pairs_hook=unique_keys, parse_int=whole_number)
         try:
             return _File.model_validate_json(text).latency
         except ValidationError as error:
@@ -204,10 +209,11 @@ class LatencyModel:
             InputError: The file cannot be read or used.
         """
         try:
-            return cls.from_json(Path(path).read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
+            return cls.from_json(read_file(Path(path)).decode())
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
             raise InputError(
-                f"{path}: cannot be read ({error}); write one with `schedsearch profile`"
+                f"{path}: cannot be read ({reason}); write one with `schedsearch profile`"
             ) from None
         except InputError as error:
             raise InputError(f"{path}: {error}") from None

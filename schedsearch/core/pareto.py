@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from typing import NoReturn
 
+from schedsearch.core.shown import shown
 from schedsearch.core.trial import Measurement, Trial
 from schedsearch.errors import InputError
 
@@ -126,6 +127,6 @@ def _front(trials: Iterable[Trial], cost: Callable[[Trial], Costs]) -> list[Tria
 def _refuse(name: str, value: float, least: float) -> NoReturn:
     what = "cost" if name == "budget" else "drop"
     raise InputError(
-        f"`{name}` must be at least {least!r}, the least {what} of the trials, but got {value!r}; "
-        f"allow that much, or search on"
+        f"`{name}` must be at least {shown(least)}, the least {what} of the trials, but got "
+        f"{shown(value)}; allow that much, or search on"
     )

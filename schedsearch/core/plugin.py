@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Self
 
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 ParamValue = float | int | str
@@ -25,7 +26,7 @@ class PlugIn:
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
             raise InputError(
-                f"a plug-in needs a name, but got {self.name!r}; give a registered one"
+                f"a plug-in needs a name, but got {shown(self.name)}; give a registered one"
             )
         pairs = tuple(sorted((key, self._canonical(key, value)) for key, value in self.params))
         for (one, _), (two, _) in zip(pairs, pairs[1:], strict=False):
@@ -49,6 +50,6 @@ class PlugIn:
         if not isinstance(value, float) or not math.isfinite(value):
             raise InputError(
                 f"parameter `{name}` of `{self.name}` must be a finite number or a text, but got "
-                f"{value!r}; correct it"
+                f"{shown(value)}; correct it"
             )
         return int(value) if value.is_integer() else value

@@ -74,7 +74,7 @@ class FirstSamples:
         return min(self.n, len(self.whole))
 
     def __iter__(self) -> Iterator[Sample]:
-        return islice(self.whole, self.n)
+        return islice(self.whole, len(self))
 
     def digest(self) -> str:
         """Hash of the whole set's content and the number of samples."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from schedsearch.core.canonical import digest, is_number
 from schedsearch.core.plugin import PlugIn
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, ScheduleError
 
 if TYPE_CHECKING:
@@ -206,7 +207,7 @@ class Schedule:
 def _validated(keep: object) -> tuple[float, ...]:
     if isinstance(keep, (str, bytes, Mapping, Set)) or not isinstance(keep, Iterable):
         raise ScheduleError(
-            f"`keep` must be a sequence with one ratio per decoder layer, but got {keep!r}; "
+            f"`keep` must be a sequence with one ratio per decoder layer, but got {shown(keep)}; "
             f"write [1.0, 1.0, 0.5, ...]"
         )
     ratios = tuple([_ratio(value, layer) for layer, value in enumerate(keep)])
@@ -215,8 +216,9 @@ def _validated(keep: object) -> tuple[float, ...]:
     for layer, (above, here) in enumerate(zip(ratios, ratios[1:], strict=False), start=1):
         if here > above:
             raise ScheduleError(
-                f"`keep` must be non-increasing, but got {above!r} -> {here!r} at layer {layer}; "
-                f"tokens that have left cannot return: lower layer {layer} to {above!r} or less"
+                f"`keep` must be non-increasing, but got {shown(above)} -> {shown(here)} at layer "
+                f"{layer}; tokens that have left cannot return: lower layer {layer} to "
+                f"{shown(above)} or less"
             )
     return ratios
 
@@ -224,12 +226,12 @@ def _validated(keep: object) -> tuple[float, ...]:
 def _ratio(value: Any, layer: int) -> float:
     if not is_number(value):
         raise ScheduleError(
-            f"`keep` must consist of numbers, but got {value!r} at layer {layer}; "
+            f"`keep` must consist of numbers, but got {shown(value)} at layer {layer}; "
             f"write the share of vision tokens that the layer processes, 0 to 1"
         )
     if not 0 <= value <= 1:  # false for NaN too
         raise ScheduleError(
-            f"`keep` must lie in [0, 1], but got {value} at layer {layer}; "
+            f"`keep` must lie in [0, 1], but got {shown(value)} at layer {layer}; "
             f"write the share of vision tokens that the layer processes (half of them: 0.5)"
         )
     return float(value) + 0.0  # -0.0 equals 0.0 and must have its digest too

@@ -11,15 +11,15 @@ import json
 import math
 import os
 import re
-import reprlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from schedsearch.core.canonical import unique_keys
+from schedsearch.core.canonical import unique_keys, whole_number
 from schedsearch.core.files import json_kind, write_file
+from schedsearch.core.reading import read_file
 from schedsearch.core.schedule_format import (
     FORMAT,
     MAJOR,
@@ -28,6 +28,7 @@ from schedsearch.core.schedule_format import (
     explain,
     json_schema,
 )
+from schedsearch.core.shown import shown
 from schedsearch.core.streams import is_stream
 from schedsearch.errors import InputError, ScheduleError
 
@@ -47,6 +48,7 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
             object_pairs_hook=unique_keys,
             parse_constant=_refuse_number,
             parse_float=_finite,
+            parse_int=whole_number,
         )
         _check_format(data)
         file = ScheduleFile.model_validate(data)
@@ -117,7 +119,7 @@ def schedule_bytes(file: ScheduleFile) -> bytes:
 
 def _read(path: Path) -> str:
     try:
-        text = path.read_bytes().decode("utf-8-sig")
+        text = read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         raise ScheduleError("there is no such file; check the path") from None
     except IsADirectoryError:
@@ -127,14 +129,16 @@ def _read(path: Path) -> str:
             f"byte {error.start} is not UTF-8; a schedule file is JSON text in UTF-8"
         ) from None
     except OSError as error:
-        raise ScheduleError(f"cannot be read ({error.strerror}); check its permissions") from None
+        raise ScheduleError(
+            f"cannot be read ({error.strerror or error}); check path and permissions"
+        ) from None
     if not text.strip():
         raise ScheduleError("is empty; export the schedule again")
     return text
 
 
 def _refuse_number(text: str) -> float:
-    raise ScheduleError(f"numbers must be finite, but got {text}; correct or remove the value")
+    raise ScheduleError(f"numbers must be finite, but got {text:.60}; correct or remove the value")
 
 
 def _finite(text: str) -> float:
@@ -157,7 +161,7 @@ def _check_format(data: object) -> None:
             f"`format` {found} was written by a newer schedsearch; upgrade schedsearch to read it"
         )
     raise ScheduleError(
-        f'`format` must be "{FORMAT}", but got {reprlib.repr(found)}; pass a schedule file'
+        f'`format` must be "{FORMAT}", but got {shown(found)}; pass a schedule file'
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from schedsearch.core.canonical import is_number
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 
@@ -55,7 +56,7 @@ class Parameter:
             kind = "an integer" if self.integer else "a number"
             raise InputError(
                 f"`{self.name}` must be {kind} in [{self.low:g}, {self.high:g}], but got "
-                f"{value!r}; choose one inside"
+                f"{shown(value)}; choose one inside"
             )
         return int(value) if self.integer else float(value)
 

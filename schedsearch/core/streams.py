@@ -16,16 +16,12 @@ _STDOUT_NUMBER = 1
 
 
 def is_stream(path: Path) -> bool:
-    """Say whether a target is written through, not replaced: `-`, a pipe or a terminal.
-
-    Raises:
-        OSError: The path cannot be looked at.
-    """
-    if path == STDOUT or _descriptor(path) is not None:
-        return True
+    """Say whether a target is written through, not replaced: `-`, a pipe or a terminal."""
     try:
+        if path == STDOUT or _descriptor(path) is not None:
+            return True
         mode = path.stat().st_mode
-    except (FileNotFoundError, NotADirectoryError):
+    except (OSError, ValueError):  # what is wrong shows when it is written
         return False
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode) or stat.S_ISBLK(mode))
 

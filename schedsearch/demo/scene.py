@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from schedsearch.core.sample import Split
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 GRID = 4
@@ -97,11 +98,11 @@ def scene_key(split: Split, index: int, seed: int = 0) -> int:
         InputError: If the split is unknown or a number does not fit its bits.
     """
     if split not in SPLITS:
-        raise InputError(f"`split` must be one of {', '.join(SPLITS)}, but got {split!r}")
+        raise InputError(f"`split` must be one of {', '.join(SPLITS)}, but got {shown(split)}")
     if not 0 <= index < 1 << _INDEX_BITS:
-        raise InputError(f"`index` must be in [0, 2^{_INDEX_BITS}), but got {index}")
+        raise InputError(f"`index` must be in [0, 2^{_INDEX_BITS}), but got {shown(index)}")
     if not 0 <= seed < 1 << _SEED_BITS:
-        raise InputError(f"`seed` must be in [0, 2^{_SEED_BITS}), but got {seed}")
+        raise InputError(f"`seed` must be in [0, 2^{_SEED_BITS}), but got {shown(seed)}")
     return (SPLITS.index(split) << _SEED_BITS | seed) << _INDEX_BITS | index
 
 

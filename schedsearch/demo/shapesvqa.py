@@ -9,12 +9,17 @@ from functools import cached_property
 from PIL import Image
 
 from schedsearch.core.sample import Sample, Split
+from schedsearch.core.shown import shown
 from schedsearch.demo.questions import Question, ask, kinds
 from schedsearch.demo.scene import Scene, arrange, render, scene_key
 from schedsearch.errors import InputError
 
 GENERATOR = "shapesvqa/1"
 """Names the rules below; a change that alters any sample must change it."""
+
+
+MOST = 100_000
+"""Samples of the longest set: what is known of each is held in memory."""
 
 
 @dataclass(frozen=True)
@@ -52,8 +57,8 @@ class ShapesVQA:
     hops: int = 3
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise InputError(f"`n` must be at least 1, but got {self.n}")
+        if not 1 <= self.n <= MOST:
+            raise InputError(f"`n` must be in [1, {MOST}], but got {shown(self.n)}; choose fewer")
         scene_key(self.split, self.n - 1, self.seed)
         kinds(self.hops)
 

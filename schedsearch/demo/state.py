@@ -12,6 +12,7 @@ import torch
 from torch.optim import Optimizer
 
 from schedsearch.core.files import replacing
+from schedsearch.core.shown import shown
 from schedsearch.demo.places import STATE
 from schedsearch.demo.stages import Learner
 from schedsearch.errors import InputError, RunError
@@ -81,7 +82,7 @@ def load_state(path: Path, learner: Learner) -> tuple[Position, list[dict[str, A
     except pickle.UnpicklingError as error:
         raise InputError(f"{path}: this is not a training state; {remedy}") from error
     differing = ", ".join(
-        f"{key}={found.get(key)!r} there and {wanted.get(key)!r} here"
+        f"{key}={shown(found.get(key))} there and {shown(wanted.get(key))} here"
         for key in sorted(found.keys() | wanted.keys())
         if found.get(key) != wanted.get(key)
     )

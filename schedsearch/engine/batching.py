@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from schedsearch.core.flops import DecoderShape
+from schedsearch.core.shown import shown
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.errors import InputError, RunError
 
@@ -139,8 +140,8 @@ def run_in_batches(
                 continue
             if len(batch) == 1:
                 raise RunError(
-                    f"sample {batch[0].sample_id!r} with {batch[0].width} tokens does not fit into "
-                    "memory alone; use a smaller dtype, a smaller image or a larger device"
+                    f"sample {shown(batch[0].sample_id)} with {batch[0].width} tokens does not fit "
+                    "into memory alone; use a smaller dtype, a smaller image or a larger device"
                 )
             size.shrink(len(batch), batch[0].width)
             log.warning(

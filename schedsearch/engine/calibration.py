@@ -23,7 +23,9 @@ from typing import Any
 from PIL import Image
 
 from schedsearch.core.canonical import digest, unique_keys
+from schedsearch.core.reading import OnProgress, counted
 from schedsearch.core.sample import Sample, Split
+from schedsearch.core.shown import shown
 from schedsearch.engine.images import decode, image_key, is_deep, open_image, read_bytes, upright
 from schedsearch.engine.rows import (
     Number,
@@ -46,6 +48,7 @@ class JsonlSet:
             folder of the file.
         name: What reports call the set; default: the file's name without its suffix.
         split: Which of the four disjoint uses the set serves.
+        on_progress: Told how many lines are read, of how many.
 
     Raises:
         DataError: The file, a line or an image cannot be used. The message names file and line,
@@ -58,14 +61,15 @@ class JsonlSet:
         images: str | os.PathLike[str] | None = None,
         name: str | None = None,
         split: Split = "calibration",
+        on_progress: OnProgress | None = None,
     ) -> None:
         self.path = Path(path)
         self.name = name or self.path.stem
         self.split: Split = split
         folder = Path(images) if images is not None else self.path.parent
-        if not folder.is_dir():
+        if not os.path.isdir(folder):
             raise DataError(f"the image folder {folder} does not exist; name an existing folder")
-        self._samples, self._digest = _read(self.path, folder.resolve())
+        self._samples, self._digest = _read(self.path, Path(os.path.realpath(folder)), on_progress)
 
     def __len__(self) -> int:
         return len(self._samples)
@@ -93,12 +97,17 @@ def sample_key(sample: Sample, images: Sequence[Image.Image] | None = None) -> s
     return digest([sample.question, list(sample.answers), pixels])
 
 
-def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
+def _read(
+    path: Path, folder: Path, on_progress: OnProgress | None
+) -> tuple[tuple[Sample, ...], str]:
     def source(key: str, value: object) -> Path:
         return _image_path(text_of(key, value), folder)
 
     samples, content = read_rows(
-        ((f"{path}:{n}", (n, line)) for n, line in enumerate(_lines(path), start=1)),
+        (
+            (f"{path}:{n}", (n, line))
+            for n, line in enumerate(counted(_lines(path), on_progress), start=1)
+        ),
         lambda numbered: sample_of(_fields(numbered[1]), numbered[0], source),
         lambda sample: _content(sample, folder),
         "line",
@@ -107,7 +116,7 @@ def _read(path: Path, folder: Path) -> tuple[tuple[Sample, ...], str]:
 
 
 def _lines(path: Path) -> list[str]:
-    raw = read_bytes(path, "sample file")
+    raw = read_bytes(path, "sample file", pipes=True)
     try:
         # The byte-order mark that some editors write is no part of the first line.
         text = raw.decode("utf-8-sig")
@@ -148,11 +157,13 @@ def _fields(line: str) -> dict[str, Any]:
 def _image_path(name: str, folder: Path) -> Path:
     refuse_address(name)
     if "\0" in name:
-        raise DataError(f"image {name!r} is no file name; correct the path")
-    path = (folder / name).resolve()
+        raise DataError(f"image {shown(name)} is no file name; correct the path")
+    # Not resolve(), which raises where links lead in a circle; reading says so.
+    path = Path(os.path.realpath(folder / name))
     if not path.is_relative_to(folder):
         raise DataError(
-            f"image {name!r} lies outside the image folder; copy it there, or name another folder"
+            f"image {shown(name)} lies outside the image folder; copy it there, or name another "
+            "folder"
         )
     return path
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from schedsearch.engine.reduced_cache import PrefillRecord, is_as_noted
-from schedsearch.engine.selection import Stage
+from schedsearch.engine.stage import Stage
 from schedsearch.errors import UnsupportedError
 
 

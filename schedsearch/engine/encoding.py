@@ -14,6 +14,7 @@ from torch.nn.functional import pad
 
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.sample import Sample
+from schedsearch.core.shown import shown
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.calibration import sample_key
 from schedsearch.engine.images import image_key, open_image
@@ -93,7 +94,9 @@ def by_id(samples: Iterable[Sample]) -> dict[str, Sample]:
     found: dict[str, Sample] = {}
     for sample in samples:
         if sample.id in found:
-            raise DataError(f"two samples have the id {sample.id!r}; give every sample its own")
+            raise DataError(
+                f"two samples have the id {shown(sample.id)}; give every sample its own"
+            )
         found[sample.id] = sample
     if not found:
         raise DataError("the sample set is empty; scores need at least one sample")
@@ -194,8 +197,8 @@ class Encoder:
             tokens = tuple(tokenize(tail, add_special_tokens=False).input_ids)
         if not tokens or tokenize.unk_token_id in tokens:
             raise DataError(
-                f"sample {sample.id!r}: the tokenizer cannot express the answer {answer!r}; "
-                "correct it or remove the sample"
+                f"sample {shown(sample.id)}: the tokenizer cannot express the answer "
+                f"{shown(answer)}; correct it or remove the sample"
             )
         return tokens
 
@@ -208,21 +211,21 @@ class Encoder:
         for placeholder in self._placeholders:
             if placeholder in sample.question:
                 raise DataError(
-                    f"sample {sample.id!r}: the question contains {placeholder!r}, which stands "
-                    "for an image; remove it, images are put before the question"
+                    f"sample {shown(sample.id)}: the question contains {shown(placeholder)}, which "
+                    "stands for an image; remove it, images are put before the question"
                 )
         text = self._render(sample.question, len(sample.images))
         try:
             images = [open_image(source) for source in sample.images]
         except DataError as error:
-            raise DataError(f"sample {sample.id!r}: {error}") from error
+            raise DataError(f"sample {shown(sample.id)}: {error}") from error
         inputs = self._tensors(sample.id, text, images)
         tokens = inputs["input_ids"][0]
         n_vision = int(self._adapter.vision_mask(self._model, tokens[None]).sum())
         if n_vision == 0:
             raise DataError(
-                f"sample {sample.id!r} has no vision tokens in its prompt; give it an image, and "
-                "check that the chat template puts a placeholder for it"
+                f"sample {shown(sample.id)} has no vision tokens in its prompt; give it an image, "
+                "and check that the chat template puts a placeholder for it"
             )
         vision = {
             name: value.to(self._dtype) if value.is_floating_point() else value
@@ -231,8 +234,8 @@ class Encoder:
         }
         layout = tuple((name, tuple(value.shape[1:])) for name, value in sorted(vision.items()))
         key = sample_key(sample, images)
-        shown = tuple(map(image_key, images))
-        return EncodedSample(sample.id, key, shown, text, tokens, n_vision, layout), vision
+        pixels = tuple(map(image_key, images))
+        return EncodedSample(sample.id, key, pixels, text, tokens, n_vision, layout), vision
 
     def _tensors(self, sample_id: str, text: str, images: list[Any]) -> Mapping[str, torch.Tensor]:
         # Some templates write the begin token themselves; the tokenizer must not add another.
@@ -247,8 +250,8 @@ class Encoder:
             )
         except Exception as error:  # processors check their input in many ways
             raise DataError(
-                f"sample {sample_id!r}: the processor refused its {len(images)} images and prompt "
-                f"{text!r}: {error}; check images and chat template"
+                f"sample {shown(sample_id)}: the processor refused its {len(images)} images and "
+                f"prompt {shown(text)}: {error}; check images and chat template"
             ) from error
         return inputs
 

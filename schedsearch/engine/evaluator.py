@@ -8,8 +8,10 @@ import torch
 from torch import nn
 
 from schedsearch.core.flops import SampleTokens
+from schedsearch.core.reading import counted
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.shown import shown
 from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.answers import end_tokens
@@ -162,13 +164,17 @@ class Evaluator:
         self._check_ids(wanted)
         return [self._encoder.encode(self._samples[one]).counts for one in wanted]
 
-    def sample_keys(self) -> list[str]:
+    def sample_keys(self, on_progress: Progress | None = None) -> list[str]:
         """Content hashes of the samples, in the order of the set; see `sample_key`.
+
+        Args:
+            on_progress: Told how many samples are encoded, of how many.
 
         Raises:
             DataError: Broken image, or a prompt without vision tokens.
         """
-        return [self._encoder.encode(sample).key for sample in self._samples.values()]
+        samples = counted(self._samples.values(), on_progress)
+        return [self._encoder.encode(sample).key for sample in samples]
 
     def image_keys(self) -> list[tuple[str, ...]]:
         """Hashes of the images of each sample, in the order of the set; see `image_key`.
@@ -209,8 +215,8 @@ class Evaluator:
         """
         if task.split != self._set.split:
             raise DataError(
-                f"the task asks for split {task.split!r}, but {self._set.name} is "
-                f"{self._set.split!r}; evaluate it with the set of that split"
+                f"the task asks for split {shown(task.split)}, but {self._set.name} is "
+                f"{shown(self._set.split)}; evaluate it with the set of that split"
             )
         if self.model.training:
             raise UnsupportedError(
@@ -242,7 +248,7 @@ class Evaluator:
         unknown = [one for one in ids if one not in self._samples]
         if unknown:
             raise DataError(
-                f"{self._set.name} has no sample {unknown[0]!r}; name samples of this set"
+                f"{self._set.name} has no sample {shown(unknown[0])}; name samples of this set"
             )
 
     def _rows_of(self, sample_id: str) -> tuple[Row, ...]:

@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from schedsearch.core.reading import read_file
 from schedsearch.core.sample import ImageSource
 from schedsearch.errors import DataError
 
@@ -111,16 +112,16 @@ def image_key(image: Image.Image) -> str:
     return hashlib.sha256(header + image.tobytes()).hexdigest()
 
 
-def read_bytes(path: Path, what: str) -> bytes:
+def read_bytes(path: Path, what: str, *, pipes: bool = False) -> bytes:
     """Content of a file.
 
     Raises:
         DataError: It cannot be read.
     """
     try:
-        return path.read_bytes()
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
+        return read_file(path, pipes=pipes)
+    except OSError as error:
+        reason = error.strerror or error
         raise DataError(f"{what} {path} cannot be read: {reason}; correct the path") from None
 
 

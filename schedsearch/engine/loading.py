@@ -1,6 +1,7 @@
 """Loading a model with its processor, such that whatever is wrong is one readable error."""
 
 import logging
+import os
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +16,9 @@ from transformers import (
     PreTrainedConfig,
 )
 
+from schedsearch.core.reading import place_of
 from schedsearch.core.schedule import Target
+from schedsearch.core.shown import shown
 from schedsearch.engine.adapters import REMEDY, REMOTE_CODE, adapter_for
 from schedsearch.engine.fingerprint import remember_files, weights_fingerprint
 from schedsearch.engine.model_name import looks_like_path
@@ -143,10 +146,11 @@ def describe(model: Any, name: str | None = None) -> Target:
 
 def _place(id_or_path: str | Path) -> str:
     text = str(id_or_path)
-    path = Path(text).expanduser()
-    if path.is_dir():
+    path = place_of(text)
+    # Not the methods of Path, which raise for a name that is too long.
+    if os.path.isdir(path):
         return str(path)
-    if path.exists():
+    if os.path.exists(path):
         raise InputError(f"{text} is a file; name the folder that holds config.json and weights")
     if isinstance(id_or_path, Path) or looks_like_path(text):
         raise InputError(f"the model folder {text} does not exist; name an existing folder")
@@ -161,7 +165,7 @@ def _device(device: str | torch.device | None) -> torch.device:
         torch.empty(0, device=found)
     except (RuntimeError, AssertionError) as error:
         raise InputError(
-            f"`device` {device!r} cannot be used: {_reason(error)}; choose cpu, or cuda where "
+            f"`device` {shown(device)} cannot be used: {_reason(error)}; choose cpu, or cuda where "
             "torch finds a GPU"
         ) from None
     return found
@@ -174,7 +178,8 @@ def _dtype(dtype: str | torch.dtype, device: torch.device) -> str | torch.dtype:
         return torch.float32 if device.type == "cpu" else "auto"
     if dtype not in _DTYPES:
         raise InputError(
-            f"`dtype` must be auto, {', '.join(_DTYPES)}, but got {dtype!r}; choose one of them"
+            f"`dtype` must be auto, {', '.join(_DTYPES)}, but got {shown(dtype)}; choose one of "
+            "them"
         )
     return _DTYPES[dtype]
 
@@ -193,7 +198,7 @@ def _spread(
         raise InputError("`device` and `device_map` both place the model; give one of them")
     if quantization not in (None, *_QUANTIZATIONS):
         raise InputError(
-            f"`quantization` must be {' or '.join(_QUANTIZATIONS)}, but got {quantization!r}; "
+            f"`quantization` must be {' or '.join(_QUANTIZATIONS)}, but got {shown(quantization)}; "
             "choose one of them"
         )
     _check_installed("accelerate", "`device_map` and `quantization` need")
@@ -232,7 +237,7 @@ def _check_servable(place: str, config: Any, trust_remote_code: bool) -> None:
 
 
 def _unreadable(place: str, part: str, error: Exception) -> InputError:
-    if Path(place).is_dir():
+    if os.path.isdir(place):
         return InputError(
             f"the {part} of {place} cannot be loaded: {_reason(error)}; check its files, and the "
             "arguments"

@@ -10,15 +10,8 @@ from schedsearch.core.schedule import Schedule, kept_count
 from schedsearch.engine.prompt import Prompt
 from schedsearch.engine.rankers import Ranker
 from schedsearch.engine.ranking import log_row_attention
-from schedsearch.engine.selection import (
-    Stage,
-    causal_mask,
-    gather_mask,
-    gather_rows,
-    keep_top,
-    local_columns,
-    stage_of,
-)
+from schedsearch.engine.selection import causal_mask, gather_mask, keep_top, local_columns, stage_of
+from schedsearch.engine.stage import Stage, gather_rows
 
 
 @dataclass(frozen=True)

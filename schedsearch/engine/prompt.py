@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, UnsupportedError
 
 _IGNORED = -100
@@ -158,7 +159,9 @@ def _last_rows(
     try:
         last_row = torch.as_tensor(lengths, device=valid.device).long() - 1
     except (TypeError, ValueError, RuntimeError) as error:
-        raise InputError(f"`lengths` must be numbers of columns, but got {lengths!r}") from error
+        raise InputError(
+            f"`lengths` must be numbers of columns, but got {shown(lengths)}"
+        ) from error
     if last_row.shape != (rows,):
         found = last_row.numel() if last_row.dim() == 1 else f"shape {tuple(last_row.shape)}"
         raise InputError(

@@ -4,7 +4,8 @@ import torch
 
 from schedsearch.engine.attention_tap import log_mean_attention
 from schedsearch.engine.prompt import Prompt
-from schedsearch.engine.selection import Stage, local_columns
+from schedsearch.engine.selection import local_columns
+from schedsearch.engine.stage import Stage
 
 
 def log_row_attention(

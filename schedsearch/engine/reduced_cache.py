@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from schedsearch.engine.selection import Stage
+from schedsearch.engine.stage import Stage
 from schedsearch.errors import UnsupportedError
 
 _RECORD, _NOTES = "schedsearch_record", "schedsearch_notes"

@@ -40,8 +40,8 @@ from schedsearch.engine.prefill import Passage, Prefill
 from schedsearch.engine.prompt import Prompt, check_labels, lengths_from_labels, make_prompt
 from schedsearch.engine.rankers import make_ranker
 from schedsearch.engine.reduced_cache import PrefillRecord, attach, record_of, serving, take_note
-from schedsearch.engine.selection import Stage
-from schedsearch.engine.tower import read_tower, spread
+from schedsearch.engine.stage import Stage
+from schedsearch.engine.tower_attention import read_tower, spread
 from schedsearch.engine.watching import watch_calls
 from schedsearch.engine.wrappers import unwrapped
 from schedsearch.errors import UnsupportedError

@@ -7,6 +7,7 @@
 - `image`, or a list `images`: files, and PIL images from a program. Addresses are never read.
 """
 
+import contextlib
 import difflib
 import math
 import re
@@ -18,6 +19,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from schedsearch.core.sample import ImageSource, Sample
+from schedsearch.core.shown import shown
 from schedsearch.errors import DataError
 
 T = TypeVar("T")
@@ -69,7 +71,8 @@ def read_rows(
             found = sample(row)
             if found.id in samples:
                 raise DataError(
-                    f"`id` {found.id!r} stands on an earlier {what} too; give every sample its own"
+                    f"`id` {shown(found.id)} stands on an earlier {what} too; give every sample "
+                    "its own"
                 )
             samples[found.id] = found
             contents.append(content(found))
@@ -117,7 +120,7 @@ def check_keys(row: Mapping[str, Any]) -> None:
         if key not in KEYS:
             near = difflib.get_close_matches(key, KEYS, n=1)
             hint = f"did you mean `{near[0]}`?" if near else f"known keys: {', '.join(KEYS)}"
-            raise DataError(f"`{key}` is not a key of a sample; {hint}")
+            raise DataError(f"`{key:.200}` is not a key of a sample; {hint}")
 
 
 def known_columns(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def known_columns(row: Mapping[str, Any]) -> dict[str, Any]:
             near = difflib.get_close_matches(key.strip().lower(), absent, n=1, cutoff=_NEAR)
             if near:
                 raise DataError(
-                    f"`{key}` is not a key of a sample; did you mean `{near[0]}`? Rename the "
+                    f"`{key:.200}` is not a key of a sample; did you mean `{near[0]}`? Rename the "
                     "column, or remove it"
                 )
     return known
@@ -147,7 +150,7 @@ def text_of(key: str, value: object, kinds: str = "a text that is not empty") ->
         DataError: It is none, or blank.
     """
     if not isinstance(value, str) or not value.strip():
-        found = "nothing" if value is None else repr(value)
+        found = "nothing" if value is None else shown(value)
         raise DataError(f"`{key}` must be {kinds}, but got {found}; write one")
     return str(value)
 
@@ -194,7 +197,8 @@ def _items(
     values = row[many]
     if not _is_list(values) or not len(values):
         raise DataError(
-            f"`{many}` must be a list that is not empty, but got {values!r}; {reason}: name one"
+            f"`{many}` must be a list that is not empty, but got {shown(values)}; {reason}: name "
+            "one"
         )
     return tuple(item(many, value) for value in values)
 
@@ -207,14 +211,17 @@ def _answer(key: str, value: object) -> str:
     if isinstance(value, Number):
         return value.text
     number = isinstance(value, (int, float, Decimal, np.integer, np.floating))
-    if number and not isinstance(value, bool) and math.isfinite(value):  # type: ignore[arg-type]
-        return str(value)
+    if number and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):  # whole numbers that no float holds
+            if math.isfinite(value):  # type: ignore[arg-type]
+                return str(value)
     return text_of(key, value, "a text that is not empty, or a finite number")
 
 
 def _label(key: str, value: object) -> str:
     if isinstance(value, (int, np.integer)) and not isinstance(value, bool):
-        return str(value)
+        with contextlib.suppress(ValueError):  # more digits than Python writes out
+            return str(value)
     if isinstance(value, Number) and value.text.removeprefix("-").isdecimal():
         return value.text
     return text_of(key, value, "a text that is not empty, or a whole number")

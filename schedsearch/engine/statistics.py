@@ -12,6 +12,7 @@ from schedsearch.core import intervals
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, kept_count
+from schedsearch.core.shown import shown
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.attention_tap import tap_attention
 from schedsearch.engine.batching import BatchSize, run_in_batches
@@ -20,7 +21,8 @@ from schedsearch.engine.kendall import kendall_tau
 from schedsearch.engine.prompt import Prompt, make_prompt
 from schedsearch.engine.rankers import Ranker, make_ranker
 from schedsearch.engine.ranking import log_row_attention
-from schedsearch.engine.selection import Stage, keep_top, stage_of
+from schedsearch.engine.selection import keep_top, stage_of
+from schedsearch.engine.stage import Stage
 from schedsearch.errors import DataError, InputError
 
 _NEGLIGIBLE = 0.01
@@ -103,7 +105,9 @@ def attention_statistics(
     """
     made = make_ranker(RankerSpec(ranker))
     if not made.reads_attention:
-        raise InputError(f"`ranker` must read attention, but got {ranker!r}; choose last or text")
+        raise InputError(
+            f"`ranker` must read attention, but got {shown(ranker)}; choose last or text"
+        )
     if not 0 < top <= 1:
         raise InputError(f"`top` must lie in (0, 1], but got {top}; name a share of the tokens")
     encoder = Encoder(model, processor, template, max_cache_bytes=0)
@@ -125,8 +129,8 @@ def _check_size(rows: Sequence[Row]) -> None:
     for row in rows:
         if row.prompt.n_vision < 2:
             raise DataError(
-                f"sample {row.sample_id!r} has {row.prompt.n_vision} vision token, which has no "
-                "order; use samples with at least two"
+                f"sample {shown(row.sample_id)} has {row.prompt.n_vision} vision token, which has "
+                "no order; use samples with at least two"
             )
 
 

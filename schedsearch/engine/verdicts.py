@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 
+from schedsearch.core.shown import shown
 from schedsearch.core.trial import SampleScore
 from schedsearch.engine.encoding import Row
 from schedsearch.engine.metrics import ComparedMetric, GeneratedMetric, Metric
@@ -21,8 +22,8 @@ def judge(metric: GeneratedMetric, row: Row, text: str) -> float:
         return float(metric.score(text, row.sample.answers))
     except Exception as error:
         raise RunError(
-            f"{metric.name} failed on sample {row.sample_id!r}, answered {text!r}: {error!r}; "
-            "correct the metric"
+            f"{metric.name} failed on sample {shown(row.sample_id)}, answered {shown(text)}: "
+            f"{error!r}; correct the metric"
         ) from error
 
 
@@ -36,7 +37,7 @@ def compare(metric: ComparedMetric, row: Row, full: torch.Tensor, reduced: torch
         return float(metric.score(full, reduced))
     except Exception as error:
         raise RunError(
-            f"{metric.name} failed on sample {row.sample_id!r}: {error!r}; correct the metric"
+            f"{metric.name} failed on sample {shown(row.sample_id)}: {error!r}; correct the metric"
         ) from error
 
 
@@ -69,6 +70,6 @@ def sample_scores(
 
 def _not_finite(metric: Metric, row: Row, found: str) -> RunError:
     return RunError(
-        f"{metric.name} of sample {row.sample_id!r} must be finite, but got {found}; use a wider "
-        "dtype, or correct the metric"
+        f"{metric.name} of sample {shown(row.sample_id)} must be finite, but got {found}; use a "
+        "wider dtype, or correct the metric"
     )

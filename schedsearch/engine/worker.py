@@ -95,6 +95,7 @@ class ModelWorker:
         split: Split | None = None,
         grid: Grid | None = None,
         identity: Mapping[str, Any] | None = None,
+        on_progress: OnProgress | None = None,
     ) -> Subject:
         """What has to be known of model, metric and a set to ask about them.
 
@@ -102,6 +103,7 @@ class ModelWorker:
             split: Of the set; default: the first that the worker got.
             grid: As for `evaluator`.
             identity: Of the metric, where it is known.
+            on_progress: Called with samples that are encoded, and all.
 
         Raises:
             UnsupportedError: As `evaluator`.
@@ -120,7 +122,7 @@ class ModelWorker:
             digest=samples.digest(),
             split=asked,
             ids=ids,
-            keys=tuple(evaluator.sample_keys()),
+            keys=tuple(evaluator.sample_keys(on_progress)),
             tokens=tuple(evaluator.sample_tokens(ids)),
             shape=adapter.shape(self.model),
             target=describe(self.model, self._name),

@@ -18,6 +18,8 @@ from schedsearch.execution.measuring import Measuring, TrialRun
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
+from schedsearch.store.place import StoreLostError
+from schedsearch.store.rescue import Held
 from schedsearch.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -133,13 +135,18 @@ def run_study(
     Raises:
         RunError: Another process coordinates the study; the lease was lost; or a trial failed
             and `stop_on_failure` is set.
+        StoreLostError: The store's file is gone; what was found is in the file it names.
         InputError: The sampler cannot go on with its settings.
     """
     evaluated = scoring.evaluated
-    with store.lease(study) as lease:
-        loop = _Loop(study, sampler, scoring, store, lease, on_moment)
-        ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
-        effort = store.effort(study)
+    spec, history = store.spec(study), list[Trial]()
+    try:
+        with store.lease(study) as lease:
+            loop = _Loop(study, sampler, scoring, store, lease, on_moment, history)
+            ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
+            effort = store.effort(study)
+    except StoreLostError as error:
+        raise store.rescue(error, Held(spec, history, scoring.held)) from error
     return Run(ending, loop.best, loop.closed, scoring.evaluated - evaluated, loop.seconds, effort)
 
 
@@ -156,7 +163,7 @@ class _AtWork:
 
 
 class _Loop:
-    """One run of one coordinator."""
+    """One run of one coordinator; `history` is kept as it knows it."""
 
     def __init__(
         self,
@@ -166,6 +173,7 @@ class _Loop:
         store: Store,
         lease: Lease,
         on_moment: OnMoment,
+        history: list[Trial],
     ) -> None:
         self.closed = 0
         self.best: Trial | None = None
@@ -179,7 +187,7 @@ class _Loop:
         self._asked_at_once = 1
         self._known_before = scoring.evaluated
         self._measuring = Measuring(scoring, sampler, sampler.questions)
-        self._history: list[Trial] = []
+        self._history = history
         self._waiting: deque[Trial] = deque()
         self._status = Status("", 0)
         self._at_work: dict[int, _AtWork] = {}
@@ -290,7 +298,7 @@ class _Loop:
         """Wait for a task, if nothing is decided yet, and close the trials that are."""
         self._show_first()
         if not self._decided():
-            self._take(self._scoring.executor.next())
+            self._take(self._scoring.next())
             self._show_first()
         for work in self._decided():
             yield self._close(work)

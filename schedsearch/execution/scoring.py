@@ -1,16 +1,23 @@
 """Scores of a schedule: from the store where it knows them, from the executor where not."""
 
 import math
+from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from itertools import count, zip_longest
+from typing import Any
 
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import SampleScore, Work
 from schedsearch.execution.executor import Executor, Outcome, Ticket
+from schedsearch.execution.heartbeat import Heartbeat
 from schedsearch.execution.inquiry import Asked, EvaluationError, Inquiry, borders
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
+from schedsearch.store.rescue import Scored
 from schedsearch.store.store import Store
+
+_HELD = 100_000
+"""Scores that are kept at hand for a store that gets lost: some 25 MB."""
 
 OnScores = Callable[[int, int], None]
 """Called with different samples that have a score, and different samples that are asked."""
@@ -55,8 +62,30 @@ class Scoring:
         self._store = store
         self._chunk = chunk
         self._cuts = tuple(cuts)
-        self._contexts: dict[RankerSpec | None, int] = {}
+        self._heartbeat = Heartbeat(store.check_present)
+        self._contexts: dict[RankerSpec | None, tuple[int, str, Mapping[str, Any]]] = {}
+        self._held: OrderedDict[tuple[str, EvaluationKey], Evaluation] = OrderedDict()
         self._numbers = count()
+
+    @property
+    def held(self) -> list[Scored]:
+        """The latest scores, by context."""
+        found: dict[str, dict[EvaluationKey, Evaluation]] = {}
+        for (digest, key), evaluation in self._held.items():
+            found.setdefault(digest, {})[key] = evaluation
+        return [
+            Scored(digest, description, found.get(digest, {}))
+            for _, digest, description in self._contexts.values()
+        ]
+
+    def next(self) -> Outcome:
+        """Wait for one of the tasks at work.
+
+        Raises:
+            StoreLostError: The store is gone, which is noticed while the task is at work.
+        """
+        with self._heartbeat.at_work():
+            return self.executor.next()
 
     def inquiry(
         self,
@@ -91,7 +120,7 @@ class Scoring:
         ends = [n for n in borders(len(subject.ids), self._chunk, cuts) if n < len(names)]
         asked = Asked(names, [*ends, len(names)], again, shared)
         wanted = subject.evaluation_keys(schedule, names)
-        known = self._store.scores(self._context(schedule), wanted)
+        known = self._store.scores(self._context(schedule)[0], wanted)
         return Inquiry(subject, schedule, asked, known)
 
     def receive(self, outcome: Outcome) -> tuple[str, Mapping[EvaluationKey, Evaluation]]:
@@ -110,7 +139,11 @@ class Scoring:
             key: Evaluation(one.score, one.prediction)
             for key, one in zip(keys, outcome.scores, strict=True)
         }
-        context = self._context(task.schedule)
+        context, digest, _ = self._context(task.schedule)
+        for key, evaluation in found.items():
+            self._held.setdefault((digest, key), evaluation)  # the first stays, as in the store
+        while len(self._held) > _HELD:
+            self._held.popitem(last=False)
         self.evaluated += len(found)
         if self._store.add_scores(context, found) < len(found):
             found |= self._store.scores(context, found)  # of two scores the first stays
@@ -162,7 +195,7 @@ class Scoring:
                     ticket = Ticket(NO_TRIAL, 0, next(self._numbers))
                     flying.add(ticket)
                     executor.submit(ticket, inquiry.wanted.popleft())
-                outcome = executor.next()
+                outcome = self.next()
                 defect, found = self.receive(outcome)
                 if outcome.ticket not in flying:
                     continue
@@ -175,14 +208,18 @@ class Scoring:
         finally:
             executor.cancel(flying)
 
-    def _context(self, schedule: Schedule) -> int:
-        """The store's number of what the scores of a schedule depend on besides the counts."""
+    def _context(self, schedule: Schedule) -> tuple[int, str, Mapping[str, Any]]:
+        """What the scores of a schedule depend on besides the counts.
+
+        Returns:
+            Its number in the store, its digest, and what it is.
+        """
         ranker = self.subject.ranker_of(schedule)
         if ranker not in self._contexts:
-            description = self.subject.context_of(schedule)
-            self._contexts[ranker] = self._store.context_id(
-                self._study, self.subject.context_digest(schedule), description
-            )
+            digest = self.subject.context_digest(schedule)
+            described = self.subject.context_of(schedule)
+            number = self._store.context_id(self._study, digest, described)
+            self._contexts[ranker] = number, digest, described
         return self._contexts[ranker]
 
     def _defect(self, outcome: Outcome) -> str:

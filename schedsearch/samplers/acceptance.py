@@ -7,6 +7,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from schedsearch.core.canonical import is_number
+from schedsearch.core.shown import shown
 from schedsearch.core.trial import Measurement
 from schedsearch.errors import InputError
 
@@ -38,12 +39,12 @@ class Acceptance:
     def __post_init__(self) -> None:
         if self.rule not in ("drop", "confident"):
             raise InputError(
-                f"`acceptance` must be drop or confident, but got {self.rule!r}; choose one"
+                f"`acceptance` must be drop or confident, but got {shown(self.rule)}; choose one"
             )
         if not (is_number(self.tolerance) and 0 <= self.tolerance < math.inf):
             raise InputError(
-                f"`tolerance` must be a number from 0 on, but got {self.tolerance!r}; keep-all "
-                f"itself, whose drop is 0, must be within it"
+                f"`tolerance` must be a number from 0 on, but got {shown(self.tolerance)}; "
+                f"keep-all itself, whose drop is 0, must be within it"
             )
 
     def accepts(self, measurement: Measurement) -> bool:

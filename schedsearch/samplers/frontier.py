@@ -20,6 +20,7 @@ from schedsearch.core.canonical import is_number
 from schedsearch.core.flops import Cost
 from schedsearch.core.pareto import Costs, costs, full, pareto, reference, undominated
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.shown import shown
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
@@ -70,13 +71,13 @@ class Frontier(Bayes):
             )
         if not (is_number(self.max_drop) and self.max_drop >= 0):
             raise InputError(
-                f"`max_drop` must be a number from 0 up, but got {self.max_drop!r}; write what "
-                f"the result may lose, in the unit of the metric"
+                f"`max_drop` must be a number from 0 up, but got {shown(self.max_drop)}; write "
+                f"what the result may lose, in the unit of the metric"
             )
         worst = self.reference_drop
         if worst is not None and not (is_number(worst) and 0 < worst < inf):
             raise InputError(
-                f"`reference_drop` must be a number above 0, but got {worst!r}; "
+                f"`reference_drop` must be a number above 0, but got {shown(worst)}; "
                 f"leave it out, or write which drop is worth nothing"
             )
         if self._budgets.high < self._budgets.low:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from schedsearch.core.schedule import RankerSpec, reducible_layers
+from schedsearch.core.shown import shown
 from schedsearch.core.space import Parameter
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
@@ -283,4 +284,4 @@ def _verdict(rule: Acceptance, trial: Trial, n: int) -> Verdict:
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
         names = f"{', '.join(known[:-1])} or {known[-1]}"
-        raise InputError(f"`{name}` must be {names}, but got {value!r}; choose one")
+        raise InputError(f"`{name}` must be {names}, but got {shown(value)}; choose one")

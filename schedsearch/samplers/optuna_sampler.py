@@ -22,6 +22,7 @@ from optuna.samplers import (
 from optuna.trial import TrialState as State
 
 from schedsearch.core.pareto import full
+from schedsearch.core.shown import shown
 from schedsearch.core.space import Parameter
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
@@ -64,7 +65,8 @@ class OptunaSampler(Budgeted):
         known = sorted({**_STATELESS, **_STATEFUL})
         if self.method not in known:
             raise InputError(
-                f"`method` must be one of {', '.join(known)}, but got {self.method!r}; name one"
+                f"`method` must be one of {', '.join(known)}, but got {shown(self.method)}; name "
+                "one"
             )
 
     def replayed(self, known: Known) -> optuna.Study:

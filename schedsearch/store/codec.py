@@ -1,20 +1,44 @@
 """Values of core as the JSON and the columns that hold them, and back."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, fields
+from functools import cache
 from numbers import Integral
-from typing import Any
+from typing import Any, TypeVar, get_type_hints
 
 from schedsearch.core.canonical import is_number
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.study import StudySpec
-from schedsearch.core.trial import Measurement
-from schedsearch.errors import InputError, RunError
+from schedsearch.core.trial import Measurement, Trial, TrialState
+from schedsearch.errors import InputError, RunError, SchedsearchError
+from schedsearch.store.failures import DamagedCell
+from schedsearch.store.process import Process
+
+T = TypeVar("T")
 
 _PLUG_INS: dict[str, type[PlugIn]] = {"sampler": PlugIn, "family": PlugIn, "ranker": RankerSpec}
+_UNREADABLE = (
+    SchedsearchError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    OverflowError,
+    TypeError,
+    ValueError,
+)
 _MEASURED = tuple(field.name for field in fields(Measurement))
+
+
+@contextmanager
+def decoding(what: str) -> Iterator[None]:
+    """Raise `DamagedCell` for whatever a value that is read cannot be made of."""
+    try:
+        yield
+    except _UNREADABLE as error:
+        raise DamagedCell(f"{what} cannot be read: {error}") from error
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
@@ -31,16 +55,25 @@ def spec_from_json(body: Mapping[str, Any]) -> StudySpec:
     Raises:
         InputError: It has a field that this version does not know.
     """
-    unknown = sorted(set(body) - {field.name for field in fields(StudySpec)})
+    with decoding("the specification"):
+        name = body["name"]
+        unknown = sorted(set(body) - {field.name for field in fields(StudySpec)})
     if unknown:
         raise InputError(
-            f"study `{body['name']}` was written by a newer schedsearch (it has `{unknown[0]}`); "
+            f"study `{name}` was written by a newer schedsearch (it has `{unknown[0]}`); "
             f"install that version or a later one"
         )
-    plug_ins = {
-        name: kind.from_mapping(**body[name]) for name, kind in _PLUG_INS.items() if name in body
-    }
-    return StudySpec(**{**body, **plug_ins})
+    with decoding(f"the specification of study `{name}`"):
+        plug_ins = {
+            one: kind.from_mapping(**body[one]) for one, kind in _PLUG_INS.items() if one in body
+        }
+        return _of_types(StudySpec(**{**body, **plug_ins}))
+
+
+def process_from_json(body: Mapping[str, Any]) -> Process:
+    """Return the process that holds a lease."""
+    with decoding("the holder of a lease"):
+        return _of_types(Process(**body))
 
 
 def plug_in_to_json(plug_in: PlugIn) -> dict[str, Any]:
@@ -53,12 +86,35 @@ def target_to_json(target: Target | None) -> dict[str, Any] | None:
     return None if target is None else asdict(target)
 
 
+def target_from_json(body: Mapping[str, Any]) -> Target:
+    """Return the model that a schedule was made for."""
+    with decoding("the model of a schedule"):
+        return _of_types(Target(**body))
+
+
 def schedule_from_json(
     keep: list[float], ranker: Mapping[str, Any], target: Mapping[str, Any] | None
 ) -> Schedule:
     """Return the schedule of a trial."""
-    made_for = None if target is None else Target(**target)
-    return Schedule(tuple(keep), RankerSpec.from_mapping(**ranker), made_for)
+    with decoding("a schedule"):
+        made_for = None if target is None else target_from_json(target)
+        return Schedule(tuple(keep), RankerSpec.from_mapping(**ranker), made_for)
+
+
+def trial_from_row(row: Any) -> Trial:
+    """Return a trial from its columns and those of its schedule."""
+    schedule = schedule_from_json(row.keep, row.ranker, row.target)
+    with decoding(f"trial {row.number}"):
+        return Trial(
+            row.number,
+            params_to_json(row.params),
+            schedule,
+            TrialState(row.state),
+            measurement_from_columns(row),
+            row.reason,
+            row.samples,
+            row.read,
+        )
 
 
 def params_to_json(params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
@@ -87,7 +143,11 @@ def measurement_from_columns(row: Any) -> Measurement | None:
     """Return the measurement of a trial's row, None where it has none."""
     if row.score is None:
         return None
-    return Measurement(**{name: getattr(row, name) for name in _MEASURED})
+    measured = {name: getattr(row, name) for name in _MEASURED}
+    for name in ("n", "flops_ratio", "kv_ratio"):
+        if measured[name] is None:
+            raise ValueError(f"`{name}` is missing")
+    return Measurement(**measured)
 
 
 def readable(text: str) -> str:
@@ -104,6 +164,20 @@ def storable(text: str, what: str) -> str:
     if readable(text) != text:
         raise InputError(f"{what} must be valid text, but got {text!r}; remove what is not")
     return text
+
+
+def _of_types(value: T) -> T:
+    """Return a dataclass after a look at its fields, which JSON may have given any type."""
+    made: Any = type(value)
+    for name, kind in _types(made).items():
+        if not isinstance(getattr(value, name), kind):
+            raise TypeError(f"`{name}` must not be {getattr(value, name)!r}")
+    return value
+
+
+@cache
+def _types(kind: Hashable) -> dict[str, Any]:
+    return get_type_hints(kind)
 
 
 def _param(name: str, value: object) -> ParamValue:

@@ -3,19 +3,34 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    MultipleResultsFound,
+    NoResultFound,
+    NoSuchModuleError,
+)
 
-from schedsearch.errors import InputError
-from schedsearch.store.failures import meaning
+from schedsearch.errors import InputError, RunError
+from schedsearch.store.failures import DamagedCell, described, meaning
+from schedsearch.store.place import Place, ReadOnlyPlace
 from schedsearch.store.tables import Base
 
 _BUSY_SECONDS = 30.0
+Access = Literal["create", "write", "read"]
+_DAMAGE = (  # besides what the driver calls an error
+    DamagedCell,
+    MultipleResultsFound,
+    NoResultFound,
+    OverflowError,
+    UnicodeDecodeError,
+)
 _FORMS = "a path such as runs.db, or postgresql://user:password@host/database"
 
 
@@ -27,7 +42,7 @@ def url_of(target: str | os.PathLike[str]) -> URL:
     """
     text = os.fspath(target)
     if "://" not in text:
-        if text in ("", ":memory:"):
+        if text in ("", ":memory:") or "\0" in text:
             raise InputError(f"a store must outlast the process, but got {text!r}; give {_FORMS}")
         return URL.create("sqlite", database=text)
     try:
@@ -55,13 +70,28 @@ class Database:
 
     Args:
         url: As `url_of` gives it.
+        access: Whether to read only, and whether a file that is not there is made.
         foreign_keys: Enforce them in SQLite; off only while tables are rebuilt.
+        reached: Whether a connection was made before, so that its end is no mistake in the URL.
     """
 
-    def __init__(self, url: URL, foreign_keys: bool = True) -> None:
+    def __init__(
+        self,
+        url: URL,
+        access: Access = "write",
+        foreign_keys: bool = True,
+        reached: bool = False,
+    ) -> None:
         self.url = url
         self.file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-        self._engine = _engine(url, foreign_keys)
+        self._reached = reached
+        self._place: Place | None = None
+        if self.file:
+            reads = access == "read"
+            self._place = (
+                ReadOnlyPlace(self.file) if reads else Place(self.file, access == "create")
+            )
+        self._engine = self._made_engine(foreign_keys)
         self._writer = self._engine.execution_options(writes=True)
         # SQLite's transactions see one state anyway; PostgreSQL's must ask for it.
         snapshot = {} if self.file else {"isolation_level": "REPEATABLE READ"}
@@ -72,27 +102,48 @@ class Database:
         """What messages call it: the path of the file, or the URL without the password."""
         return str(self.file or self.url.render_as_string(hide_password=True))
 
+    @property
+    def emptied(self) -> bool:
+        """Whether the file is there, with nothing in it."""
+        return self._place is not None and self._place.emptied
+
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state of the database and changes nothing."""
-        with self.errors(), self._reader.connect() as connection:
-            yield connection
+        with self.errors(), ExitStack() as stack:
+            if self._place:
+                stack.enter_context(self._place.reading())
+            yield stack.enter_context(self._reader.connect())
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """A transaction that is stored as a whole at the end, or not at all if anything raises."""
+        self.check_present()
         with self.errors(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager
-    def driver(self) -> Iterator[Any]:
-        """A connection of the driver itself, outside any transaction."""
-        with self.errors():
+    def driver(self, lost: bool = False) -> Iterator[Any]:
+        """A connection of the driver itself, outside any transaction.
+
+        Args:
+            lost: Whether the file is known to be lost; connections that are open still have it.
+        """
+        with self.errors(), ExitStack() as stack:
+            if self._place and not lost:
+                stack.enter_context(self._place.reading())
             connection = self._engine.raw_connection()
-            try:
-                yield connection.driver_connection
-            finally:
-                connection.close()
+            stack.callback(connection.close)
+            yield connection.driver_connection
+
+    def check_present(self) -> None:
+        """See that the file is where it was.
+
+        Raises:
+            StoreLostError: It is not; what was stored since is nowhere.
+        """
+        if self._place:
+            self._place.check_present()
 
     @contextmanager
     def errors(self) -> Iterator[None]:
@@ -101,15 +152,63 @@ class Database:
         try:
             yield
         except (DBAPIError, driver.Error) as error:
+            self.check_present()
             cause = error.orig if isinstance(error, DBAPIError) else error
             meant = meaning(cause, self.name, isinstance(cause, driver.OperationalError))
             if meant is None:
                 raise
             raise meant from error
+        except _DAMAGE as error:
+            raise described("damaged", self.name, error) from error
 
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        if self._place:
+            self._place.close()
+
+    def _made_engine(self, foreign_keys: bool) -> Engine:
+        try:
+            engine = create_engine(self.url, json_serializer=_json, pool_pre_ping=not self.file)
+        except NoSuchModuleError as error:
+            raise InputError(f"there is no driver {self.url.drivername}; give {_FORMS}") from error
+        except ModuleNotFoundError as error:
+            raise InputError(
+                f"a PostgreSQL store needs the driver {error.name}; run "
+                f"pip install 'psycopg[binary]' and give "
+                f"postgresql://user:password@host/database"
+            ) from error
+        except ArgumentError as error:
+            raise described("unreachable", self.name, error) from error
+        if self.file:
+            event.listen(engine, "connect", _configure(foreign_keys))
+            event.listen(engine, "begin", _begin)
+        event.listen(engine, "do_connect", self._connect)
+        return engine
+
+    def _connect(self, dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        if self._place:
+            return self._place.connect(_BUSY_SECONDS)
+        connection = None
+        try:
+            connection = dialect.connect(*arguments, **options)
+            if not self._reached:  # some options are read only when a statement runs
+                with closing(connection.cursor()) as cursor:
+                    cursor.execute("SELECT 1")
+                connection.rollback()
+        except (dialect.loaded_dbapi.Error, OSError, TypeError, ValueError) as error:
+            if connection is not None:
+                connection.close()
+            # The driver does not say whether the address is wrong or the server gone.
+            raise self._unreachable(error) from error
+        self._reached = True
+        return connection
+
+    def _unreachable(self, error: Exception) -> InputError | RunError:
+        state = getattr(error, "sqlstate", None)
+        if not self._reached and state is None:
+            return described("unreachable", self.name, error)
+        return meaning(error, self.name, False) or described("lost", self.name, error)
 
 
 def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
@@ -117,28 +216,6 @@ def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
     statement: Insert = insert(table).on_conflict_do_nothing()
     return statement.execution_options(preserve_rowcount=True)
-
-
-def _engine(url: URL, foreign_keys: bool) -> Engine:
-    is_file = url.get_backend_name() == "sqlite"
-    try:
-        engine = create_engine(
-            url,
-            json_serializer=_json,
-            pool_pre_ping=not is_file,
-            connect_args={"timeout": _BUSY_SECONDS} if is_file else {},
-        )
-    except NoSuchModuleError as error:
-        raise InputError(f"there is no driver {url.drivername}; give {_FORMS}") from error
-    except ModuleNotFoundError as error:
-        raise InputError(
-            f"a PostgreSQL store needs the driver {error.name}; run pip install 'psycopg[binary]' "
-            f"and give postgresql://user:password@host/database"
-        ) from error
-    if is_file:
-        event.listen(engine, "connect", _configure(foreign_keys))
-        event.listen(engine, "begin", _begin)
-    return engine
 
 
 def _json(value: Any) -> str:

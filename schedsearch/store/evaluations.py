@@ -9,17 +9,21 @@ from sqlalchemy import (
     JSON,
     Connection,
     FromClause,
+    Select,
     Text,
     and_,
     bindparam,
     column,
+    exists,
     func,
     select,
+    type_coerce,
 )
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
 from schedsearch.errors import RunError
+from schedsearch.store.cells import Real
 from schedsearch.store.codec import readable, storable
 from schedsearch.store.database import insert_or_ignore
 from schedsearch.store.tables import (
@@ -73,6 +77,12 @@ def contexts(connection: Connection, study_id: int) -> list[Mapping[str, Any]]:
     return list(connection.scalars(statement))
 
 
+def unused_contexts() -> Select[int]:
+    """Return a query for the contexts that belong to no study."""
+    used = exists().where(StudyContextRow.context_id == ContextRow.id)
+    return select(ContextRow.id).where(~used)
+
+
 def scores(
     connection: Connection, context: int, keys: Iterable[EvaluationKey]
 ) -> dict[EvaluationKey, Evaluation]:
@@ -93,7 +103,7 @@ def scores(
         select(
             pair[0].as_string(),
             pair[1].as_integer(),
-            EvaluationRow.score,
+            type_coerce(EvaluationRow.score, Real(null=True)),  # empty where there is no row
             EvaluationRow.prediction,
         )
         .select_from(listed)

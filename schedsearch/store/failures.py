@@ -4,6 +4,15 @@ from typing import Any
 
 from schedsearch.errors import InputError, RunError
 
+
+class DamagedError(InputError):
+    """A store holds something that cannot be read."""
+
+
+class DamagedCell(Exception):  # noqa: N818 - never leaves the store: see `Database.errors`
+    """What a cell of a table holds is not what was written there; the message says what it is."""
+
+
 _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
     "full": (
         RunError,
@@ -20,6 +29,16 @@ _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
         "{name} failed ({said}); what was stored before is safe: see that its disk works and has "
         "room, or that its server answers, and run again to continue",
     ),
+    "lost": (
+        RunError,
+        "the connection to {name} was lost ({said}); what was stored before is safe: see that its "
+        "server answers, and run again to continue",
+    ),
+    "crowded": (
+        RunError,
+        "the server of {name} takes no more connections ({said}); what was stored before is safe: "
+        "wait until others have ended, and run again",
+    ),
     "read-only": (
         InputError,
         "{name} cannot be written ({said}); give the right to write to it, or name another store",
@@ -29,8 +48,17 @@ _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
         "{name} cannot be opened ({said}); a file must be readable and its folder writable, a "
         "server needs its right database, user and password",
     ),
+    "unreachable": (
+        InputError,
+        "{name} cannot be reached ({said}); see that its server answers, and check host, port, "
+        "database, user, password and options of the address",
+    ),
     "foreign": (InputError, "{name} is not an SQLite database; give the path of a store"),
-    "damaged": (InputError, "{name} is damaged ({said}); go back to a backup of it"),
+    "damaged": (
+        DamagedError,
+        "{name} is damaged ({said}); `schedsearch db check` names what cannot be read: go back to "
+        "a backup of it",
+    ),
 }
 _SQLITE = {  # by primary result code; https://www.sqlite.org/rescode.html
     "FULL": "full",
@@ -41,14 +69,28 @@ _SQLITE = {  # by primary result code; https://www.sqlite.org/rescode.html
     "CANTOPEN": "closed",
     "NOTADB": "foreign",
     "CORRUPT": "damaged",
+    "ERROR": "damaged",  # our statements fit our tables
+    "MISMATCH": "damaged",
+    "TOOBIG": "damaged",
+    "NOMEM": "damaged",  # a length that no cell has
 }
 _POSTGRESQL = {  # by SQLSTATE; https://www.postgresql.org/docs/current/errcodes-appendix.html
     "53100": "full",
+    "53300": "crowded",
     "42501": "read-only",
     "25006": "read-only",
     "28000": "closed",
     "28P01": "closed",
     "3D000": "closed",
+    "25P03": "lost",
+    "25P04": "lost",
+    "57P01": "lost",
+    "57P02": "lost",
+    "57P03": "lost",
+    "57P04": "lost",
+    "57P05": "lost",
+    "42P01": "damaged",
+    "42703": "damaged",
 }
 
 
@@ -61,8 +103,19 @@ def meaning(error: Any, name: str, operational: bool) -> InputError | RunError |
         operational: Whether the driver blames the database, not the statement.
     """
     primary = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
-    kind = _SQLITE.get(primary) or _POSTGRESQL.get(getattr(error, "sqlstate", None) or "")
+    state = getattr(error, "sqlstate", None) or ""
+    kind = _SQLITE.get(primary) or _POSTGRESQL.get(state)
+    if kind is None and state.startswith("08"):
+        kind = "lost"
+    if kind is None and str(error).startswith("Could not decode to UTF-8"):
+        kind = "damaged"  # the driver's own finding: it has no code
     if kind is None and not operational:
         return None
-    category, sentence = _MEANINGS[kind or "failed"]
-    return category(sentence.format(name=name, said=str(error).strip().partition("\n")[0]))
+    return described(kind or "failed", name, error)
+
+
+def described(kind: str, name: str, error: object) -> InputError | RunError:
+    """Return our error of a kind, in one line."""
+    category, sentence = _MEANINGS[kind]
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return category(sentence.format(name=name, said=lines[0]))

@@ -7,6 +7,8 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from schedsearch.errors import RunError
+from schedsearch.store.codec import process_from_json
+from schedsearch.store.failures import DamagedCell
 from schedsearch.store.process import Process
 from schedsearch.store.studies import study_id
 from schedsearch.store.tables import StudyRow
@@ -41,10 +43,9 @@ def idle(connection: Connection, study: str) -> Row[Any]:
     Raises:
         RunError: Its lease is held, or held where this process cannot look.
     """
-    row = _locked(connection, study_id(connection, study))
-    assert row is not None
+    row = _found(connection, study)
     if row.lease_holder is not None:
-        holder = Process(**row.lease_holder)
+        holder = process_from_json(row.lease_holder)
         running = holder.runs()
         if running is not False:
             raise _refusal(study, holder, row.lease_since, known=running is True)
@@ -60,18 +61,16 @@ def release(connection: Connection, lease: Lease) -> None:
 
 def free(connection: Connection, study: str) -> Process | None:
     """Take the lease away from whoever holds it and return that holder."""
-    row = _locked(connection, study_id(connection, study))
-    assert row is not None
+    row = _found(connection, study)
     if row.lease_holder is None:
         return None
     _set(connection, row.id, row.lease_token, None)
-    return Process(**row.lease_holder)
+    return process_from_json(row.lease_holder)
 
 
 def lock(connection: Connection, study: str) -> int:
     """Lock a study until the transaction ends, whoever coordinates it, and return its key."""
-    row = _locked(connection, study_id(connection, study))
-    assert row is not None
+    row = _found(connection, study)
     key: int = row.id
     return key
 
@@ -89,11 +88,18 @@ def check(connection: Connection, lease: Lease) -> None:
             f"again if it is still wanted"
         )
     if row.lease_token != lease.token or row.lease_holder is None:
-        holder = f"{Process(**row.lease_holder)} has" if row.lease_holder else "nobody has"
+        holder = f"{process_from_json(row.lease_holder)} has" if row.lease_holder else "nobody has"
         raise RunError(
             f"this process has lost the lease of study `{lease.study}`, which {holder} now; what "
             f"it stored before is safe: let the other process go on, or run again when it has ended"
         )
+
+
+def _found(connection: Connection, study: str) -> Row[Any]:
+    row = _locked(connection, study_id(connection, study))
+    if row is None:
+        raise DamagedCell(f"the row of study `{study}` is missing")
+    return row
 
 
 def _locked(connection: Connection, key: int) -> Row[Any] | None:

@@ -1,13 +1,17 @@
 """The state of a database's tables: created when new, checked when opened, upgraded on demand."""
 
+import os
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import URL, inspect, text
+from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
+from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError
-from schedsearch.store.database import Database
-from schedsearch.store.tables import REVISION, VERSION_TABLE
+from schedsearch.store.database import Access, Database
+from schedsearch.store.failures import DamagedCell
+from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
 
 if TYPE_CHECKING:
     from alembic.config import Config
@@ -21,18 +25,41 @@ def prepare(url: URL, create: bool) -> None:
 
     Raises:
         InputError: It has an older or newer revision, belongs to somebody else, cannot be
-            reached, or does not exist and `create` is off.
+            reached, or has no tables and `create` is off.
     """
-    database = _opened(url, create)
+    database = _opened(url, "create" if create else "write")
     try:
         revision = _revision(database)
         if revision is None:
+            if not create:
+                raise nothing(url)
             _migrate(database)
-        elif revision != REVISION:
-            raise _other_revision(revision, database.name)
+        else:
+            _check_revision(revision, database.name)
+            check_tables(database)
         _use_wal(database)
     finally:
         database.close()
+
+
+def find(url: URL) -> Database | None:
+    """Return a database with our tables, to be read only; None where there is none, or no table.
+
+    Raises:
+        InputError: It has an older or newer revision, belongs to somebody else, or cannot be
+            reached.
+    """
+    if url.get_backend_name() == "sqlite" and not os.path.lexists(url.database or ""):
+        return None
+    with ExitStack() as stack:
+        database = _opened(url, "read")
+        stack.callback(database.close)
+        revision = _revision(database)
+        if revision is None:
+            return None
+        _check_revision(revision, database.name)
+        stack.pop_all()
+    return database
 
 
 def upgrade(url: URL) -> tuple[str, str]:
@@ -43,7 +70,7 @@ def upgrade(url: URL) -> tuple[str, str]:
     Raises:
         InputError: There is no store, or it is newer than this schedsearch.
     """
-    database = _opened(url, create=False)
+    database = _opened(url, "write")
     try:
         before = _revision(database)
         if before is None:
@@ -57,18 +84,57 @@ def upgrade(url: URL) -> tuple[str, str]:
         database.close()
 
 
-def _opened(url: URL, create: bool) -> Database:
-    # Foreign keys stay off: SQLite changes a table by rebuilding it, which deletes what they guard.
-    database = Database(url, foreign_keys=False)
-    file = database.file
-    if file and not file.exists():
-        if not create:
-            raise InputError(f"there is no store {file}; give the path of one that exists")
-        if not file.parent.is_dir():
+def missing(connection: Connection) -> list[Table | Column[Any]]:
+    """Return the tables, and columns of other tables, that a database of our revision lacks."""
+    if connection.dialect.name == "sqlite":
+        listed = "SELECT m.name, c.name FROM sqlite_master m, pragma_table_info(m.name) c"
+    else:
+        listed = (
+            "SELECT table_name, column_name FROM information_schema.columns "
+            "WHERE table_schema = current_schema()"
+        )
+    there = {tuple(row) for row in connection.execute(text(listed))}
+    tables = {table for table, _ in there}
+    lacking: list[Table | Column[Any]] = []
+    for name, table in Base.metadata.tables.items():
+        if name in tables:
+            lacking += [one for one in table.columns if (name, one.name) not in there]
+        else:
+            lacking.append(table)
+    return lacking
+
+
+def absence(of: Table | Column[Any]) -> str:
+    """Return a sentence for a table or column that is missing."""
+    if isinstance(of, Table):
+        return f"table `{of.name}` is missing"
+    return f"column `{of.name}` of table `{of.table.description}` is missing"
+
+
+def check_tables(database: Database) -> None:
+    """See that every table has every column.
+
+    Raises:
+        InputError: One is missing.
+    """
+    with database.reading() as connection:
+        for one in missing(connection):
+            raise DamagedCell(absence(one))
+
+
+def _opened(url: URL, access: Access) -> Database:
+    file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+    if file and is_partial(file):
+        raise InputError(f"{file} is what an interrupted backup has left; delete it")
+    if file and not os.path.exists(file):
+        if access != "create":
+            raise nothing(url)
+        if not os.path.isdir(file.parent):
             raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
-    if file and file.is_dir():
+    if file and os.path.isdir(file):
         raise InputError(f"the store must be a file, but {file} is a folder; name a file in it")
-    return database
+    # Foreign keys stay off: SQLite changes a table by rebuilding it, which deletes what they guard.
+    return Database(url, access, foreign_keys=False)
 
 
 def _revision(database: Database) -> str | None:
@@ -76,8 +142,12 @@ def _revision(database: Database) -> str | None:
     with database.reading() as connection:
         tables = set(inspect(connection).get_table_names())
         if VERSION_TABLE in tables:
-            revision: str = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+            revision = connection.scalar(text(f"SELECT version_num FROM {VERSION_TABLE}"))  # noqa: S608
+            if not isinstance(revision, str):
+                raise DamagedCell(f"the revision in `{VERSION_TABLE}` is {revision!r}")
             return revision
+        if len(tables & Base.metadata.tables.keys()) > 1:
+            raise DamagedCell(f"table `{VERSION_TABLE}` is missing")
     if tables:
         raise InputError(
             f"{database.name} is another program's database (it holds `{min(tables)}`); give a "
@@ -111,6 +181,19 @@ def _use_wal(database: Database) -> None:
             f"the file system of {database.file} cannot share memory between processes, which "
             f"SQLite's write-ahead log needs; put the store on a local disk or use PostgreSQL"
         )
+
+
+def nothing(url: URL) -> InputError:
+    """The error for a database without a table, or without a file, where none may be made."""
+    name = url.render_as_string() if url.get_backend_name() != "sqlite" else str(url.database)
+    if "://" in name or os.path.lexists(name):
+        return InputError(f"{name} is empty, there is no store in it; give one that exists")
+    return InputError(f"there is no store {name}; give the path of one that exists")
+
+
+def _check_revision(revision: str, name: str) -> None:
+    if revision != REVISION:
+        raise _other_revision(revision, name)
 
 
 def _other_revision(revision: str, name: str) -> InputError:

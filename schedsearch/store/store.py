@@ -13,19 +13,34 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Effort, Trial
 from schedsearch.errors import SchedsearchError
-from schedsearch.store import admin, evaluations, lease, schema, studies, trials
-from schedsearch.store.admin import CheckReport
+from schedsearch.store import (
+    admin,
+    backup,
+    check,
+    evaluations,
+    lease,
+    rescue,
+    schema,
+    studies,
+    trials,
+)
+from schedsearch.store.check import CheckReport
 from schedsearch.store.database import Database, url_of
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
+from schedsearch.store.failures import DamagedError
 from schedsearch.store.lease import Lease
+from schedsearch.store.place import StoreLostError
 from schedsearch.store.process import Process
+from schedsearch.store.rescue import Held
 from schedsearch.store.studies import StudySummary
 from schedsearch.store.trials import Attempt
 
 _NO_EFFORT = Effort()
 
 
-def open_store(target: str | os.PathLike[str], create: bool = True) -> "Store":
+def open_store(
+    target: str | os.PathLike[str], create: bool = True, read_only: bool = False
+) -> "Store":
     """Return the store at a path (SQLite) or URL (`postgresql://...`); close it after use.
 
     An empty database gets the tables; a file that does not exist is made.
@@ -33,14 +48,56 @@ def open_store(target: str | os.PathLike[str], create: bool = True) -> "Store":
     Args:
         target: Path or URL.
         create: Whether to make a store where there is none.
+        read_only: Only read, also where there is no right to write; nothing is made.
 
     Raises:
         InputError: It cannot be opened, has an older or newer revision of the tables, or is
             another program's; the message names it and the remedy.
     """
     url = url_of(target)
-    schema.prepare(url, create)
-    return Store(Database(url))
+    if not read_only:
+        schema.prepare(url, create)
+        return Store(Database(url, reached=True))
+    found = find_store(target)
+    if found is None:
+        raise schema.nothing(url)
+    return found
+
+
+def find_store(target: str | os.PathLike[str]) -> "Store | None":
+    """Return the store at a path or URL, to be read only; None where there is none.
+
+    Nothing is made. A missing file and an empty database are no store.
+
+    Raises:
+        InputError: As in `open_store`.
+    """
+    database = schema.find(url_of(target))
+    if database is None:
+        return None
+    try:
+        schema.check_tables(database)
+    except BaseException:
+        database.close()
+        raise
+    return Store(database)
+
+
+def check_store(target: str | os.PathLike[str]) -> CheckReport:
+    """Return what `Store.check` does, also for a store too damaged to be opened.
+
+    Raises:
+        InputError: There is no store, or it has another revision of the tables.
+    """
+    url = url_of(target)
+    try:
+        database = schema.find(url)
+        if database is None:
+            raise schema.nothing(url)
+        with Store(database) as store:
+            return store.check()
+    except DamagedError as error:
+        return CheckReport((str(error),), (), {})
 
 
 def upgrade(target: str | os.PathLike[str]) -> tuple[str, str]:
@@ -309,7 +366,7 @@ class Store:
             InputError: The file is damaged such that it cannot be read through.
         """
         with self._database.reading() as connection:
-            return admin.check(connection)
+            return check.check(connection)
 
     def prune(self, names: Collection[str] = (), dry_run: bool = False) -> dict[str, int]:
         """Delete studies, then evaluations and whatever else no study uses.
@@ -332,31 +389,42 @@ class Store:
             admin.compact(self._database)
         return lost
 
-    def backup(self, path: str | os.PathLike[str]) -> None:
+    def backup(self, path: str | os.PathLike[str], force: bool = False) -> None:
         """Copy the store, which may be in use, into a new file that is a store itself.
+
+        Args:
+            path: The file, which is complete or not there; a pipe, a device or `-` for standard
+                output is written through.
+            force: Replace a file that exists, though never this store.
 
         Raises:
             InputError: The file exists or cannot be created, or the store is not SQLite.
+            RunError: It cannot be written; the store itself is unchanged.
         """
-        admin.backup(self._database, path)
+        backup.backup(self._database, Path(path), force)
+
+    def check_present(self) -> None:
+        """See that the store's file is where it was; a server's store is never looked for.
+
+        Every method does so as it begins.
+
+        Raises:
+            StoreLostError: It was deleted, moved, emptied or replaced.
+        """
+        self._database.check_present()
+
+    def rescue(self, lost: StoreLostError, held: Held) -> StoreLostError:
+        """Save a store whose file is lost to another file; return an error that names it.
+
+        Args:
+            lost: How that was noticed.
+            held: What a search holds in memory: saved, too, where the file's content does not
+                have it or cannot be reached any more.
+        """
+        return rescue.rescue(self._database, lost, held, open_store)
 
     @contextmanager
     def _coordinating(self, held: Lease) -> Iterator[Connection]:
         with self._database.writing() as connection:
             lease.check(connection, held)
             yield connection
-
-
-def find_store(target: str | os.PathLike[str]) -> Store | None:
-    """Return the store at a path or URL, or None where there is none yet; creates nothing.
-
-    Raises:
-        InputError: It cannot be opened, has an older or newer revision of the tables, or is
-            another program's.
-    """
-    url = url_of(target)
-    if url.get_backend_name() == "sqlite":
-        file = Path(url.database or "")
-        if not file.exists() or (file.is_file() and file.stat().st_size == 0):
-            return None
-    return open_store(target, create=False)

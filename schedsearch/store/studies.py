@@ -10,7 +10,13 @@ from sqlalchemy import Connection, func, select
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import InputError
-from schedsearch.store.codec import spec_from_json, spec_to_json, storable
+from schedsearch.store.codec import (
+    decoding,
+    process_from_json,
+    spec_from_json,
+    spec_to_json,
+    storable,
+)
 from schedsearch.store.database import insert_or_ignore
 from schedsearch.store.process import Process
 from schedsearch.store.tables import StudyRow, TrialRow
@@ -83,7 +89,8 @@ def summaries(connection: Connection) -> list[StudySummary]:
     for key, state, count in connection.execute(
         counted.group_by(TrialRow.study_id, TrialRow.state)
     ):
-        trials.setdefault(key, {})[TrialState(state)] = count
+        with decoding("the state of a trial"):
+            trials.setdefault(key, {})[TrialState(state)] = count
     columns = (StudyRow.id, StudyRow.spec, StudyRow.version, StudyRow.created)
     rows = connection.execute(select(*columns, StudyRow.lease_holder).order_by(StudyRow.id))
     return [
@@ -92,7 +99,7 @@ def summaries(connection: Connection) -> list[StudySummary]:
             row.version,
             row.created,
             trials.get(row.id, {}),
-            Process(**row.lease_holder) if row.lease_holder else None,
+            process_from_json(row.lease_holder) if row.lease_holder else None,
         )
         for row in rows
     ]

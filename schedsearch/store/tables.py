@@ -1,45 +1,18 @@
 """The tables of the store; `migrations/` builds the same ones step by step."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    CheckConstraint,
-    DateTime,
-    Dialect,
-    Double,
-    ForeignKey,
-    MetaData,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-)
+from sqlalchemy import CheckConstraint, ForeignKey, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from schedsearch.store.cells import Mapping, Numbers, Real, UtcTime, Whole, Words
 
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
 REVISION = "0003"
 """The revision that these tables are; the last one in `migrations/versions`."""
-
-
-class UtcTime(TypeDecorator[datetime]):
-    """A moment in UTC, aware also where the database knows no time zones."""
-
-    impl = DateTime(timezone=True)
-    cache_ok = True
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Refuse a naive moment: nobody could say when it was."""
-        assert value is None or value.tzinfo is not None, "naive time"
-        return value and value.astimezone(UTC)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Name the zone that SQLite forgets."""
-        if value is None or value.tzinfo is not None:
-            return value and value.astimezone(UTC)
-        return value.replace(tzinfo=UTC)
 
 
 class Base(DeclarativeBase):
@@ -55,11 +28,12 @@ class Base(DeclarativeBase):
         }
     )
     type_annotation_map = {
-        str: Text,
-        float: Double,
-        datetime: UtcTime,
-        dict[str, Any]: JSON(none_as_null=True),
-        list[float]: JSON,
+        int: Whole(),
+        str: Words(),
+        float: Real(),
+        datetime: UtcTime(),
+        dict[str, Any]: Mapping(),
+        list[float]: Numbers(),
     }
 
 
@@ -81,8 +55,8 @@ class StudyRow(Base):
     """Of schedsearch, when the study was created."""
     created: Mapped[datetime]
     lease_token: Mapped[int]
-    lease_holder: Mapped[dict[str, Any] | None]
-    lease_since: Mapped[datetime | None]
+    lease_holder: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
+    lease_since: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
 
 
 class ScheduleRow(Base):
@@ -113,7 +87,7 @@ class TrialRow(Base):
     study_id: Mapped[int] = mapped_column(ForeignKey("study.id"))
     number: Mapped[int]
     schedule_id: Mapped[int] = mapped_column(ForeignKey("schedule.id"), index=True)
-    target: Mapped[dict[str, Any] | None]
+    target: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
     """The model that the schedule was made for: a note, and no part of the schedule's identity."""
     params: Mapped[dict[str, Any]]
     state: Mapped[str]
@@ -121,14 +95,14 @@ class TrialRow(Base):
     """Number of the last attempt, from 1; 0 where there was none. Results carry it back."""
     reason: Mapped[str]
     created: Mapped[datetime]
-    score: Mapped[float | None]
-    standard_error: Mapped[float | None]
-    n: Mapped[int | None]
-    flops_ratio: Mapped[float | None]
-    kv_ratio: Mapped[float | None]
-    drop: Mapped[float | None]
-    drop_standard_error: Mapped[float | None]
-    samples: Mapped[int | None]
+    score: Mapped[float | None] = mapped_column(Real(null=True))
+    standard_error: Mapped[float | None] = mapped_column(Real(null=True))
+    n: Mapped[int | None] = mapped_column(Whole(null=True))
+    flops_ratio: Mapped[float | None] = mapped_column(Real(null=True))
+    kv_ratio: Mapped[float | None] = mapped_column(Real(null=True))
+    drop: Mapped[float | None] = mapped_column(Real(null=True))
+    drop_standard_error: Mapped[float | None] = mapped_column(Real(null=True))
+    samples: Mapped[int | None] = mapped_column(Whole(null=True))
     """How many samples are asked besides those that can gain; empty for all samples."""
     read: Mapped[int] = mapped_column(server_default="0")
     """How many samples had been read when the trial was closed, in reading order."""
@@ -143,12 +117,12 @@ class AttemptRow(Base):
     number: Mapped[int] = mapped_column(primary_key=True)
     lease_token: Mapped[int]
     started: Mapped[datetime]
-    ended: Mapped[datetime | None]
+    ended: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
     reason: Mapped[str]
     """Why it ended without a measurement; empty while it runs and where it succeeded."""
-    spent: Mapped[float | None]
+    spent: Mapped[float | None] = mapped_column(Real(null=True))
     """Work in full-forward equivalents; empty while it runs, and if it never said how it ended."""
-    naive: Mapped[float | None]
+    naive: Mapped[float | None] = mapped_column(Real(null=True))
     """What the schedule would have cost on all samples by full forwards; 0 if it had been asked."""
 
 
@@ -205,4 +179,4 @@ class EvaluationRow(Base):
     counts_id: Mapped[int] = mapped_column(ForeignKey("counts.id"), primary_key=True)
     sample_id: Mapped[int] = mapped_column(ForeignKey("sample.id"), primary_key=True)
     score: Mapped[float]
-    prediction: Mapped[str | None]
+    prediction: Mapped[str | None] = mapped_column(Words(null=True))

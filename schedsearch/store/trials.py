@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlalchemy import Connection, Select, func, insert, select, update
 
@@ -10,14 +11,15 @@ from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Effort, Trial, TrialState
 from schedsearch.errors import InputError
+from schedsearch.store.cells import Whole
 from schedsearch.store.codec import (
-    measurement_from_columns,
+    decoding,
     measurement_to_columns,
     params_to_json,
     plug_in_to_json,
     readable,
-    schedule_from_json,
     target_to_json,
+    trial_from_row,
 )
 from schedsearch.store.database import insert_or_ignore
 from schedsearch.store.lease import Lease
@@ -41,28 +43,20 @@ class Attempt:
     reason: str
 
 
-def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
-    """Return the trials of a study behind a number, by number."""
+def rows_of(study_id: int, after: int = -1) -> Select[Any]:
+    """Return a query for the trials of a study behind a number, with their schedules, by number."""
     columns = (ScheduleRow.keep, ScheduleRow.ranker, *TrialRow.__table__.columns)
-    rows = connection.execute(
+    return (
         select(*columns)
         .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
         .where(TrialRow.study_id == study_id, TrialRow.number > after)
         .order_by(TrialRow.number)
     )
-    return [
-        Trial(
-            row.number,
-            row.params,
-            schedule_from_json(row.keep, row.ranker, row.target),
-            TrialState(row.state),
-            measurement_from_columns(row),
-            row.reason,
-            row.samples,
-            row.read,
-        )
-        for row in rows
-    ]
+
+
+def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
+    """Return the trials of a study behind a number, by number."""
+    return [trial_from_row(row) for row in connection.execute(rows_of(study_id, after))]
 
 
 def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt]:
@@ -94,7 +88,8 @@ def add(
     samples: int | None = None,
 ) -> Trial:
     """Add a waiting trial under the next number; the study must be locked."""
-    last = connection.scalar(select(func.max(TrialRow.number)).where(TrialRow.study_id == study_id))
+    numbers = select(func.max(TrialRow.number, type_=Whole(null=True)))
+    last = connection.scalar(numbers.where(TrialRow.study_id == study_id))
     number = 0 if last is None else last + 1
     stored = params_to_json(params)
     connection.execute(
@@ -117,7 +112,7 @@ def add(
 def find(connection: Connection, study_id: int, schedule: Schedule) -> Trial | None:
     """Return the first trial of this schedule on all samples that has not failed."""
     number = connection.scalar(
-        select(func.min(TrialRow.number))
+        select(func.min(TrialRow.number, type_=Whole(null=True)))
         .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
         .where(
             TrialRow.study_id == study_id,
@@ -126,7 +121,10 @@ def find(connection: Connection, study_id: int, schedule: Schedule) -> Trial | N
             ScheduleRow.digest == schedule.digest(),
         )
     )
-    return None if number is None else history(connection, study_id, number - 1)[0]
+    if number is None:
+        return None
+    with decoding(f"trial {number}"):
+        return history(connection, study_id, number - 1)[0]
 
 
 def start(connection: Connection, lease: Lease, number: int) -> int:
@@ -134,7 +132,9 @@ def start(connection: Connection, lease: Lease, number: int) -> int:
     row = connection.execute(_trial(lease, number)).one_or_none()
     if row is None:
         raise InputError(f"study `{lease.study}` has no trial {number}; open it first")
-    if TrialState(row.state).finished:
+    with decoding(f"trial {number}"):
+        finished = TrialState(row.state).finished
+    if finished:
         raise InputError(
             f"trial {number} is {row.state} and takes no further attempt; open another"
         )

@@ -113,7 +113,7 @@ def test_database_with_foreign_tables_is_refused(url):
 
 
 def test_trials_on_part_of_the_samples_lose_their_score_when_a_store_is_upgraded(url):
-    database = schema._opened(url_of(url), create=True)
+    database = schema._opened(url_of(url), "create")
     with database.writing() as connection:
         config = schema._alembic()
         config.attributes["connection"] = connection

@@ -1,14 +1,20 @@
 """Running the command line in this process, as its entry point does."""
 
+import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from schedsearch import Schedule
+from schedsearch.app.config import read_study_file
+from schedsearch.app.configured import prepare
 from schedsearch.cli import main
 from schedsearch.cli.output import errors, output
+from tests.e2e.children import copied
 
 
 @dataclass(frozen=True)
@@ -48,3 +54,47 @@ def run(monkeypatch, capsys) -> Run:
         return Ran(int(ended.value.code or 0), captured.out, captured.err)
 
     return call
+
+
+MISUSED = """
+study: small
+model: demo
+data:
+  calibration: demo:calibration
+  calibration_samples: 12
+  held_out: demo:held-out
+  held_out_samples: 4
+search: {tolerance: 1, floor: 60, first: 7}
+"""
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory) -> Path:
+    """Files of every kind, and a store with a finished study."""
+    folder: Path = tmp_path_factory.mktemp("misuse")
+    (folder / "study.yaml").write_text(MISUSED)
+    (folder / "unreadable").write_text(MISUSED)
+    (folder / "garbage").write_bytes(bytes(range(256)))
+    (folder / "wrong.jsonl").write_text('{"text": 1}')
+    for name in ("loop", "loop.json", "loop.png"):
+        (folder / name).symlink_to(name)
+    for name in ("empty", "folder", "folder.json", "folder.png", "locked", "hidden"):
+        (folder / name).mkdir()
+    for name in ("other", "other.json", "other.png"):
+        (folder / name).write_text("irreplaceable")
+    Schedule(KEEP).save(folder / "schedule.json")
+    Image.new("RGB", (64, 64), (200, 30, 30)).save(folder / "red.png")
+    row = {"question": "what color is at a1 ?", "answer": "red", "image": "red.png"}
+    (folder / "questions.jsonl").write_text(json.dumps(row))
+    config = read_study_file(folder / "study.yaml")
+    with prepare(config, folder, folder / "store.db").open() as study:
+        study.run()
+    (folder / "read-only.db").write_bytes((folder / "store.db").read_bytes())
+    (folder / "read-only.db").chmod(0o444)
+    return folder
+
+
+@pytest.fixture
+def folder(template: Path) -> Iterator[Path]:
+    with copied(template) as made:
+        yield made

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from schedsearch import Schedule
+from schedsearch.cli.search_display import SearchDisplay
 from schedsearch.store.store import open_store
 
 STUDY = """
@@ -180,3 +181,63 @@ def test_interrupted_search_leaves_cleanly_and_says_how_to_continue(run, store, 
     assert "continue with: schedsearch search" in err
     assert "Traceback" not in err
     assert run("search", study, "--store", store, "--trials", 1).code == 0
+
+
+def test_search_whose_store_is_deleted_names_the_rescue(run, study, store, monkeypatch):
+    def delete(_display, _study, _trial) -> None:
+        store.unlink()
+
+    monkeypatch.setattr(SearchDisplay, "closed", delete)
+    ran = run("search", study, "--store", store)
+    monkeypatch.undo()
+    assert ran.code == 1
+    assert ran.err.count("error:") == 1
+    assert "Traceback" not in ran.err
+    (rescue,) = store.parent.glob("studies.rescue-*.db")
+    assert f"{store} was deleted or moved while it was in use" in ran.err
+    assert f"is in {rescue}: run again with that file as the store to continue" in ran.err
+    assert run("search", study, "--store", rescue).code == 0
+
+
+def test_backup_to_standard_output_is_the_store_alone(store, tmp_path):
+    open_store(store).close()
+    command = "from schedsearch.cli import main; main()"
+    for target in ("-", "/proc/self/fd/1"):
+        arguments = [sys.executable, "-c", command, "db", "backup", target, "--store", store]
+        ran = subprocess.run(arguments, capture_output=True, check=True)
+        copy = tmp_path / "copy.db"
+        copy.write_bytes(ran.stdout)
+        with open_store(copy, create=False) as opened:
+            assert opened.check().problems == ()
+        refused = subprocess.run([*arguments, "--json"], capture_output=True, check=False)
+        assert refused.returncode == 2
+        assert refused.stdout == b""
+        assert b"takes standard output, which --json needs too" in refused.stderr
+
+
+def test_backup_replaces_a_file_only_when_forced(run, store, tmp_path):
+    open_store(store).close()
+    taken = tmp_path / "notes.txt"
+    taken.write_text("mine")
+    assert run("db", "backup", taken, "--store", store).code == 2
+    assert taken.read_text() == "mine"
+    assert run("db", "backup", taken, "--store", store, "--force").code == 0
+    assert run("db", "check", "--store", taken).code == 0
+    assert run("db", "backup", store, "--store", store, "--force").code == 2
+    assert run("db", "check", "--store", store).code == 0
+
+
+def test_commands_that_read_make_nothing(run, store, tmp_path):
+    store.touch()
+    for command in (
+        ("list",),
+        ("show", "s"),
+        ("export", "s"),
+        ("db", "check"),
+        ("db", "backup", "c"),
+    ):
+        ran = run(*command, "--store", store)
+        assert ran.code == 2
+        assert "is empty, there is no store in it" in ran.err
+    assert store.read_bytes() == b""
+    assert list(tmp_path.iterdir()) == [store]

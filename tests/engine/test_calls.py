@@ -10,7 +10,7 @@ from transformers import LogitsProcessor
 from schedsearch import InputError, RankerSpec, Schedule, UnsupportedError, reduce
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.reduced_cache import PrefillRecord
-from schedsearch.engine.selection import Stage
+from schedsearch.engine.stage import Stage
 from schedsearch.testing_reference import appended
 from tests.engine.tiny import KEEP, TOLERANCE, TinyLlava, build, pad, question, shared
 

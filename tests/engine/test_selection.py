@@ -8,15 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.engine.attention_tap import log_mean_attention
-from schedsearch.engine.selection import (
-    Stage,
-    causal_mask,
-    gather_mask,
-    gather_rows,
-    keep_top,
-    local_columns,
-    stage_of,
-)
+from schedsearch.engine.selection import causal_mask, gather_mask, keep_top, local_columns, stage_of
+from schedsearch.engine.stage import Stage, gather_rows
 
 
 @dataclass

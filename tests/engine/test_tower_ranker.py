@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
-from schedsearch.engine import tower
+from schedsearch.engine import tower_attention
 from schedsearch.engine.adapters import adapter_for
 from schedsearch.engine.rankers.tower import TowerRanker
 from schedsearch.testing_reference import padded
@@ -116,7 +116,7 @@ def reference(name: str, names: list[str]) -> tuple[dict[str, Any], torch.Tensor
 
 @pytest.mark.parametrize("name", SERVED)
 def test_scores_equal_eager_attention(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tower, "_CHUNK", 7)
+    monkeypatch.setattr(tower_attention, "_CHUNK", 7)
     model = FAMILIES[name].build("sdpa")
     names = list(FAMILIES[name].samples(model))
     # Only the first image of Qwen-VL's is wide enough that its order of windows is not its inverse.

@@ -1,6 +1,8 @@
 """A tiny run of the whole recipe: interrupted, continued, damaged."""
 
+import errno
 import json
+import os
 
 import pytest
 import torch
@@ -32,6 +34,10 @@ class Interrupted(Exception):
 
 def ignore(progress):
     del progress
+
+
+def full_disk(_descriptor):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def interrupt_at(monkeypatch, wanted):
@@ -120,15 +126,17 @@ def test_an_interrupted_write_leaves_the_former_state(tmp_path, monkeypatch, uni
         interrupt_at(patch, 7)
         with pytest.raises(Interrupted):
             run_stages(TINY, state, ignore)
-    state.with_name(f"{STATE_FILE}.partial").write_bytes(b"half a sta")
+    left = state.with_name(f".{STATE_FILE}.0123abcd.partial")
+    left.write_bytes(b"half a sta")
 
     continued = run_stages(TINY, state, ignore).model.state_dict()
 
+    assert not left.exists()
     assert all(torch.equal(continued[name], weight) for name, weight in uninterrupted.items())
 
 
-def test_a_state_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / f"{STATE_FILE}.partial").mkdir()
+def test_a_state_that_cannot_be_written_is_named(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "fsync", full_disk)
 
     with pytest.raises(RunError, match=f"{STATE_FILE}: the training state cannot be written"):
         run_stages(TINY, tmp_path / STATE_FILE, ignore)
@@ -166,6 +174,36 @@ def test_the_card_can_be_rewritten_with_tau(tmp_path):
     assert "| 0, 1 | 0.25 |" in card
     assert json.loads((folder / "results.json").read_text())["samples"] == 24
     assert f"| all | {results.full.overall.share:.3f} |" in card
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named_and_leaves_the_former(tmp_path, monkeypatch):
+    folder = train(tmp_path, recipe=TINY, report=ignore, held_out=24)
+    before = {file.name: file.read_bytes() for file in folder.iterdir()}
+    monkeypatch.setattr(os, "fsync", full_disk)
+
+    with pytest.raises(RunError, match="checkpoint: the checkpoint cannot be written"):
+        train(tmp_path, recipe=TINY, report=ignore, held_out=24)
+
+    assert {file.name: file.read_bytes() for file in folder.iterdir()} == before
+    assert {file.name for file in tmp_path.iterdir()} == {STATE_FILE, "checkpoint"}
+
+
+@pytest.mark.parametrize(
+    "files", [{"config.json": "{}"}, {"README.md": "# My own model"}, {"notes.txt": ""}]
+)
+def test_a_checkpoint_folder_of_something_else_is_refused_before_training(tmp_path, files):
+    folder = tmp_path / "checkpoint"
+    folder.mkdir()
+    for name, content in files.items():
+        (folder / name).write_text(content)
+
+    with pytest.raises(InputError, match="checkpoint: exists and is not a checkpoint of this"):
+        train(tmp_path, recipe=TINY, report=ignore)
+
+    assert {file.name: file.read_text() for file in folder.iterdir()} == files
+    assert list(tmp_path.iterdir()) == [folder]
+    train(tmp_path, recipe=TINY, report=ignore, held_out=24, force=True)
+    assert {*files, "model.safetensors"} <= {file.name for file in folder.iterdir()}
 
 
 @pytest.mark.parametrize(("option", "value"), [("threads", 0), ("steps", 5), ("seed", -1)])

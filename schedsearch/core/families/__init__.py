@@ -11,6 +11,7 @@ from schedsearch.core.families.step import Step
 from schedsearch.core.families.uniform import Uniform
 from schedsearch.core.families.withdraw import Withdraw
 from schedsearch.core.plugin import PlugIn
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 FAMILIES: Mapping[str, type[Family]] = {
@@ -29,10 +30,12 @@ def make_family(spec: PlugIn) -> Family:
     """
     if spec.name not in FAMILIES:
         known = ", ".join(sorted(FAMILIES))
-        raise InputError(f"`family.name` must be one of {known}, but got {spec.name!r}; name one")
+        raise InputError(
+            f"`family.name` must be one of {known}, but got {shown(spec.name)}; name one"
+        )
     try:
         return FAMILIES[spec.name](**dict(spec.params))  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(
-            f"`family.params` of {spec.name!r} do not fit: {error}; the only one is `first`"
+            f"`family.params` of {shown(spec.name)} do not fit: {error}; the only one is `first`"
         ) from None

@@ -12,6 +12,7 @@ from typing import ClassVar
 from schedsearch.core.budget import Budget, solve_budget
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule, reducible_layers
+from schedsearch.core.shown import shown
 from schedsearch.core.space import Parameter, Space
 from schedsearch.errors import InputError
 
@@ -29,7 +30,9 @@ class Family(ABC):
 
     def __post_init__(self) -> None:
         if not isinstance(self.first, int):
-            raise InputError(f"`first` must be a layer, but got {self.first!r}; write its number")
+            raise InputError(
+                f"`first` must be a layer, but got {shown(self.first)}; write its number"
+            )
 
     def space(self, layers: int) -> Space:
         """Return the parameters to search for a model of `layers` decoder layers.

@@ -9,7 +9,7 @@ from torch import nn
 
 from schedsearch.core.flops import DecoderShape
 from schedsearch.engine.adapters.layers import check_config, check_layers
-from schedsearch.engine.selection import Stage
+from schedsearch.engine.stage import Stage
 from schedsearch.engine.tower import Tower, unclear
 from schedsearch.errors import UnsupportedError
 

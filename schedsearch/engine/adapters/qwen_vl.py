@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from schedsearch.engine.adapters.base import Adapter, AliveTokens
-from schedsearch.engine.selection import gather_rows
+from schedsearch.engine.stage import gather_rows
 from schedsearch.engine.tower import Given, Tower
 from schedsearch.errors import UnsupportedError
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from schedsearch.core.shown import shown
 from schedsearch.engine.metrics.answer_match import AnswerMatch
 from schedsearch.engine.metrics.base import (
     AnswerPredictions,
@@ -52,8 +53,10 @@ def make_metric(name: str, params: Mapping[str, Any] | None = None) -> Metric:
     """
     if name not in METRICS:
         known = ", ".join(sorted(METRICS))
-        raise InputError(f"`metric` must be one of {known}, but got {name!r}; choose one of them")
+        raise InputError(
+            f"`metric` must be one of {known}, but got {shown(name)}; choose one of them"
+        )
     try:
         return METRICS[name](**dict(params or {}))
     except TypeError as error:
-        raise InputError(f"the parameters of metric {name!r} do not fit: {error}") from None
+        raise InputError(f"the parameters of metric {shown(name)} do not fit: {error}") from None

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from schedsearch.core.sample import SampleSet
+from schedsearch.core.shown import shown
 from schedsearch.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def checked_length(max_new_tokens: object) -> int:
         InputError: It is no integer, or below 1.
     """
     if isinstance(max_new_tokens, bool) or not isinstance(max_new_tokens, int):
-        raise InputError(f"`max_new_tokens` must be an integer, but got {max_new_tokens!r}")
+        raise InputError(f"`max_new_tokens` must be an integer, but got {shown(max_new_tokens)}")
     if max_new_tokens < 1:
         raise InputError(f"`max_new_tokens` must be at least 1, but got {max_new_tokens}; raise it")
     return max_new_tokens

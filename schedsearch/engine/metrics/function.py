@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
+from schedsearch.core.shown import shown
 from schedsearch.engine.metrics.base import GeneratedMetric, checked_length
 from schedsearch.errors import InputError
 
@@ -43,7 +44,9 @@ class FunctionMetric(GeneratedMetric):
             )
         for key, value in (("name", name), ("version", version)):
             if value is not None and (not isinstance(value, str) or not value.strip()):
-                raise InputError(f"`{key}` must be a text that is not empty, but got {value!r}")
+                raise InputError(
+                    f"`{key}` must be a text that is not empty, but got {shown(value)}"
+                )
         if version is not None and name is None:
             raise InputError("`version` needs a `name`, for which it holds; give both")
         self.function = function

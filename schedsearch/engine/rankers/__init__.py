@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.shown import shown
 from schedsearch.engine.rankers.base import AttentionRanker, EarlyRanker, Ranker
 from schedsearch.engine.rankers.diverse import DiverseRanker
 from schedsearch.engine.rankers.last import LastRanker
@@ -34,8 +35,8 @@ def make_ranker(spec: RankerSpec) -> Ranker:
     """
     if spec.name not in RANKERS:
         known = ", ".join(sorted(RANKERS))
-        raise ScheduleError(f"`ranker.name` must be one of {known}, but got {spec.name!r}")
+        raise ScheduleError(f"`ranker.name` must be one of {known}, but got {shown(spec.name)}")
     try:
         return RANKERS[spec.name](**dict(spec.params))
     except TypeError as error:
-        raise ScheduleError(f"`ranker.params` of {spec.name!r} do not fit: {error}") from None
+        raise ScheduleError(f"`ranker.params` of {shown(spec.name)} do not fit: {error}") from None

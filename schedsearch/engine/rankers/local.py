@@ -2,6 +2,7 @@
 
 import torch
 
+from schedsearch.core.shown import shown
 from schedsearch.engine.prompt import Prompt
 from schedsearch.engine.rankers.base import Ranker
 from schedsearch.engine.rankers.last import LastRanker
@@ -27,9 +28,9 @@ class LocalRanker(Ranker):
 
     def __init__(self, window: int = 2, rows: str = "text") -> None:
         if not isinstance(window, int) or window < 1:
-            raise ScheduleError(f"`window` must be a number of tokens, but got {window!r}")
+            raise ScheduleError(f"`window` must be a number of tokens, but got {shown(window)}")
         if rows not in ("last", "text"):
-            raise ScheduleError(f"`rows` must be last or text, but got {rows!r}")
+            raise ScheduleError(f"`rows` must be last or text, but got {shown(rows)}")
         self.window = window
         self._attention = LastRanker() if rows == "last" else TextRanker()
 

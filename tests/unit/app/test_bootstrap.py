@@ -1,10 +1,13 @@
 """What the name of a model stands for."""
 
-import pytest
+from pathlib import Path
 
-from schedsearch.app.bootstrap import model_place, open_model
+import pytest
+from PIL import Image
+
+from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
 from schedsearch.demo import checkpoint_path
-from schedsearch.errors import InputError
+from schedsearch.errors import DataError, InputError
 
 
 @pytest.fixture
@@ -62,3 +65,38 @@ def test_name_that_may_be_either_says_first_which_folder_is_missing(folders):
     with pytest.raises(InputError) as refused:
         open_model("models/own", studies)
     assert str(refused.value).startswith(f"there is no folder {studies / 'models/own'}, and from")
+
+
+@pytest.mark.parametrize("name", ["n" * 300, "./" + "n" * 300, "~nobody-here/x", "a\0b"])
+def test_name_that_no_file_has_is_no_fault_of_ours(folders, name):
+    _, studies = folders
+    try:
+        assert model_place(name, studies) == name
+    except InputError as error:
+        assert "does not exist" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("name", "called"),
+    [("--limit", {}), ("data.held_out_samples", {"limit_name": "data.held_out_samples"})],
+)
+def test_generated_set_is_bounded_by_the_name_that_users_know(name, called):
+    open_samples(DataRef("demo:calibration", 100_000, **called))
+    with pytest.raises(DataError, match=f"`{name}` must be at most 100000 .* got 1000000000;"):
+        open_samples(DataRef("demo:calibration", 10**9, **called))
+
+
+@pytest.mark.usefixtures("folders")
+def test_file_may_be_asked_for_more_samples_than_there_are():
+    Image.new("RGB", (8, 8)).save("a.png")
+    Path("a.jsonl").write_text('{"question": "q ?", "image": "a.png"}')
+    assert len(list(open_samples(DataRef("a.jsonl", 10**30)))) == 1
+
+
+@pytest.mark.usefixtures("folders")
+def test_reading_says_how_far_it_is():
+    Image.new("RGB", (8, 8)).save("a.png")
+    Path("a.jsonl").write_text("\n".join(['{"question": "q ?", "image": "a.png"}'] * 3))
+    told = []
+    open_samples(DataRef("a.jsonl"), progress=lambda name: lambda *now: told.append((name, *now)))
+    assert told == [("reading a.jsonl", done, 3) for done in (1, 2, 3)]

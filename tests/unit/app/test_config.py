@@ -80,6 +80,13 @@ def test_shipped_studies_are_valid():
         (("model: demo", "model: 2020-13-45"), "not valid YAML"),
         (("model: demo", "model: " + "[" * 3000), "not valid YAML"),
         (("data:\n  calibration: demo:calibration", "data: demo"), "`data` must be"),
+        (("model: demo", "model: demo\nseed: " + "9" * 5000), "that can be used"),
+        (("model: demo", "model: demo\nseed: 0x" + "9" * 5000), "that can be used"),
+        (("model: demo", f"model: demo\nseed: {10**30}"), "`seed` must be less than"),
+        (("tolerance: 0.01", f"tolerance: 0\n  floor: {10**10}"), "`search.floor` must be less"),
+        (("tolerance: 0.01", f"tolerance: 0\n  screens: {[0] * 10**5}"), "must be greater"),
+        (("model: demo", f"model: {[0] * 10**5}"), "but got [0, 0, 0, 0, 0, 0, ...]"),
+        (("model: demo", "m" * 1000 + ": demo"), "is not a key of a study file"),
     ],
 )
 def test_mistake_is_named_with_its_place(tmp_path, change, expected):
@@ -88,6 +95,7 @@ def test_mistake_is_named_with_its_place(tmp_path, change, expected):
         read_study_file(path)
     assert expected in str(caught.value)
     assert str(path) in str(caught.value)
+    assert len(str(caught.value)) < 1000
 
 
 @pytest.mark.parametrize(

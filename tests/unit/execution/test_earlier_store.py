@@ -22,7 +22,7 @@ def as_of_revision_0002(place: Place, folder) -> Place:
     """The same store as an earlier schedsearch has written it."""
     folder.mkdir()
     earlier = Place(folder)
-    database = schema._opened(url_of(earlier.database), create=True)
+    database = schema._opened(url_of(earlier.database), "create")
     with database.writing() as connection:
         config = schema._alembic()
         config.attributes["connection"] = connection

@@ -6,6 +6,7 @@ from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
+from schedsearch.store import Evaluation
 from tests.unit.core.strategies import names, param_values, rankers
 
 SPEC = StudySpec(
@@ -19,6 +20,7 @@ SPEC = StudySpec(
 FULL = Schedule.full(4)
 HALF = Schedule((1.0, 1.0, 0.5, 0.25))
 MEASURED = Measurement(0.75, 0.05, 80, 0.6, 0.55, 0.01, 0.02)
+EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
 plugins = st.builds(PlugIn.from_mapping, names, st.dictionaries(names, param_values, max_size=3))
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

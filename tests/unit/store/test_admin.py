@@ -1,45 +1,12 @@
-import resource
 import sqlite3
 
 import pytest
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import Evaluation, Store, open_store
-from schedsearch.store.database import Database, url_of
-from tests.unit.store.strategies import FULL, HALF, SPEC, complete
+from schedsearch.store import Evaluation, open_store
+from tests.unit.store.strategies import EVALUATIONS, SPEC
 
 STUDY = SPEC.name
-EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "runs.db"
-
-
-@pytest.fixture
-def store(path):
-    """A store with one complete, one running and one waiting trial."""
-    with open_store(path) as opened:
-        opened.create_study(SPEC)
-        context = opened.context_id(STUDY, "c0ffee", {})
-        opened.add_scores(context, EVALUATIONS)
-        with opened.lease(STUDY) as lease:
-            trial = opened.open_trial(lease, {}, FULL)
-            opened.close_trial(lease, complete(trial), opened.start_attempt(lease, 0))
-            opened.open_trial(lease, {}, HALF)
-            opened.start_attempt(lease, 1)
-            opened.open_trial(lease, {"count": 3}, HALF)
-        assert opened.check().problems == ()
-        yield opened
-
-
-@pytest.fixture
-def file_size_limit():
-    """Lets no file grow beyond a size in bytes: what a full disk or a quota does."""
-    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    yield lambda size: resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
 
 
 @pytest.mark.parametrize(
@@ -130,45 +97,6 @@ def test_pruning_gives_space_back(store, path):
     with open_store(path) as again:
         again.prune([STUDY])
     assert path.stat().st_size < before / 2
-
-
-def test_backup_is_a_store_with_the_same_content(store, tmp_path):
-    store.backup(tmp_path / "copy.db")
-    with open_store(tmp_path / "copy.db", create=False) as copy:
-        assert copy.check() == store.check()
-        assert copy.trials(STUDY) == store.trials(STUDY)
-        assert copy.scores(1, EVALUATIONS) == EVALUATIONS
-
-
-def test_backup_never_replaces_a_file(store, path, tmp_path):
-    store.backup(tmp_path / "copy.db")
-    for taken in (tmp_path / "copy.db", path):
-        content = taken.read_bytes()
-        with pytest.raises(InputError, match=f"{taken.name} exists; give the backup a new name"):
-            store.backup(taken)
-        assert taken.read_bytes() == content
-
-
-def test_backup_into_a_missing_folder_is_refused(store, tmp_path):
-    with pytest.raises(InputError, match=r"copy\.db cannot be created .No such file"):
-        store.backup(tmp_path / "missing" / "copy.db")
-
-
-def test_backup_of_a_server_names_the_tool_for_it(tmp_path):
-    pytest.importorskip("psycopg")
-    with (
-        Store(Database(url_of("postgresql://localhost/runs"))) as store,
-        pytest.raises(InputError, match="copy it with pg_dump"),
-    ):
-        store.backup(tmp_path / "copy.db")
-
-
-def test_backup_that_does_not_fit_leaves_no_file(store, tmp_path, file_size_limit):
-    file_size_limit(40_000)
-    with pytest.raises(RunError, match=r"backup .*copy\.db could not be written"):
-        store.backup(tmp_path / "copy.db")
-    assert list(tmp_path.glob("copy*")) == []
-    assert store.check().problems == ()
 
 
 def test_write_that_does_not_fit_loses_nothing_stored(store, file_size_limit):

@@ -1,37 +1,14 @@
-import os
-import shutil
 import sqlite3
 import subprocess
 import sys
-import tempfile
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine, event
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import Evaluation, database, open_store
+from schedsearch.store import Evaluation, database, find_store, open_store
 from schedsearch.store.database import Database, url_of
 from tests.unit.store.strategies import FULL, SPEC
-
-
-@pytest.fixture
-def path(tmp_path):
-    return tmp_path / "runs.db"
-
-
-@pytest.fixture
-def folder():
-    """A folder whose permissions bind this process too, which root's would not."""
-    made = Path(tempfile.mkdtemp())
-    if os.geteuid() == 0:
-        made.chmod(0o755)
-        shutil.chown(made, 65534)
-        os.seteuid(65534)
-    yield made
-    os.seteuid(os.getuid())
-    made.chmod(0o755)
-    shutil.rmtree(made)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +44,7 @@ def test_messages_do_not_show_the_password():
 
 def test_server_that_does_not_answer_is_named():
     pytest.importorskip("psycopg")
-    with pytest.raises(RunError, match=r"postgresql://me:\*\*\*@.*or that its server answers"):
+    with pytest.raises(InputError, match=r"postgresql://me:\*\*\*@.*that its server answers"):
         open_store("postgresql://me:secret@/runs?host=/nowhere")
 
 
@@ -80,6 +57,34 @@ def test_store_that_must_exist_is_not_created(path):
     with pytest.raises(InputError, match=r"there is no store .*runs\.db"):
         open_store(path, create=False)
     assert not path.exists()
+
+
+def test_missing_or_empty_store_is_not_found_and_nothing_is_made(path):
+    assert find_store(path) is None
+    assert not path.exists()
+    path.touch()
+    assert find_store(path) is None
+    for only in ({"create": False}, {"read_only": True}):
+        with pytest.raises(InputError, match=r"runs\.db is empty, there is no store in it"):
+            open_store(path, **only)
+    assert path.read_bytes() == b""
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_store_that_is_there_is_found(path):
+    with open_store(path) as store:
+        store.create_study(SPEC)
+    with find_store(path) as found:
+        assert found.spec(SPEC.name) == SPEC
+
+
+@pytest.mark.parametrize("opening", [find_store, lambda path: open_store(path, read_only=True)])
+def test_what_is_no_store_is_refused_to_readers_too(path, opening):
+    path.write_bytes(b"layer,keep\n" * 500)
+    with pytest.raises(InputError, match=r"runs\.db is not an SQLite database"):
+        opening(path)
+    with pytest.raises(InputError, match="must be a file, but .* is a folder"):
+        opening(path.parent)
 
 
 def test_folder_is_no_store(tmp_path):

@@ -31,11 +31,6 @@ def upgrade():
 
 
 @pytest.fixture
-def path(tmp_path):
-    return tmp_path / "runs.db"
-
-
-@pytest.fixture
 def later(monkeypatch, tmp_path):
     """Makes this schedsearch a later one, with one more revision that rebuilds a table."""
 

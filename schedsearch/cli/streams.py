@@ -1,0 +1,93 @@
+"""Standard output and error: every character readable in whatever encoding they have."""
+
+import codecs
+import contextlib
+import io
+import os
+import sys
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
+
+READABLE = "schedsearch.readable"
+"""Name of the error handler that `make_readable` gives the streams."""
+
+STANDARD_OUTPUT = "standard output"
+"""What errors of the stream have for a file name."""
+
+SHOWN = 4000
+"""Characters of the longest message; what lies in the middle of a longer one is left out."""
+
+
+def readable(text: str) -> str:
+    r"""The text with bytes of a file name that are no text as `\x80`; UTF-8 is shown as such.
+
+    Python reads a byte that its encoding does not know as a lone surrogate, which no encoding can
+    write again.
+    """
+    raw = text.encode("utf-8", "surrogateescape" if _only_escapes(text) else "backslashreplace")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """A message in bounded length, whose control characters cannot act on a terminal."""
+    if len(text) > SHOWN:
+        half = (SHOWN - 5) // 2
+        text = f"{text[:half]} ... {text[-half:]}"
+    shown = (one if one == "\n" or one.isprintable() else _escape(one) for one in readable(text))
+    return "".join(shown)
+
+
+def make_readable() -> None:
+    """Let standard output and error write every text, by escapes where the encoding lacks it."""
+    codecs.register_error(READABLE, _replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=READABLE)
+    for name in ("write", "flush") if sys.stdout is not None else ():
+        setattr(sys.stdout, name, _naming(getattr(sys.stdout, name)))
+
+
+def is_unicode() -> bool:
+    """Say whether standard output can write every character."""
+    encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+    return encoding.lower().startswith("utf")
+
+
+def abandon_output() -> None:
+    """Send to nowhere what standard output still holds, and would fail on again at the end."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+
+
+def _naming(write: Callable[..., Any]) -> Callable[..., Any]:
+    """The same, but an error says that it is standard output that cannot be written."""
+
+    @wraps(write)
+    def named(*args: Any) -> Any:
+        try:
+            return write(*args)
+        except OSError as error:
+            error.filename = STANDARD_OUTPUT
+            raise
+
+    return named
+
+
+def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = readable(error.object[error.start : error.end])
+    if error.encoding.lower().replace("_", "-") == "utf-8":
+        return text.encode(), error.end
+    return text.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def _only_escapes(text: str) -> bool:
+    return not any("\ud800" <= one < "\udc80" or "\udd00" <= one <= "\udfff" for one in text)
+
+
+def _escape(one: str) -> str:
+    return one.encode("unicode_escape").decode()

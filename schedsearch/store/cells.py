@@ -1,0 +1,160 @@
+"""Types of the tables' columns. What comes back is what was written, or `DamagedCell` is raised."""
+
+import json
+import math
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import JSON, DateTime, Dialect, Double, Integer, Text, TypeDecorator
+from sqlalchemy.types import TypeEngine
+
+from schedsearch.store.failures import DamagedCell
+
+T = TypeVar("T")
+
+
+class Cell(TypeDecorator[T]):
+    """A type that looks at each value it reads.
+
+    Args:
+        null: Whether the column may be empty.
+        **options: Of the type behind it.
+    """
+
+    cache_ok = True
+    impl: type[TypeEngine[Any]] = Text
+
+    content = "a value"
+    """What messages call it."""
+
+    def __init__(self, null: bool = False, **options: Any) -> None:
+        super().__init__(**options)
+        self.null = null
+
+    def result_processor(self, dialect: Dialect, coltype: object) -> Callable[[Any], Any]:  # noqa: ARG002
+        """Return what turns a driver's value into ours."""
+        return self.decode
+
+    def decode(self, value: Any) -> T | None:
+        """Return a driver's value as ours.
+
+        Raises:
+            DamagedCell: Nobody has written such a value.
+        """
+        if value is None and self.null:
+            return None
+        raise DamagedCell(f"{_shown(value)} instead of {self.content}")
+
+
+class Words(Cell[str]):
+    """Text."""
+
+    cache_ok = True
+    content = "text"
+
+    def decode(self, value: Any) -> str | None:
+        """Return text as it is."""
+        return value if value.__class__ is str else super().decode(value)
+
+
+class Whole(Cell[int]):
+    """A whole number."""
+
+    cache_ok = True
+    impl = Integer
+    content = "a whole number"
+
+    def decode(self, value: Any) -> int | None:
+        """Return a whole number as it is."""
+        return value if value.__class__ is int else super().decode(value)
+
+
+class Real(Cell[float]):
+    """A finite number."""
+
+    cache_ok = True
+    impl = Double
+    content = "a finite number"
+
+    def decode(self, value: Any) -> float | None:
+        """Return a finite number as it is."""
+        if value.__class__ is float and math.isfinite(value):
+            return value
+        return super().decode(value)
+
+
+class UtcTime(Cell[datetime]):
+    """A moment in UTC, aware also where the database knows no time zones."""
+
+    cache_ok = True
+    impl = DateTime
+    content = "a moment"
+
+    def __init__(self, null: bool = False) -> None:
+        super().__init__(null, timezone=True)
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Refuse a naive moment: nobody could say when it was."""
+        assert value is None or value.tzinfo is not None, "naive time"
+        return value and value.astimezone(UTC)
+
+    def decode(self, value: Any) -> datetime | None:
+        """Name the zone that SQLite forgets."""
+        if isinstance(value, str):
+            try:
+                value = datetime.fromisoformat(value)
+            except ValueError:
+                return super().decode(value)
+        if not isinstance(value, datetime):
+            return super().decode(value)
+        return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Structure(Cell[Any]):
+    """JSON of one shape."""
+
+    cache_ok = True
+    impl = JSON
+    shape: type = object
+
+    def __init__(self, null: bool = False) -> None:
+        super().__init__(null, none_as_null=True)
+
+    def decode(self, value: Any) -> Any:
+        """Return what the JSON says; PostgreSQL's driver has read it."""
+        found = value
+        if isinstance(value, str):
+            try:
+                found = json.loads(value)
+            except (ValueError, RecursionError):
+                return super().decode(value)
+        return found if isinstance(found, self.shape) else super().decode(value)
+
+
+class Mapping(Structure):
+    """A JSON object."""
+
+    cache_ok = True
+    shape = dict
+    content = "a JSON object"
+
+
+class Numbers(Structure):
+    """A JSON list of finite numbers."""
+
+    cache_ok = True
+    shape = list
+    content = "a JSON list of numbers"
+
+    def decode(self, value: Any) -> Any:
+        """Look at the members, too."""
+        found = super().decode(value)
+        if all(one.__class__ in (int, float) and math.isfinite(one) for one in found or ()):
+            return found
+        return Cell.decode(self, value)
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return "nothing" if value is None else text if len(text) <= 60 else f"{text[:60]}..."

@@ -1,0 +1,117 @@
+"""What is wrong with a command's input is said before torch is imported."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+PROGRAM = """
+import sys
+sys.argv = ["schedsearch", *sys.argv[1:]]
+from schedsearch.cli import main
+try:
+    main()
+finally:
+    print(*(name for name in ("torch", "transformers") if name in sys.modules))
+"""
+
+STUDY = """
+study: small
+model: demo
+data: {calibration: calibration.jsonl, held_out: held-out.jsonl}
+search: {tolerance: 0.5}
+"""
+FAULTS = {
+    "broken YAML": ("study: small", "study: [small", "not valid YAML"),
+    "unknown key": ("model: demo", "modle: demo", "is not a key of a study file"),
+    "missing file": ("calibration.jsonl", "gone.jsonl", "gone.jsonl cannot be read"),
+    "missing model": ("model: demo", "model: ./gone", "./gone is a path, but the folder"),
+    "unknown split": ("calibration.jsonl", "demo:test", "is not a split"),
+    "overlap": ("held-out.jsonl", "calibration.jsonl", "shows the image of calibration sample"),
+    "latency file": (
+        "{tolerance: 0.5}",
+        "{sampler: random, budget: {milliseconds: 9}, latency: gone.json}",
+        "gone.json: cannot be read",
+    ),
+    "warm start": (
+        "{tolerance: 0.5}",
+        "{sampler: random, budget: {flops: 0.6}, warm_start: [gone.json]}",
+        "gone.json: there is no such file",
+    ),
+}
+EXTRA = {"search": [], "report": [], "compare": ["--budget", "flops:0.6"]}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A folder with a study file and its data."""
+    for name, red in (("calibration", 0), ("held-out", 100)):
+        lines = []
+        for number in range(12):
+            Image.new("RGB", (8, 8), (red, number, 0)).save(tmp_path / f"{name}-{number}.png")
+            row = {"question": "what ?", "answer": "red", "image": f"{name}-{number}.png"}
+            lines.append(json.dumps(row))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    (tmp_path / "study.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def refused(folder: Path, *args: str) -> str:
+    """Error of a command, which has imported neither torch nor transformers and made nothing."""
+    before = set(folder.iterdir())
+    command = [sys.executable, "-c", PROGRAM, *args]
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
+    assert ran.returncode == 2, ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert ran.stdout == "\n", ran.stdout
+    assert set(folder.iterdir()) == before
+    return " ".join(ran.stderr.split())
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("command", EXTRA)
+def test_fault_of_a_study_file(place, command, fault):
+    before, after, message = FAULTS[fault]
+    (place / "study.yaml").write_text(STUDY.replace(before, after))
+    assert message in refused(place, command, "study.yaml", *EXTRA[command])
+
+
+@pytest.mark.parametrize("command", EXTRA)
+def test_store_that_is_another_programs_database(place, command):
+    with sqlite3.connect(place / "other.db") as connection:
+        connection.execute("CREATE TABLE mine (x)")
+    connection.close()
+    said = refused(place, command, "study.yaml", "--store", "other.db", *EXTRA[command])
+    assert "is another program's database" in said
+
+
+@pytest.mark.parametrize("command", ["report", "compare"])
+def test_folder_for_results_that_is_a_file(place, command):
+    said = refused(place, command, "study.yaml", "--out", "study.yaml", *EXTRA[command])
+    assert "study.yaml: cannot be used as a folder" in said
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("analyze", "demo", "--out", "study.yaml"), "not the name of a picture"),
+        (("analyze", "demo", "--data", "gone.jsonl"), "gone.jsonl cannot be read"),
+        (("analyze", "demo", "--metric", "good"), "`metric` must be one of"),
+        (("profile", "./gone"), "./gone is a path, but the folder"),
+        (("profile", "demo", "--data", "demo:test"), "is not a split"),
+        (("profile", "demo", "--out", "calibration.jsonl"), "not the name of a JSON file"),
+        (("apply", "demo", "gone.json"), "gone.json: there is no such file"),
+        (("demo", "run", "--out", "study.yaml"), "study.yaml: cannot be used as a folder"),
+        (("demo", "eval", "--split", "test"), "is not a split"),
+        (("demo", "train", "study.yaml"), "study.yaml: cannot be used as a folder"),
+        (("export", "small", "study.yaml", "--store", "gone.db"), "there is no store gone.db"),
+        (("report", "study.yaml", "--store", "gone.db"), "there is no store gone.db"),
+        (("search", "study.yaml", "--store", "gone/s.db"), "the folder of gone/s.db does not"),
+    ],
+)
+def test_fault_of_an_argument(place, args, message):
+    assert message in refused(place, *args)

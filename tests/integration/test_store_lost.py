@@ -1,0 +1,193 @@
+"""The file of a store goes away while a search runs: noticed, rescued, and continued."""
+
+import os
+import re
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from schedsearch.errors import RunError
+from schedsearch.execution import heartbeat
+from schedsearch.execution.executor import LocalExecutor
+from schedsearch.execution.loop import run_study
+from schedsearch.execution.scoring import Scoring
+from schedsearch.store import StoreLostError, open_store
+from tests.unit.execution.synthetic import (
+    CHUNK,
+    SEARCH,
+    STUDY,
+    SUBJECT,
+    Recorded,
+    evaluate,
+    new_place,
+    spec,
+    uninterrupted,
+)
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def delete_with_logs(path: Path) -> None:
+    for file in path.parent.glob("runs.db*"):
+        file.unlink()
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.db"))
+
+
+def rename_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("renamed"))
+
+
+def replace(path: Path) -> None:
+    other = path.with_name("other.db")
+    open_store(other).close()
+    other.replace(path)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+HARMS = {
+    delete: "deleted or moved",
+    delete_with_logs: "deleted or moved",
+    move: "deleted or moved",
+    rename_folder: "deleted or moved",
+    replace: "replaced by another file",
+    empty: "emptied",
+}
+
+
+class Harmful:
+    """Evaluates, and does harm to the store while it is at its n-th task."""
+
+    def __init__(self, harm, path: Path, task: int, seconds: float = 0.0) -> None:
+        self._harm, self._path, self._left, self._seconds = harm, path, task, seconds
+
+    def __call__(self, task):
+        self._left -= 1
+        if self._left == 0:
+            self._harm(self._path)
+            time.sleep(self._seconds)
+        return evaluate(task)
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return new_place(tmp_path / "folder")
+
+
+def rescued(error: pytest.ExceptionInfo) -> Path:
+    found = re.search(r"is in (\S+\.db): run again with that file", str(error.value))
+    assert found is not None, error.value
+    return Path(found[1])
+
+
+@pytest.mark.parametrize("task", [1, 12])
+@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+def test_search_goes_on_from_the_rescue_to_the_same_result(place, harm, task):
+    with pytest.raises(StoreLostError, match=HARMS[harm]) as lost:
+        place.search(inner=Harmful(harm, place.database, task))
+    path = rescued(lost)
+    with open_store(path, create=False) as store:
+        scoring = Scoring(STUDY, SUBJECT, store, LocalExecutor(evaluate), CHUNK)
+        run = run_study(STUDY, SEARCH, scoring, store)
+        assert run.ending == "finished"
+        assert store.trials(STUDY) == uninterrupted()
+        assert store.check().problems == ()
+    assert not list(path.parent.glob("*.partial*"))
+
+
+@pytest.mark.parametrize("harm", [delete, empty])
+def test_rescue_loses_no_score(place, harm):
+    log = place.file
+    with pytest.raises(StoreLostError) as lost:
+        place.search(inner=Harmful(harm, place.database, 12))
+    with open_store(rescued(lost), create=False) as store:
+        executor = LocalExecutor(Recorded(log, evaluate))
+        run_study(STUDY, SEARCH, Scoring(STUDY, SUBJECT, store, executor, CHUNK), store)
+    lines = [line.split(";", 2)[2] for line in log.read_text().splitlines()]
+    assert len(lines) == len(set(lines))
+
+
+def test_rescue_keeps_the_other_studies_of_a_deleted_store(place):
+    with place.store() as store:
+        store.create_study(spec("other"))
+    with pytest.raises(StoreLostError) as lost:
+        place.search(inner=Harmful(delete, place.database, 3))
+    with open_store(rescued(lost)) as store:
+        assert [study.spec.name for study in store.studies()] == ["other", STUDY]
+        assert all(study.holder is None for study in store.studies())
+
+
+def test_moved_store_is_complete_where_it_is_now(place):
+    with pytest.raises(StoreLostError):
+        place.search(inner=Harmful(move, place.database, 12))
+    with open_store(place.database.with_name("elsewhere.db"), create=False) as store:
+        assert store.check().problems == ()
+        assert len(store.trials(STUDY)) > 1
+    assert not place.database.exists()
+
+
+def test_long_task_is_ended_when_the_store_is_lost(place, monkeypatch, caplog):
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.05)
+    began = time.monotonic()
+    with pytest.raises(StoreLostError, match="run again with that file"):
+        place.search(inner=Harmful(delete, place.database, 2, seconds=60))
+    assert time.monotonic() - began < 30
+    assert "was deleted or moved while it was in use; the work at hand ends" in caplog.text
+
+
+def test_task_outside_the_main_thread_is_finished_first(place, monkeypatch):
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.05)
+    errors = []
+
+    def search() -> None:
+        try:
+            place.search(inner=Harmful(delete, place.database, 2, seconds=0.3))
+        except RunError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=search)
+    thread.start()
+    thread.join()
+    assert isinstance(errors[0], StoreLostError)
+
+
+def test_no_file_is_made_where_the_store_was(place):
+    with place.store() as store:
+        store.create_study(spec())
+        place.database.unlink()
+        for use in (store.studies, store.check, lambda: store.backup(place.folder / "copy.db")):
+            with pytest.raises(StoreLostError, match=r"runs\.db was deleted or moved"):
+                use()
+        store._database._engine.dispose()
+        with pytest.raises(StoreLostError):
+            store.create_study(spec("other"))
+    assert not place.database.exists()
+
+
+def test_ctrl_c_stays_ctrl_c(place, monkeypatch):
+    monkeypatch.setattr(heartbeat, "PERIOD", 0.01)
+
+    def interrupted(_task):
+        raise KeyboardInterrupt
+
+    assert place.search(inner=interrupted).ending == "interrupted"
+
+
+def test_heart_beats_across_short_pieces_of_work():
+    beats = []
+    heart = heartbeat.Heartbeat(lambda: beats.append(time.monotonic()), period=0.05)
+    end = time.monotonic() + 1.0
+    while time.monotonic() < end and len(beats) < 3:
+        with heart.at_work():
+            time.sleep(0.01)
+    assert len(beats) == 3
