@@ -17,8 +17,8 @@ from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement
 from schedsearch.errors import InputError
-from schedsearch.execution.loop import Moment
 from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.loop import Moment
 from schedsearch.samplers.greedy import GSearch
 
 OURS = "P-Sigmoid"
@@ -208,7 +208,7 @@ def _entry(
     against: Sequence[float] | None,
 ) -> Entry:
     name, what = search.name, search.what
-    config = search.section({budget.measure: budget.amount}, trials, study.sampler.first)
+    config = search.section({budget.measure.name: budget.amount}, trials, study.sampler.first)
     named = f"{study.name}, {budget}, {name}, {trials} trials"
     tell = progress(f"{name}, {budget}")
 

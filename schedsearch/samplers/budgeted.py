@@ -11,7 +11,7 @@ from typing import ClassVar
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import Family
-from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
+from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.pareto import costs, full
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
@@ -198,7 +198,7 @@ class Budgeted(ABC):
         # repeat.
         budget, values = self._within(point)
         spec = (self.family, budget, self.shape, self.tokens, self.ranker)
-        return _solved(*spec, budget.own_cost, tuple(values.items()))
+        return _solved(*spec, tuple(values.items()))
 
     def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
         """Return what a point's schedule may cost, and the family's parameters."""
@@ -207,9 +207,7 @@ class Budgeted(ABC):
     @cached_property
     def _absolute(self) -> Budget:
         """The budget, in the unit of the cost."""
-        measure = "flops" if self.budget.measure == "feasible" else self.budget.measure
-        limit = self.budget.limit(self.shape, self.tokens, self.first)
-        return Budget(measure, limit, self.budget.own_cost)
+        return self.budget.absolute(self.shape, self.tokens, self.first)
 
     def _question(self, known: Known, taken: Sequence[Schedule]) -> Question | None:
         """Return the first candidate that reaches the budget and is no known evaluation."""
@@ -291,7 +289,6 @@ def _solved(
     shape: DecoderShape,
     tokens: tuple[SampleTokens, ...],
     ranker: RankerSpec,
-    _own_cost: Cost | None,  # budgets that differ in it alone are equal
     point: tuple[tuple[str, float], ...],
 ) -> Schedule:
     return family.schedule(dict(point), budget, shape, tokens, ranker)

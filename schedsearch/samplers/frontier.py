@@ -15,7 +15,7 @@ from botorch.acquisition.multi_objective.objective import GenericMCMultiOutputOb
 from botorch.sampling.normal import SobolQMCNormalSampler
 from torch import Tensor
 
-from schedsearch.core.budget import Budget
+from schedsearch.core.budget import MEASURES, Budget
 from schedsearch.core.canonical import is_number
 from schedsearch.core.flops import Cost
 from schedsearch.core.pareto import Costs, costs, full, pareto, reference, undominated
@@ -63,10 +63,11 @@ class Frontier(Bayes):
     name: ClassVar[str] = "frontier"
 
     def __post_init__(self) -> None:
-        if self.budget.measure not in ("flops", "feasible") and self.budget.own_cost is None:
+        measure = self.budget.measure
+        if measure in (MEASURES["kv"], MEASURES["mean_keep"]):
             raise InputError(
                 f"`budget` must be in flops, feasible or milliseconds, of which a frontier is "
-                f"made, but got {self.budget.measure}; leave it out to search all budgets"
+                f"made, but got {measure.name}; leave it out to search all budgets"
             )
         if not (is_number(self.max_drop) and self.max_drop >= 0):
             raise InputError(
@@ -146,9 +147,7 @@ class Frontier(Bayes):
 
     def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
         values = dict(point)
-        own = self.budget.own_cost
-        measure = self.budget.measure if own else "flops"
-        return Budget(measure, values.pop("budget"), own), values
+        return Budget(self._absolute.measure, values.pop("budget")), values
 
     def _promising(self, known: Known) -> list[Point]:
         """Return points in the order of the criterion."""

@@ -67,7 +67,7 @@ def test_solved_schedule_meets_the_budget_to_one_token(data, name, shape, tokens
     slack = Fraction(1, 10**12)  # of the float division
 
     def measured(counts: Counts) -> Fraction:
-        return cost(budget.measure, shape, counts, tokens)
+        return cost(budget.measure.name, shape, counts, tokens)
 
     try:
         schedule = family.schedule(params, budget, shape, tokens)
