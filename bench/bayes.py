@@ -32,7 +32,8 @@ from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_r
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
 from schedsearch.samplers.bayes import Bayes
-from schedsearch.samplers.budgeted import Budgeted, Point
+from schedsearch.samplers.budgeted import Budgeted
+from schedsearch.samplers.known import Point
 from schedsearch.samplers.optuna_sampler import OptunaSampler
 from schedsearch.samplers.random_search import RandomSearch
 from schedsearch.samplers.sampler import Question

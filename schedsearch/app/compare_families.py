@@ -208,7 +208,7 @@ def _entry(
     against: Sequence[float] | None,
 ) -> Entry:
     name, what = search.name, search.what
-    config = search.section({budget.measure: budget.amount}, trials, study.sampler.first)
+    config = search.section({budget.measure.name: budget.amount}, trials, study.sampler.first)
     named = f"{study.name}, {budget}, {name}, {trials} trials"
     tell = progress(f"{name}, {budget}")
 

@@ -14,7 +14,7 @@ from schedsearch.app.warm_start import curves_of, start_of
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import make_family
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens, flops_cost
-from schedsearch.core.latency import LatencyModel
+from schedsearch.core.latency import MILLISECONDS, LatencyModel
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.reading import place_of
 from schedsearch.core.schedule import Schedule
@@ -25,8 +25,6 @@ from schedsearch.errors import InputError
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.sampler import OnFailure, Sampler
 from schedsearch.store.store import Store
-
-MILLISECONDS = "milliseconds"
 
 
 class StudySampler(Sampler, Protocol):
@@ -71,8 +69,9 @@ def make_sampler(spec: StudySpec) -> StudySampler:
     if "budget" in settings:
         settings["budget"] = _budget(settings["budget"], latency, shape, tokens)
     elif latency:
-        cost = LatencyModel.from_json(latency).cost(shape, tokens)
-        settings["budget"] = Budget(MILLISECONDS, cost(Schedule.full(shape.layers)), cost)
+        measure = LatencyModel.from_json(latency).measure
+        full = measure.cost(shape, tokens)(Schedule.full(shape.layers))
+        settings["budget"] = Budget(measure, full)
     settings |= {
         "family": make_family(spec.family),
         "shape": shape,
@@ -253,9 +252,9 @@ def _budget(
 ) -> Budget:
     if not latency:
         return Budget.parse(written)
-    model = LatencyModel.from_json(latency)
-    amount = float(written.partition(":")[2])
-    return Budget(MILLISECONDS, amount, model.cost(shape, tokens))
+    measure = LatencyModel.from_json(latency).measure
+    measure.cost(shape, tokens)  # refuses a model of another depth
+    return Budget(measure, float(written.partition(":")[2]))
 
 
 def _written_tokens(tokens: Sequence[SampleTokens]) -> str:

@@ -158,7 +158,7 @@ class StudyView:
     def cost(self) -> str:
         """What costs are in this study: `FLOPs ratio`, or what its frontier is made of."""
         frontier = self.sampler.name == "frontier"
-        return cast("Frontier", self.sampler).budget.unit if frontier else "FLOPs ratio"
+        return cast("Frontier", self.sampler).budget.measure.unit if frontier else "FLOPs ratio"
 
     @property
     def _costs(self) -> Callable[[Trial], Costs]:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from statistics import fmean
 from typing import NoReturn, Self
 
@@ -19,47 +19,74 @@ from schedsearch.core.schedule import Schedule, reducible_layers
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
+CostMaker = Callable[[DecoderShape, Sequence[SampleTokens]], Cost]
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What budgets are in. Equal measures cost the same.
+
+    Attributes:
+        name: What studies call it.
+        unit: What a limit is, in words.
+        cost: Makes, for a language model and the samples, the function of a schedule that says what
+            it costs. That must not fall when a ratio of the schedule grows. A function equals
+            itself alone; an object with `__call__` may compare by its content.
+        shares: Whether amounts are shares: in [0, 1].
+    """
+
+    name: str
+    unit: str
+    cost: CostMaker
+    shares: bool = True
+
 
 def _mean_keep(_shape: DecoderShape, _tokens: Sequence[SampleTokens]) -> Cost:
     return lambda schedule: fmean(schedule.keep)
 
 
-MEASURES: Mapping[str, tuple[str, Callable[[DecoderShape, Sequence[SampleTokens]], Cost]]] = {
-    "flops": ("FLOPs ratio", flops_cost),
-    "feasible": ("FLOPs ratio", flops_cost),
-    "kv": ("KV cache ratio", kv_cost),
-    "mean_keep": ("mean keep ratio", _mean_keep),
+MEASURES: Mapping[str, Measure] = {
+    measure.name: measure
+    for measure in (
+        Measure("flops", "FLOPs ratio", flops_cost),
+        Measure("feasible", "FLOPs ratio", flops_cost),
+        Measure("kv", "KV cache ratio", kv_cost),
+        Measure("mean_keep", "mean keep ratio", _mean_keep),
+    )
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Budget:
     """The most that a schedule may cost.
 
     Attributes:
-        measure: `flops`: FLOPs ratio as `flops_cost` defines it. `feasible`: share of the way from
-            the least FLOPs ratio that any schedule reaches to 1. `kv`: bytes of the KV cache after
-            prefill, as `kv_cost` defines them. `mean_keep`: mean of `keep` over all layers.
-            Any other name, such as `milliseconds`, comes with its own `own_cost`.
-        amount: In that measure; in [0, 1] for the four that are named.
-        own_cost: What a schedule costs, where `measure` is none of these. It must not fall when a
-            ratio of the schedule grows.
+        measure: One of MEASURES, which its name stands for, or another. `flops`: FLOPs ratio as
+            `flops_cost` defines it. `feasible`: share of the way from the least FLOPs ratio that
+            any schedule reaches to 1. `kv`: bytes of the KV cache after prefill, as `kv_cost`
+            defines them. `mean_keep`: mean of `keep` over all layers. For milliseconds see
+            `LatencyModel.measure`.
+        amount: In that measure.
+
+    Raises:
+        InputError: No measure has that name, or the amount is out of range.
     """
 
-    measure: str
+    measure: Measure
     amount: float
-    own_cost: Cost | None = field(default=None, compare=False)
 
-    def __post_init__(self) -> None:
-        named = self.measure in MEASURES
-        most = 1.0 if named else math.inf
-        if named == (self.own_cost is not None):
-            _refuse_measure(self.measure)
-        if not (is_number(self.amount) and 0 <= self.amount <= most):
+    def __init__(self, measure: Measure | str, amount: float) -> None:
+        known = measure if isinstance(measure, Measure) else MEASURES.get(measure)
+        if known is None:
+            _refuse_measure(measure)
+        most = 1.0 if known.shares else math.inf
+        if not (is_number(amount) and 0 <= amount <= most):
             raise InputError(
-                f"a budget in {self.measure} must be a number in [0, {most:g}], but got "
-                f"{shown(self.amount)}; choose one inside"
+                f"a budget in {known.name} must be a number in [0, {most:g}], but got "
+                f"{shown(amount)}; choose one inside"
             )
+        object.__setattr__(self, "measure", known)
+        object.__setattr__(self, "amount", amount)
 
     @classmethod
     def parse(cls, value: object) -> Self:
@@ -82,7 +109,7 @@ class Budget:
 
     def cost(self, shape: DecoderShape, tokens: Sequence[SampleTokens]) -> Cost:
         """Return what a schedule costs over the samples, in the unit of `limit`."""
-        return self.own_cost or MEASURES[self.measure][1](shape, tokens)
+        return self.measure.cost(shape, tokens)
 
     def limit(self, shape: DecoderShape, tokens: Sequence[SampleTokens], first: int = 2) -> float:
         """Return the greatest cost allowed.
@@ -93,19 +120,22 @@ class Budget:
             first: First layer that may process fewer vision tokens than there are; only the
                 measure `feasible` depends on it.
         """
-        if self.measure == "feasible":
+        if self.measure == MEASURES["feasible"]:
             least, most = feasible_range(shape, tokens, first)
             return min(most, least + self.amount * (most - least))  # rounding must not leave it
         return self.amount
 
+    def absolute(
+        self, shape: DecoderShape, tokens: Sequence[SampleTokens], first: int = 2
+    ) -> "Budget":
+        """Return the same budget in the unit of the cost: `feasible` in `flops`, others as is."""
+        feasible = self.measure == MEASURES["feasible"]
+        measure = MEASURES["flops"] if feasible else self.measure
+        return Budget(measure, self.limit(shape, tokens, first))
+
     def __str__(self) -> str:
         """Return what `parse` reads."""
-        return f"{self.measure}: {self.amount!r}"
-
-    @property
-    def unit(self) -> str:
-        """What `limit` is, in words."""
-        return MEASURES[self.measure][0] if self.measure in MEASURES else self.measure
+        return f"{self.measure.name}: {self.amount!r}"
 
 
 def _refuse(value: object) -> NoReturn:
@@ -115,7 +145,7 @@ def _refuse(value: object) -> NoReturn:
     )
 
 
-def _refuse_measure(measure: str) -> NoReturn:
+def _refuse_measure(measure: object) -> NoReturn:
     more = "; milliseconds need a latency profile" if measure == "milliseconds" else ""
     raise InputError(
         f"a budget must be one of {', '.join(MEASURES)}, but got {shown(measure)}{more}; choose one"
@@ -175,7 +205,8 @@ def solve_budget(
     best, most = candidate(low), candidate(high)
     least, greatest = cost(best), cost(most)
     if not least <= limit <= greatest:
-        what = f"a {budget.unit}" if budget.measure in MEASURES else budget.unit
+        unit = budget.measure.unit
+        what = f"a {unit}" if budget.measure.shares else unit
         reach = _rounded_inward(least, greatest)
         raise InputError(
             f"`budget` must be {what} in {reach}, which this family can reach with these "

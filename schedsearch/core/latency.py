@@ -21,6 +21,7 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from schedsearch.core.budget import Measure
 from schedsearch.core.canonical import is_number, unique_keys, whole_number
 from schedsearch.core.complaints import complaint, field_names
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
@@ -28,6 +29,8 @@ from schedsearch.core.reading import read_file
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
+
+MILLISECONDS = "milliseconds"
 
 FORMAT: Literal["schedsearch.latency/1"] = "schedsearch.latency/1"
 
@@ -164,9 +167,9 @@ class LatencyModel:
     def cost(self, shape: DecoderShape, tokens: Sequence[SampleTokens]) -> Cost:
         """Return the function of a schedule: mean milliseconds of a prefill over the samples.
 
-        For `Budget("milliseconds", limit, own_cost)`: a schedule that is solved for a limit never
-        takes longer, and with one more token in every layer it would, but for the time of drops
-        that come or go with it; the time of the layers never falls when a ratio grows.
+        A schedule that is solved for a limit in `measure` never takes longer, and with one more
+        token in every layer it would, but for the time of drops that come or go with it; the time
+        of the layers never falls when a ratio grows.
 
         Raises:
             InputError: `shape` has another depth, or there are no samples.
@@ -179,6 +182,11 @@ class LatencyModel:
             prompts.setdefault(sample.n_vision, Counter())[sample.n_text] += 1
         layer = cache(self.layer_time)
         return lambda schedule: self._mean(schedule, prompts, layer)
+
+    @property
+    def measure(self) -> Measure:
+        """What budgets in these milliseconds are in; equal models give equal measures."""
+        return Measure(MILLISECONDS, MILLISECONDS, _Predicted(self), shares=False)
 
     def to_json(self) -> str:
         """Return the content of a `schedsearch.latency/1` file."""
@@ -255,6 +263,16 @@ class LatencyModel:
                 total, n = before + total, m + n
             pools.append((total, n))
         return tuple(total / n for total, n in pools for _ in range(n))
+
+
+@dataclass(frozen=True)
+class _Predicted:
+    """`LatencyModel.cost`, but equal where the models are: methods are not."""
+
+    model: LatencyModel
+
+    def __call__(self, shape: DecoderShape, tokens: Sequence[SampleTokens]) -> Cost:
+        return self.model.cost(shape, tokens)
 
 
 class _File(BaseModel):

@@ -4,54 +4,24 @@ import math
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from itertools import chain, product
+from itertools import chain
 from typing import ClassVar
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.families import Family
-from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
+from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.pareto import costs, full
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
+from schedsearch.samplers.known import Known, Point, enumerated
 from schedsearch.samplers.sampler import OnFailure, Question, Status
 
-Point = dict[str, float]
-Row = tuple[Point, Schedule, float, float]
-"""A point, its schedule, the drop, and the standard error of that; 0 where unknown."""
-
-MOST_ENUMERATED = 1024
 TRIES = 64
-
-
-@dataclass(frozen=True)
-class Known:
-    """What a question depends on, besides the settings; in order of the trials' numbers.
-
-    Attributes:
-        number: Of the question.
-        answered: Trials of the space that count as finished.
-        pending: Trials of the space that count as open, and the questions asked together.
-    """
-
-    number: int
-    answered: tuple[tuple[Point, Trial], ...]
-    pending: tuple[tuple[Point, Schedule], ...]
-
-    @property
-    def asked(self) -> int:
-        """How many questions came before."""
-        return len(self.answered) + len(self.pending)
-
-    def measured(self) -> Iterator[Row]:
-        """Yield the points measured on all samples: what a model may learn."""
-        for point, trial in self.answered:
-            if (found := full(trial)) is not None:
-                measurement, drop = found
-                yield point, trial.schedule, drop, measurement.drop_standard_error or 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,13 +100,16 @@ class Budgeted(ABC):
         """
         trials = _in_order(history)
         first = _next_number(trials)
-        taken = [trial.schedule for trial in trials if _decided(trial)]
+        taken = _taken(trials)
         asked: list[Question] = []
         for number in range(first, first + self.questions):
             if not all(trial.state.finished for trial in self._before(trials, number)):
                 break
             known = self._known(trials, number, asked)
-            question = self._question(known, taken) if known.asked < self.trials else None
+            if known.asked >= self.trials:
+                break
+            candidates = chain(self._candidates(known), self._at_random(number))
+            question = self._question(known, taken, candidates)
             if question is None:
                 break
             asked.append(question)
@@ -144,18 +117,33 @@ class Budgeted(ABC):
         return asked
 
     def finished(self, history: Sequence[Trial]) -> bool:
-        """Say whether all trials are over, or no point is left."""
-        return all(trial.state.finished for trial in history) and not self.ask(history)
+        """Say whether all trials are over, and their number is reached or no point is left.
+
+        Raises:
+            InputError: No point of the space reaches the budget.
+        """
+        if not all(trial.state.finished for trial in history):
+            return False
+        trials = _in_order(history)
+        known = self._known(trials, _next_number(trials))
+        if known.asked >= self.trials:
+            return True
+        # Any new point shows that `ask` has one, which need not be chosen for that. Its candidates
+        # are needed only where random points are in vain and are not all that there are.
+        with suppress(InputError):
+            if self._question(known, _taken(trials), self._at_random(known.number)) is not None:
+                return False
+            if enumerated(self.space) is not None:
+                return True
+        return not self.ask(history)
 
     def hopeless(self, history: Sequence[Trial], trial: Trial, least_drop: float) -> bool:
         """Say whether the trial can no longer become the best.
 
         What a person has asked for is measured to its end.
         """
-        if self._point(trial) is None:
-            return False
-        best = self.best(self._before(history, trial.number))
-        return best is not None and least_drop > costs(best)[1]
+        own = self._point(trial) is not None
+        return own and self._beaten(self._before(history, trial.number), trial, least_drop)
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the trial on all samples, within the budget, that has lost least.
@@ -198,7 +186,7 @@ class Budgeted(ABC):
         # repeat.
         budget, values = self._within(point)
         spec = (self.family, budget, self.shape, self.tokens, self.ranker)
-        return _solved(*spec, budget.own_cost, tuple(values.items()))
+        return _solved(*spec, tuple(values.items()))
 
     def _within(self, point: Mapping[str, float]) -> tuple[Budget, Mapping[str, float]]:
         """Return what a point's schedule may cost, and the family's parameters."""
@@ -207,17 +195,25 @@ class Budgeted(ABC):
     @cached_property
     def _absolute(self) -> Budget:
         """The budget, in the unit of the cost."""
-        measure = "flops" if self.budget.measure == "feasible" else self.budget.measure
-        limit = self.budget.limit(self.shape, self.tokens, self.first)
-        return Budget(measure, limit, self.budget.own_cost)
+        return self.budget.absolute(self.shape, self.tokens, self.first)
 
-    def _question(self, known: Known, taken: Sequence[Schedule]) -> Question | None:
-        """Return the first candidate that reaches the budget and is no known evaluation."""
+    def _beaten(self, known: Sequence[Trial], _trial: Trial, least_drop: float) -> bool:
+        """Say whether a trial that loses so much at least is worse than what it may know."""
+        best = self.best(known)
+        return best is not None and least_drop > costs(best)[1]
+
+    def _question(
+        self, known: Known, taken: Sequence[Schedule], candidates: Iterable[Point]
+    ) -> Question | None:
+        """Return the first start or candidate that is in reach and no known evaluation.
+
+        Raises:
+            InputError: Nothing was asked before, and none is in reach.
+        """
         tried = [point for point, _ in (*known.answered, *known.pending)]
         error: InputError | None = None
-        rest = chain(self._candidates(known), self._at_random(known.number))
         lengths = {sample.n_vision for sample in self.tokens}
-        for point in chain(map(self.space.check, self.starts), rest):
+        for point in chain(map(self.space.check, self.starts), candidates):
             if point in tried:
                 continue
             tried.append(point)
@@ -272,18 +268,6 @@ class Budgeted(ABC):
             return None
 
 
-def enumerated(space: Space) -> list[Point] | None:
-    """Return all points of a space of few whole numbers; None of any other."""
-    parameters = space.parameters
-    if not all(each.integer for each in parameters):
-        return None
-    ranges = [range(int(each.low), int(each.high) + 1) for each in parameters]
-    if math.prod(map(len, ranges)) > MOST_ENUMERATED:
-        return None
-    names = [each.name for each in parameters]
-    return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
-
-
 @lru_cache(maxsize=1024)
 def _solved(
     family: Family,
@@ -291,7 +275,6 @@ def _solved(
     shape: DecoderShape,
     tokens: tuple[SampleTokens, ...],
     ranker: RankerSpec,
-    _own_cost: Cost | None,  # budgets that differ in it alone are equal
     point: tuple[tuple[str, float], ...],
 ) -> Schedule:
     return family.schedule(dict(point), budget, shape, tokens, ranker)
@@ -302,9 +285,10 @@ def _rank(trial: Trial) -> tuple[float, float, int]:
     return drop, flops, trial.number
 
 
-def _decided(trial: Trial) -> bool:
-    """Say whether nothing is left to ask of the trial's schedule, or will be."""
-    return trial.samples is None or trial.state is TrialState.PRUNED
+def _taken(trials: Iterable[Trial]) -> list[Schedule]:
+    """Return the schedules of which nothing is left to ask, or will be."""
+    over = (trial for trial in trials if trial.samples is None or trial.state is TrialState.PRUNED)
+    return [trial.schedule for trial in over]
 
 
 def _in_order(history: Iterable[Trial]) -> list[Trial]:

@@ -1,45 +1,19 @@
-"""The samplers of Optuna, on a study in memory that is rebuilt from the history."""
+"""The samplers of Optuna."""
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from random import Random
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-import optuna
-from optuna.distributions import BaseDistribution, FloatDistribution, IntDistribution
-from optuna.samplers import (
-    BaseSampler,
-    CmaEsSampler,
-    GPSampler,
-    QMCSampler,
-    RandomSampler,
-    TPESampler,
-)
-from optuna.trial import TrialState as State
-
-from schedsearch.core.pareto import full
 from schedsearch.core.shown import shown
-from schedsearch.core.space import Parameter
-from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
-from schedsearch.samplers.budgeted import Budgeted, Known, Point
+from schedsearch.samplers.budgeted import Budgeted
+from schedsearch.samplers.known import Known, Point
 
-_TRIES = 8
+if TYPE_CHECKING:
+    from schedsearch.samplers.optuna_replay import Replay
 
-_STATELESS: Mapping[str, Callable[[int], BaseSampler]] = {
-    "gp": lambda seed: GPSampler(seed=seed),
-    "random": lambda seed: RandomSampler(seed=seed),
-    "tpe": lambda seed: TPESampler(seed=seed),
-}
-# What these know lies in attributes of study and trials, which only asking writes.
-_STATEFUL: Mapping[str, Callable[[int], BaseSampler]] = {
-    "cmaes": lambda seed: CmaEsSampler(seed=seed),
-    "qmc": lambda seed: QMCSampler(scramble=True, seed=seed),
-}
+_METHODS = ("cmaes", "gp", "qmc", "random", "tpe")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +22,7 @@ class OptunaSampler(Budgeted):
 
     It sees complete trials with their drop, pruned ones as pruned, open ones as running, and no
     others. Where it names a point that is out of reach or known, it is asked again with that one
-    running, 8 times at most; then random points follow.
+    running, 8 times at most; then random points follow. Nothing but asking loads Optuna.
 
     Attributes:
         method: `gp`, `random` and `tpe` are given the history as it is, and a seed of each
@@ -62,34 +36,11 @@ class OptunaSampler(Budgeted):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        known = sorted({**_STATELESS, **_STATEFUL})
-        if self.method not in known:
+        if self.method not in _METHODS:
             raise InputError(
-                f"`method` must be one of {', '.join(known)}, but got {shown(self.method)}; name "
+                f"`method` must be one of {', '.join(_METHODS)}, but got {shown(self.method)}; name "
                 "one"
             )
-
-    def replayed(self, known: Known) -> optuna.Study:
-        """Return the study in which Optuna is asked for the next question."""
-        stateless = _STATELESS.get(self.method)
-        if stateless is None:
-            return self._replay(known)
-        study = optuna.create_study(sampler=stateless(self.question_seed(known.number)))
-        outcomes = [(point, *_outcome(trial)) for point, trial in known.answered]
-        outcomes += [(point, State.RUNNING, None) for point, _ in known.pending]
-        for point, state, value in outcomes:
-            if state is not State.FAIL:
-                study.add_trial(
-                    optuna.trial.create_trial(
-                        state=state, value=value, params=point, distributions=self.distributions
-                    )
-                )
-        return study
-
-    @property
-    def distributions(self) -> dict[str, BaseDistribution]:
-        """The space in the words of Optuna."""
-        return {each.name: _distribution(each) for each in self.space.parameters}
 
     @property
     def study_seed(self) -> int:
@@ -101,80 +52,11 @@ class OptunaSampler(Budgeted):
         return Random(f"{self.seed} {number}").getrandbits(31)
 
     def _candidates(self, known: Known) -> Iterator[Point]:
-        with _quiet():
-            study = self.replayed(known)
-        for _ in range(_TRIES):
-            with _quiet():
-                params = study.ask(self.distributions).params
-            yield self.space.check(params)
+        return self._replay(known).named()
 
-    def _replay(self, known: Known) -> optuna.Study:
-        """Ask for every point again, each with the answers that were known at its time."""
-        study = optuna.create_study(sampler=_STATEFUL[self.method](self.study_seed))
-        untold: list[tuple[optuna.Trial, Trial]] = []
+    def _replay(self, known: Known) -> "Replay":
+        from schedsearch.samplers.optuna_replay import Replay
 
-        def tell(keep: int) -> None:
-            while len(untold) > keep:
-                asked, trial = untold.pop(0)
-                state, value = _outcome(trial)
-                study.tell(asked, value, state)
-
-        for point, trial in known.answered:
-            tell(self.questions - 1)
-            untold.append((self._ask_again(study, point), trial))
-        for behind, (point, _) in enumerate(known.pending, start=1):
-            tell(max(0, self.questions - behind))
-            self._ask_again(study, point)
-        tell(0)
-        return study
-
-    def _ask_again(self, study: optuna.Study, point: Point) -> optuna.Trial:
-        """Let the sampler name points as it did before, up to the one that was asked.
-
-        It has to name those again that were passed over: it would name them for the next question.
-        A start, and a random point after tries in vain, is put to it instead.
-        """
-        if point not in self._starts:
-            for _ in range(_TRIES):
-                trial = study.ask(self.distributions)
-                if self.space.check(trial.params) == point:
-                    return trial
-        study.enqueue_trial(point)
-        trial = study.ask()
-        assert trial.relative_params is not None, "the sampler names a point when this is read"
-        for each in self.space.parameters:
-            if each.integer:
-                trial.suggest_int(each.name, int(each.low), int(each.high), log=each.log)
-            else:
-                trial.suggest_float(each.name, each.low, each.high, log=each.log)
-        return trial
-
-    @cached_property
-    def _starts(self) -> list[Point]:
-        return [self.space.check(start) for start in self.starts]
-
-
-def _outcome(trial: Trial) -> tuple[State, float | None]:
-    found = full(trial)
-    if found is not None:
-        return State.COMPLETE, found[1]
-    return (State.PRUNED if trial.state is TrialState.PRUNED else State.FAIL), None
-
-
-def _distribution(parameter: Parameter) -> BaseDistribution:
-    if parameter.integer:
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Let Optuna log nothing but errors, and not warn that a sampler is experimental."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            yield
-    finally:
-        optuna.logging.set_verbosity(verbosity)
+        starts = tuple(map(self.space.check, self.starts))
+        seeds = self.study_seed, self.question_seed(known.number)
+        return Replay(known, self.space, self.method, *seeds, self.questions, starts)

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from schedsearch.core.families.layerwise import Layerwise, random_monotone
-from schedsearch.samplers.budgeted import TRIES, Budgeted, Known, Point
+from schedsearch.samplers.budgeted import TRIES, Budgeted
+from schedsearch.samplers.known import Known, Point
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,7 @@ from functools import lru_cache
 from statistics import fmean
 from typing import Self
 
-from schedsearch.core.budget import Budget
+from schedsearch.core.budget import Budget, Measure
 from schedsearch.core.families import Family
 from schedsearch.core.flops import Cost, DecoderShape
 from schedsearch.core.schedule import Schedule
@@ -55,7 +55,7 @@ def rough_schedule(
     point: tuple[tuple[str, float], ...],
 ) -> Schedule | None:
     """Return about the schedule of a point within a limit of the cost; None if it has none."""
-    budget = Budget("rough cost", limit, cost)
+    budget = Budget(Measure("rough cost", "rough cost", lambda *_: cost, shares=False), limit)
     try:
         return family.schedule(dict(point), budget, shape, (), spare=_SPARE)
     except InputError:

@@ -7,7 +7,6 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 import torch
-from botorch.acquisition.acquisition import AcquisitionFunction
 from botorch.exceptions.errors import ModelFittingError
 from botorch.exceptions.warnings import BotorchWarning
 from botorch.fit import fit_gpytorch_mll
@@ -24,7 +23,7 @@ from torch.quasirandom import SobolEngine
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.space import Parameter, Space
-from schedsearch.samplers.budgeted import Point, enumerated
+from schedsearch.samplers.known import Point, enumerated
 
 _LEAST_NOISE = 1e-4
 _LENGTHSCALE, _LEAST_LENGTHSCALE = 0.6, 0.01
@@ -169,10 +168,10 @@ def fitted(inputs: Tensor, values: Sequence[float], errors: Sequence[float]) -> 
     return model
 
 
-def values_of(acquisition: AcquisitionFunction, inputs: Tensor) -> Tensor:
+def values_of(criterion: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
     """Return what each input is worth by itself, shape (n,)."""
     with torch.no_grad():
-        return torch.cat([acquisition(part[:, None]) for part in torch.split(inputs, _POOL)])
+        return torch.cat([criterion(part[:, None]) for part in torch.split(inputs, _POOL)])
 
 
 def most_promising(

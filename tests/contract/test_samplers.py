@@ -134,6 +134,16 @@ def test_same_history_gives_the_same_questions_to_any_instance(make, seed, quest
 @each_sampler
 @settings(max_examples=12)
 @given(seeds, at_once)
+def test_search_is_over_exactly_where_nothing_is_asked(make, seed, questions):
+    sampler = make(questions)
+    history = synchronous(sampler, seed)
+    for n in range(len(history) + 1):
+        assert sampler.finished(history[:n]) == (not sampler.ask(history[:n]))
+
+
+@each_sampler
+@settings(max_examples=12)
+@given(seeds, at_once)
 def test_order_of_the_rows_means_nothing(make, seed, questions):
     sampler, rng = make(questions), random.Random(seed)
     history = synchronous(sampler, seed)

@@ -2,8 +2,10 @@
 
 from hypothesis import strategies as st
 
+from schedsearch.core.families import Family
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
+from schedsearch.core.space import Parameter
 
 ratios = st.floats(0, 1)
 names = st.text("abcdefgh-", min_size=1, max_size=6)
@@ -55,3 +57,14 @@ def decoder_shapes(draw: st.DrawFn, min_layers: int = 3, max_layers: int = 12) -
 
 sample_tokens = st.builds(SampleTokens, n_vision=st.integers(1, 700), n_text=st.integers(1, 90))
 token_sets = st.lists(sample_tokens, min_size=1, max_size=4)
+
+
+def values(parameter: Parameter) -> st.SearchStrategy[float]:
+    if parameter.integer:
+        return st.integers(int(parameter.low), int(parameter.high))
+    return st.floats(0, 1).map(parameter.at)
+
+
+def points(family: Family, layers: int) -> st.SearchStrategy[dict[str, float]]:
+    parameters = (*family.space(layers).parameters, family.solved(layers))
+    return st.fixed_dictionaries({each.name: values(each) for each in parameters})

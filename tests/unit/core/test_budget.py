@@ -4,7 +4,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from schedsearch.core.budget import Budget, feasible_range, solve_budget
+from schedsearch.core.budget import Budget, Measure, feasible_range, solve_budget
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_ratio
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError
@@ -92,9 +92,10 @@ def test_cost_of_ones_own_is_met_from_below():
     def seconds(schedule: Schedule) -> float:
         return sum(0.25 + keep for keep in schedule.keep)
 
-    assert solve(Budget("seconds", 8 + 2 + 30 * 0.25, seconds)) == uniform(0.25)
+    own = Measure("seconds", "seconds", lambda _shape, _tokens: seconds, shares=False)
+    assert solve(Budget(own, 8 + 2 + 30 * 0.25)) == uniform(0.25)
     with pytest.raises(InputError, match=r"`budget` must be seconds in \[10\.0, 40\.0\]"):
-        solve(Budget("seconds", 3.0, seconds))
+        solve(Budget(own, 3.0))
 
 
 def test_prompts_without_vision_tokens_leave_only_the_full_ratio():
@@ -136,6 +137,32 @@ def test_anything_else_is_refused_with_an_example(value):
         Budget.parse(value)
 
 
-def test_named_measure_takes_no_cost_of_ones_own():
-    with pytest.raises(InputError, match="a budget must be one of"):
-        Budget("flops", 0.4, lambda _schedule: 1.0)
+@pytest.mark.parametrize("measure", ["flops", "feasible", "kv", "mean_keep"])
+def test_text_of_a_budget_is_read_back(measure):
+    assert str(Budget(measure, 0.4)) == f"{measure}: 0.4"
+    assert Budget.parse(str(Budget(measure, 0.1 + 0.2))) == Budget(measure, 0.1 + 0.2)
+
+
+def test_budgets_of_different_costs_differ():
+    def own(seconds: float) -> Measure:
+        return Measure("flops", "FLOPs ratio", lambda _shape, _tokens: lambda _schedule: seconds)
+
+    one = own(1.0)
+    assert Budget(one, 0.4) == Budget(one, 0.4)
+    assert len({Budget(one, 0.4), Budget(own(1.0), 0.4), Budget("flops", 0.4)}) == 3
+
+
+def test_share_of_the_feasible_range_is_a_budget_in_flops():
+    budget = Budget("feasible", 0.25)
+    limit = budget.limit(VICUNA_7B, PROMPT_616)
+    assert budget.absolute(VICUNA_7B, PROMPT_616) == Budget("flops", limit)
+    assert Budget("kv", 0.25).absolute(VICUNA_7B, PROMPT_616) == Budget("kv", 0.25)
+
+
+def test_only_shares_end_at_one():
+    own = Measure("seconds", "seconds", lambda _shape, _tokens: lambda _schedule: 0.0, shares=False)
+    assert Budget(own, 40.0).amount == 40.0
+    with pytest.raises(InputError, match=r"^a budget in flops must be a number in \[0, 1\]"):
+        Budget("flops", 40.0)
+    with pytest.raises(InputError, match=r"^a budget in seconds must be a number in \[0, inf\]"):
+        Budget(own, -1.0)

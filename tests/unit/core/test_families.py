@@ -1,11 +1,11 @@
-"""What every family must do. A new family joins with its line in FAMILIES."""
+"""What each family is. What all of them must do: tests/contract/test_families_of_schedules.py."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import Budget, feasible_range
-from schedsearch.core.families import FAMILIES, Family, make_family
+from schedsearch.core.families import make_family
 from schedsearch.core.families.layerwise import Layerwise, random_monotone
 from schedsearch.core.families.linear import Linear
 from schedsearch.core.families.sigmoid import Logistic, Sigmoid
@@ -15,129 +15,14 @@ from schedsearch.core.families.uniform import Uniform
 from schedsearch.core.families.withdraw import Withdraw
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.plugin import PlugIn
-from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.core.space import Parameter
+from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError
+from tests.unit.core.strategies import points
 
 SHAPE = DecoderShape(8, 64, 4, 2, 16, 128, 100)
 TOKENS = [SampleTokens(64, 12), SampleTokens(100, 9)]
 
-each_family = pytest.mark.parametrize("make", FAMILIES.values(), ids=FAMILIES)
 firsts = st.integers(0, 2)
-
-
-def values(parameter: Parameter) -> st.SearchStrategy[float]:
-    if parameter.integer:
-        return st.integers(int(parameter.low), int(parameter.high))
-    return st.floats(0, 1).map(parameter.at)
-
-
-def points(family: Family, layers: int) -> st.SearchStrategy[dict[str, float]]:
-    parameters = (*family.space(layers).parameters, family.solved(layers))
-    return st.fixed_dictionaries({each.name: values(each) for each in parameters})
-
-
-def middle(family: Family, layers: int) -> dict[str, float]:
-    return {each.name: each.at(0.5) for each in family.space(layers).parameters}
-
-
-@each_family
-@given(st.data(), firsts, st.integers(3, 32))
-def test_every_point_of_the_space_is_a_valid_schedule(make, data, first, layers):
-    family = make(first=first)
-    schedule = family.at(data.draw(points(family, layers)), layers, RankerSpec("text"))
-    assert schedule.layers == layers
-    assert schedule.keep[:first] == (1.0,) * first
-    assert schedule.ranker == RankerSpec("text")
-
-
-@each_family
-@given(st.data(), firsts, st.integers(3, 32))
-def test_no_ratio_falls_when_the_solved_parameter_grows(make, data, first, layers):
-    family = make(first=first)
-    params = data.draw(points(family, layers))
-    solved = family.solved(layers)
-    low, high = sorted((data.draw(values(solved)), data.draw(values(solved))))
-    less = family.at({**params, solved.name: low}, layers)
-    more = family.at({**params, solved.name: high}, layers)
-    assert all(a <= b for a, b in zip(less.keep, more.keep, strict=True))
-
-
-@each_family
-@given(st.data())
-def test_solved_schedule_stays_in_the_family(make, data):
-    family = make()
-    params = middle(family, SHAPE.layers)
-    solved = family.solved(SHAPE.layers)
-    member = family.at({**params, solved.name: data.draw(values(solved))}, SHAPE.layers)
-
-    budget = Budget("flops", flops_ratio(SHAPE, member, TOKENS))
-    schedule = family.schedule(params, budget, SHAPE, TOKENS)
-
-    for sample in TOKENS:
-        pairs = zip(schedule.counts(sample.n_vision), member.counts(sample.n_vision), strict=True)
-        assert all(abs(a - b) <= 1 for a, b in pairs)
-
-
-@each_family
-def test_solving_passes_the_ranker_on(make):
-    family = make()
-    ranker = RankerSpec.from_mapping("random", {"seed": 1})
-    params = middle(family, SHAPE.layers)
-    assert family.schedule(params, Budget("flops", 0.9), SHAPE, TOKENS, ranker).ranker == ranker
-
-
-@each_family
-def test_share_of_the_feasible_range_is_taken_from_the_familys_first_layer(make):
-    family = make(first=5)
-    params = {each.name: each.at(0) for each in family.space(SHAPE.layers).parameters}
-    least = family.schedule(params, Budget("feasible", 0.0), SHAPE, TOKENS)
-    assert least.keep == (1.0,) * 5 + (0.0,) * 3
-
-
-@each_family
-def test_budget_out_of_reach_names_the_range(make):
-    family = make()
-    params = middle(family, SHAPE.layers)
-    with pytest.raises(InputError, match=r"`budget` must be a FLOPs ratio in \[0\.\d+, 1\.0\]"):
-        family.schedule(params, Budget("flops", 0.01), SHAPE, TOKENS)
-
-
-@each_family
-def test_the_solved_parameter_cannot_be_given_with_a_budget(make):
-    family = make()
-    name = family.solved(SHAPE.layers).name
-    assert name not in [each.name for each in family.space(SHAPE.layers).parameters]
-    params = {**middle(family, SHAPE.layers), name: 1.0}
-    with pytest.raises(InputError, match=f"`{name}` of family {family.name} follows"):
-        family.schedule(params, Budget("flops", 0.5), SHAPE, TOKENS)
-
-
-@each_family
-def test_unknown_missing_and_excessive_parameters_are_refused(make):
-    family = make()
-    params, solved = middle(family, 8), family.solved(8)
-    with pytest.raises(InputError, match="`budgett` is not a parameter"):
-        family.at({**params, solved.name: solved.low, "budgett": 1.0}, 8)
-    with pytest.raises(InputError, match="`budgett` is not a parameter"):
-        family.schedule({**params, "budgett": 1.0}, Budget("flops", 0.9), SHAPE, TOKENS)
-    with pytest.raises(InputError, match=f"`{solved.name}` must be an? (number|integer) in"):
-        family.at({**params, solved.name: 1e99}, 8)
-    with pytest.raises(InputError, match=f"`{solved.name}` is missing"):
-        family.at(params, 8)
-
-
-@each_family
-def test_model_without_a_reducible_layer_is_refused(make):
-    with pytest.raises(InputError, match="`first` must be one of the layers 0 to 1, but got 2"):
-        make(first=2).space(2)
-
-
-@each_family
-def test_one_reducible_layer_is_enough(make):
-    family = make(first=2)
-    params = {**middle(family, 3), family.solved(3).name: family.solved(3).low}
-    assert family.at(params, 3).keep == pytest.approx((1.0, 1.0, 0.0))
 
 
 @pytest.mark.parametrize(
@@ -151,12 +36,6 @@ def test_every_point_reaches_the_whole_feasible_range(make, data, share):
     budget = Budget("feasible", share)
     cost = flops_ratio(SHAPE, family.schedule(params, budget, SHAPE, TOKENS), TOKENS)
     assert 0 <= budget.limit(SHAPE, TOKENS) - cost < 0.02
-
-
-@each_family
-def test_study_names_a_family_and_its_first_layer(make):
-    assert make_family(PlugIn.from_mapping(make.name, {"first": 3})) == make(first=3)
-    assert make_family(PlugIn(make.name)) == make(first=2)
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ from schedsearch.core.families import FAMILIES
 from schedsearch.core.flops import DecoderShape, SampleTokens, kv_bytes, prefill_flops
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError
-from tests.unit.core.strategies import decoder_shapes
-from tests.unit.core.test_families import points
+from tests.unit.core.strategies import decoder_shapes, points
 
 token_sets = st.lists(
     st.builds(SampleTokens, n_vision=st.integers(1, 3000), n_text=st.integers(0, 300)),
@@ -67,7 +66,7 @@ def test_solved_schedule_meets_the_budget_to_one_token(data, name, shape, tokens
     slack = Fraction(1, 10**12)  # of the float division
 
     def measured(counts: Counts) -> Fraction:
-        return cost(budget.measure, shape, counts, tokens)
+        return cost(budget.measure.name, shape, counts, tokens)
 
     try:
         schedule = family.schedule(params, budget, shape, tokens)

@@ -117,7 +117,7 @@ def test_milliseconds_are_used_up_to_the_token(name, extra, share, noisy, n_text
     least, most = (cost(family.at({**params, solved.name: solved.at(end)}, 6)) for end in (0, 1))
     limit = min(least + share * (most - least), most)
 
-    found = family.schedule(params, Budget("milliseconds", limit, cost), SHAPE, samples)
+    found = family.schedule(params, Budget(model.measure, limit), SHAPE, samples)
 
     counts = found.counts(64)
     one_more = Schedule.from_counts([min(64, count + 1) for count in counts], 64)
@@ -127,9 +127,18 @@ def test_milliseconds_are_used_up_to_the_token(name, extra, share, noisy, n_text
 
 
 def test_limit_out_of_reach_is_refused_in_milliseconds():
-    budget = Budget("milliseconds", 5.0, MODEL.cost(SHAPE, [SAMPLE]))
+    budget = Budget(MODEL.measure, 5.0)
     with pytest.raises(InputError, match=r"must be milliseconds in \[\d+\.\d+, 44\.0\]"):
         solve_budget(lambda keep: Schedule((1.0, 1.0) + (keep,) * 4), budget, SHAPE, [SAMPLE])
+
+
+@given(latency_models())
+def test_measures_are_equal_where_the_models_are(model):
+    same = LatencyModel.from_json(model.to_json())
+    assert Budget(model.measure, 5.0) == Budget(same.measure, 5.0)
+    assert hash(Budget(model.measure, 5.0)) == hash(Budget(same.measure, 5.0))
+    slower = replace(model, outside_ms=model.outside_ms + 1)
+    assert Budget(slower.measure, 5.0) != Budget(model.measure, 5.0)
 
 
 @given(latency_models())

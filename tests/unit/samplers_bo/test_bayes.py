@@ -11,10 +11,18 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import TrialState
-from schedsearch.samplers.bayes import Bayes, contrasted
-from schedsearch.samplers.budgeted import enumerated
+from schedsearch.samplers.bayes import Bayes
+from schedsearch.samplers.known import enumerated
+from schedsearch.samplers.least_drop import contrasted
 from schedsearch.samplers.random_search import RandomSearch
-from schedsearch.samplers.surrogate import fitted, in_cube, most_promising, point_at, reproducible
+from schedsearch.samplers.surrogate import (
+    curves,
+    fitted,
+    in_cube,
+    most_promising,
+    point_at,
+    reproducible,
+)
 from tests.unit.samplers_bo.budgeted import (
     best_loss,
     complete,
@@ -43,6 +51,11 @@ def modelled(n: int = 8, **settings):
 
 def asked(sampler, history):
     return [question.params for question in sampler.ask(history)]
+
+
+def observed(sampler, history, number):
+    """What the model learns for the question with this number."""
+    return sampler._objective(sampler._known(history, number)).observed()
 
 
 def test_start_is_the_middle_and_spread_out_and_the_model_follows():
@@ -87,17 +100,17 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     sampler, history = modelled()
     order = sorted(history, key=lambda trial: trial.measurement.drop)
     best, worst = order[0].measurement.drop, order[-1].measurement.drop
-    failing = sampler._learnt(sampler._known([*history, failed(opened_at(8, order[-1]))], 9))
-    assert failing == sampler._learnt(sampler._known(history, 8))
+    failing = observed(sampler, [*history, failed(opened_at(8, order[-1]))], 9)
+    assert failing == observed(sampler, history, 8)
     bad, good = (
-        sampler._learnt(sampler._known([*history, pruned(opened_at(8, trial))], 9))[-1]
+        observed(sampler, [*history, pruned(opened_at(8, trial))], 9)[-1]
         for trial in (order[-1], order[0])
     )
-    assert bad[:2] == (order[-1].params, order[-1].schedule)
-    assert bad[2] == pytest.approx(worst, rel=0.1)
+    assert bad.place == (order[-1].params, order[-1].schedule)
+    assert bad.drop == pytest.approx(worst, rel=0.1)
     s = 0.3 * (statistics.median(trial.measurement.drop for trial in history) - best)
-    assert good[2] == pytest.approx(best + 0.3 * s)
-    assert good[3] == bad[3] == 1e-3
+    assert good.drop == pytest.approx(best + 0.3 * s)
+    assert good.error == bad.error == 1e-3
 
 
 def test_pruned_trials_are_worse_than_the_best_one_of_their_time():
@@ -105,8 +118,8 @@ def test_pruned_trials_are_worse_than_the_best_one_of_their_time():
     order = sorted(history, key=lambda trial: -trial.measurement.drop)
     falling = [replace(trial, number=number) for number, trial in enumerate(order)]
     early = pruned(opened_at(4, order[-1]))
-    known = sampler._known([*falling[:4], early, *(opened_later(one) for one in falling[4:])], 9)
-    assert sampler._learnt(known)[-1][2] > falling[3].measurement.drop
+    known = [*falling[:4], early, *(opened_later(one) for one in falling[4:])]
+    assert observed(sampler, known, 9)[-1].drop > falling[3].measurement.drop
 
 
 def opened_later(trial):
@@ -256,7 +269,7 @@ def test_model_knows_schedules_not_parameters():
     sampler = make(Bayes, budget=Budget("feasible", 0.9))
     flat = [{"steepness": steepness, "midpoint": 0.3, "floor": 1.0} for steepness in (2.0, 150.0)]
     points = [*flat, {"steepness": 150.0, "midpoint": 0.3, "floor": 0.0}]
-    rows = sampler._inputs([(point, sampler._schedule(point)) for point in points])
+    rows = curves([sampler._schedule(point) for point in points], sampler.first)
     assert rows[0].tolist() == rows[1].tolist()
     apart = [a - b for a, b in zip(*(sampler._schedule(p).keep for p in points[1:]), strict=True)]
     rms = math.sqrt(statistics.fmean(each**2 for each in apart[2:]))

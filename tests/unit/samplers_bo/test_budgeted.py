@@ -3,7 +3,7 @@ from dataclasses import replace
 
 import pytest
 
-from schedsearch.core.budget import Budget
+from schedsearch.core.budget import Budget, Measure
 from schedsearch.core.families import Layerwise, Sigmoid
 from schedsearch.core.flops import SampleTokens, flops_ratio
 from schedsearch.core.schedule import RankerSpec, Schedule
@@ -107,8 +107,11 @@ def test_what_a_person_enqueued_is_not_asked(make_one):
 
 def test_costs_of_ones_own_are_told_apart():
     def cheapest(factor: float) -> Schedule:
-        budget = Budget("milliseconds", 4.0, lambda schedule: factor * sum(schedule.keep))
-        return any_sampler(budget=budget).ask([])[0].schedule
+        def cost(schedule: Schedule) -> float:
+            return factor * sum(schedule.keep)
+
+        own = Measure("seconds", "seconds", lambda _shape, _tokens: cost, shares=False)
+        return any_sampler(budget=Budget(own, 4.0)).ask([])[0].schedule
 
     assert sum(cheapest(1.0).keep) > sum(cheapest(1.5).keep)
 

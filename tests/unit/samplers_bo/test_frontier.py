@@ -12,8 +12,9 @@ from schedsearch.core.flops import flops_ratio
 from schedsearch.core.pareto import costs, hypervolume, pareto
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 from schedsearch.samplers.frontier import Frontier
+from schedsearch.samplers.known import Observed
 from schedsearch.samplers.surrogate import in_cube
 from tests.unit.samplers_bo.budgeted import (
     LAYERS,
@@ -52,6 +53,11 @@ def modelled(n=8, **settings):
 
 def asked(sampler, history):
     return [question.params for question in sampler.ask(history)]
+
+
+def observed(sampler, history, number):
+    """What the model learns for the question with this number."""
+    return sampler._objective(sampler._known(history, number)).observed()
 
 
 def ratio(trial):
@@ -107,6 +113,17 @@ def test_no_compiler_is_called_and_botorch_is_left_as_it_was(monkeypatch):
     assert not logei._load_attempted
 
 
+@pytest.mark.parametrize("name", ["_C", "_load_attempted"])
+def test_botorch_without_the_names_of_its_kernel_is_refused(monkeypatch, name):
+    sampler, history = modelled()
+    monkeypatch.delattr(logei, name)
+    with pytest.raises(
+        RunError, match=f"^BoTorch [0-9.]+ has no {name} in .*; install botorch 0.18"
+    ):
+        sampler.ask(history)
+    assert not hasattr(logei, name)
+
+
 def test_state_of_torch_is_left_as_it_was_and_means_nothing():
     sampler, history = modelled()
     torch.manual_seed(1)
@@ -131,15 +148,13 @@ def test_failed_trials_do_not_reach_the_model_and_pruned_ones_do():
     sampler, history = modelled()
     cheapest, dearest = sorted(history, key=ratio)[::7]
     again = replace(opened(8, dearest), params={**dearest.params, "midpoint": 0.5})
-    failing, pruning = (
-        sampler._learnt(sampler._known([*history, end(again)], 9)) for end in (failed, pruned)
-    )
-    assert failing == sampler._learnt(sampler._known(history, 8))
+    failing, pruning = (observed(sampler, [*history, end(again)], 9) for end in (failed, pruned))
+    assert failing == observed(sampler, history, 8)
     drops = [trial.measurement.drop for trial in history]
-    assert pruning[-1] == (again.params, again.schedule, sorted(drops)[3], 1e-3)
+    assert pruning[-1] == Observed(again.params, again.schedule, sorted(drops)[3], 1e-3)
     again = replace(again, params={**again.params, "budget": ratio(cheapest)})
-    (*_, guess) = sampler._learnt(sampler._known([*history, pruned(again)], 9))
-    assert guess[2] == cheapest.measurement.drop
+    (*_, guess) = observed(sampler, [*history, pruned(again)], 9)
+    assert guess.drop == cheapest.measurement.drop
 
 
 def test_nothing_bad_stops_the_search():

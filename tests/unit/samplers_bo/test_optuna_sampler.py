@@ -160,7 +160,8 @@ def test_a_search_that_goes_on_asks_what_it_would_have_asked(method, family, que
 
 def test_whole_numbers_stay_whole():
     sampler = make(OptunaSampler, "staircase")
-    assert sampler.distributions == {"layer": IntDistribution(2, 7), "steps": IntDistribution(2, 8)}
+    distributions = sampler._replay(sampler._known([], 0)).distributions
+    assert distributions == {"layer": IntDistribution(2, 7), "steps": IntDistribution(2, 8)}
     for trial in search(make(OptunaSampler, "staircase", trials=8)):
         assert all(isinstance(value, int) for value in trial.params.values())
 
@@ -169,7 +170,7 @@ def test_lost_trials_never_reach_optuna():
     sampler = make(OptunaSampler, trials=100)
     history = history_of(sampler, 16)
     known = sampler._known(history, 16)
-    states = [trial.state for trial in sampler.replayed(known).trials]
+    states = [trial.state for trial in sampler._replay(known).study().trials]
     assert states.count(TrialState.COMPLETE) == 8
     assert states.count(TrialState.PRUNED) == 4
     assert len(states) == 12
