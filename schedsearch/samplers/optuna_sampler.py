@@ -38,8 +38,8 @@ class OptunaSampler(Budgeted):
         super().__post_init__()
         if self.method not in _METHODS:
             raise InputError(
-                f"`method` must be one of {', '.join(_METHODS)}, but got {shown(self.method)}; name "
-                "one"
+                f"`method` must be one of {', '.join(_METHODS)}, but got {shown(self.method)}; "
+                f"name one"
             )
 
     @property
