@@ -156,6 +156,9 @@ class _Memory:
     def __init__(self) -> None:
         self._known: dict[str, dict[Hashable, Evaluation]] = {}
 
+    def check_present(self) -> None:
+        """Memory is."""
+
     def context_id(self, _study: str, digest: str, _context: Mapping[str, Any]) -> str:
         return digest
 

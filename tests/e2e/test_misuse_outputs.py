@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 import pytest
 import yaml
 
-from tests.e2e.children import complaint, run
+from tests.e2e.children import Ended, complaint, copied, run, run_all
 from tests.e2e.conftest import MISUSED
 from tests.e2e.misuses import LONG, commands
 
@@ -46,12 +48,29 @@ def test_full_output_is_one_line(folder: Path, args: tuple[str, ...]) -> None:
     assert "standard output cannot be written (No space left on device)" in complaint(ended)
 
 
+Printed = Callable[..., Mapping[tuple[str, ...], Ended]]
+
+
+@pytest.fixture(scope="module")
+def printed(template: Path) -> Printed:
+    """What the quick commands print with an encoding and a width."""
+
+    @cache
+    def find(encoding: str = "utf-8", width: int = 300) -> Mapping[tuple[str, ...], Ended]:
+        with copied(template) as folder:
+            environment = {"COLUMNS": str(width)}
+            ended = run_all(quick(), folder, encoding=encoding, environment=environment)
+        return dict(zip(quick(), ended, strict=True))
+
+    return find
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
 @pytest.mark.parametrize("args", quick(), ids=" ".join)
 def test_output_is_readable_in_every_encoding(
-    folder: Path, args: tuple[str, ...], encoding: str
+    printed: Printed, args: tuple[str, ...], encoding: str
 ) -> None:
-    ended = run(args, folder, encoding=encoding)
+    ended = printed(encoding)[args]
     assert ended.code == 0, ended.err
     text = ended.out.decode(encoding)
     assert text.strip()
@@ -80,10 +99,8 @@ def test_names_are_shown_as_the_text_that_they_are(
 
 @pytest.mark.parametrize("width", [1, 20, 40])
 @pytest.mark.parametrize("args", [one for one in quick() if "--json" not in one], ids=" ".join)
-def test_narrow_terminals_lose_nothing(folder: Path, args: tuple[str, ...], width: int) -> None:
-    wide = run(args, folder, environment={"COLUMNS": "300"})
-    narrow = run(args, folder, environment={"COLUMNS": str(width)})
-    assert letters(narrow.out) == letters(wide.out)
+def test_narrow_terminals_lose_nothing(printed: Printed, args: tuple[str, ...], width: int) -> None:
+    assert letters(printed(width=width)[args].out) == letters(printed()[args].out)
 
 
 def letters(out: bytes) -> list[str]:
