@@ -157,7 +157,7 @@ def tabulate(name: str, samples: int, schedules: int) -> None:
     """Measure an objective and write its table."""
     from search import embedded_problem
 
-    from schedsearch.engine.adapters import adapter_for
+    from schedsearch.models.adapters import adapter_for
 
     model, amount, metric = OBJECTIVES[name]
     found = embedded_problem(model, samples, None, metric)

@@ -30,9 +30,9 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families.step import Step
 from schedsearch.core.flops import flops_ratio, kv_ratio
 from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.reduction import reduce
-from schedsearch.engine.timing import prefill_seconds
+from schedsearch.evaluation.latency.timing import prefill_seconds
+from schedsearch.models.adapters import adapter_for
+from schedsearch.reduction.reduction import reduce
 
 FULL, EVENLY = "full", "evenly"
 SECONDS = ("prefill", "decoder", "first_token", "per_token")

@@ -18,10 +18,10 @@ from schedsearch.core.flops import flops_ratio
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Task
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.rankers import RANKERS, make_ranker
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.adapters import adapter_for
+from schedsearch.reduction.rankers import RANKERS, make_ranker
 
 SPECS = [*map(RankerSpec, RANKERS), RankerSpec.from_mapping("local", {"rows": "last"})]
 

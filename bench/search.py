@@ -37,10 +37,10 @@ from schedsearch.core.trial import Measurement, SampleScore, Task, Trial, TrialS
 from schedsearch.demo.model import PATCH, build_model
 from schedsearch.demo.processor import IMAGE, build_processor, vocabulary
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import make_metric
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
 from schedsearch.execution.reading import Reading
+from schedsearch.models.adapters import adapter_for
 from schedsearch.samplers.greedy import GSearch
 
 LLAVA_7B = DecoderShape(32, 4096, 32, 32, 128, 11008, 32064)

@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from schedsearch.app.open import open_study, search
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
     from schedsearch.core.trial import TrialState
-    from schedsearch.engine.metrics.function import FunctionMetric
-    from schedsearch.engine.reduction import Reduction, reduce
+    from schedsearch.evaluation.metrics.function import FunctionMetric
     from schedsearch.execution.loop import StopStudy
+    from schedsearch.reduction.reduction import Reduction, reduce
 
 __version__ = VERSION
 
 _LAZY = {
-    "FunctionMetric": "schedsearch.engine.metrics.function",
+    "FunctionMetric": "schedsearch.evaluation.metrics.function",
     "RankerSpec": "schedsearch.core.schedule",
     "Schedule": "schedsearch.core.schedule",
     "Target": "schedsearch.core.schedule",
@@ -35,8 +35,8 @@ _LAZY = {
     "TrialState": "schedsearch.core.trial",
     "open_study": "schedsearch.app.open",
     "search": "schedsearch.app.open",
-    "Reduction": "schedsearch.engine.reduction",
-    "reduce": "schedsearch.engine.reduction",
+    "Reduction": "schedsearch.reduction.reduction",
+    "reduce": "schedsearch.reduction.reduction",
 }
 
 __all__ = [

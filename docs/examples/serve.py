@@ -16,8 +16,8 @@ from pydantic import BaseModel, Field
 
 import schedsearch
 from schedsearch.app.bootstrap import open_model
-from schedsearch.engine.images import decode, upright
 from schedsearch.errors import DataError
+from schedsearch.evaluation.data.images import decode, upright
 
 
 class Chat(BaseModel):

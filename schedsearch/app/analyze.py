@@ -13,7 +13,7 @@ from schedsearch.core.subject import Subject
 from schedsearch.execution.executor import LocalExecutor
 
 if TYPE_CHECKING:
-    from schedsearch.engine.statistics import AttentionStatistics
+    from schedsearch.evaluation.attention.statistics import AttentionStatistics
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def analyze_model(
     Raises:
         InputError: Model or data cannot be used, or a name is unknown.
     """
-    from schedsearch.engine.metrics import make_metric
+    from schedsearch.evaluation.metrics import make_metric
 
     model_place(model_name)
     workers = LocalExecutor(WorkerSpec(model_name, make_metric(metric), data, loading=loading).open)

@@ -113,7 +113,7 @@ def apply_schedule(
     """
     from statistics import median
 
-    from schedsearch.engine.metrics import check_answers, make_metric
+    from schedsearch.evaluation.metrics import check_answers, make_metric
 
     scored = make_metric(metric)
     schedule = Schedule.load(schedule_path)
@@ -121,11 +121,11 @@ def apply_schedule(
     samples = open_samples(data)
     check_answers(samples, scored)
 
-    from schedsearch.engine.adapters import adapter_for
-    from schedsearch.engine.evaluator import Evaluator
-    from schedsearch.engine.guards import check_fits
-    from schedsearch.engine.rankers import make_ranker
-    from schedsearch.engine.timing import time_prefill
+    from schedsearch.evaluation.evaluator import Evaluator
+    from schedsearch.evaluation.latency.timing import time_prefill
+    from schedsearch.models.adapters import adapter_for
+    from schedsearch.reduction.guards import check_fits
+    from schedsearch.reduction.rankers import make_ranker
 
     model, processor = open_model(model_name, **loading)
     adapter = adapter_for(model)

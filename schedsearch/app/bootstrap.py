@@ -49,7 +49,7 @@ def model_place(name: str, folder: Path = Path()) -> str:
             directory, which is not what it is relative to.
     """
     from schedsearch.demo import checkpoint_path
-    from schedsearch.engine.model_name import looks_like_path
+    from schedsearch.models.model_name import looks_like_path
 
     if name in (DEMO, DEMO_DEEP):
         return str(checkpoint_path(deep=name == DEMO_DEEP))
@@ -86,7 +86,7 @@ def open_samples(
     """
     head, colon, split = data.name.partition(":")
     if head not in (DEMO, DEMO_DEEP):
-        from schedsearch.engine.calibration import JsonlSet
+        from schedsearch.evaluation.data.jsonl import JsonlSet
 
         path = place_of(data.name, data.folder)
         samples = JsonlSet(
@@ -126,12 +126,12 @@ def open_model(name: str, folder: Path = Path(), **options: Any) -> tuple[Any, A
     Args:
         name: As for `model_place`.
         folder: As for `model_place`.
-        **options: See `schedsearch.engine.loading.load_model`.
+        **options: See `schedsearch.models.loading.load_model`.
 
     Raises:
         InputError: There is no such model, or it cannot be loaded.
     """
-    from schedsearch.engine.loading import NoSuchModel, load_model
+    from schedsearch.models.loading import NoSuchModel, load_model
 
     try:
         return load_model(model_place(name, folder), **options)

@@ -15,8 +15,8 @@ from schedsearch.core.latency import LatencyModel
 from schedsearch.core.reading import place_of
 from schedsearch.core.sample import SampleSet, Split
 from schedsearch.core.schedule import RankerSpec, Schedule
-from schedsearch.engine.metrics import check_answers, make_metric
 from schedsearch.errors import InputError
+from schedsearch.evaluation.metrics import check_answers, make_metric
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study

@@ -34,8 +34,8 @@ def evaluate_demo(
     name = DEMO_DEEP if deep else DEMO
     data = open_samples(DataRef(f"{name}:{split}", samples))
 
-    from schedsearch.engine.evaluator import Evaluator
-    from schedsearch.engine.metrics import make_metric
+    from schedsearch.evaluation.evaluator import Evaluator
+    from schedsearch.evaluation.metrics import make_metric
 
     model, processor = open_model(name)
     evaluator = Evaluator(model, processor, data, make_metric("exact_match"))

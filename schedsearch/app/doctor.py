@@ -63,7 +63,7 @@ def _embedded_model() -> Check:
     from schedsearch.app.bootstrap import DEMO, open_model
 
     try:
-        from schedsearch.engine.adapters import adapter_for
+        from schedsearch.models.adapters import adapter_for
 
         model, _ = open_model(DEMO)
         shape = adapter_for(model).shape(model)

@@ -20,10 +20,10 @@ from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
-from schedsearch.engine.metric_identity import metric_identity
-from schedsearch.engine.metrics import FunctionMetric, Metric, make_metric
-from schedsearch.engine.metrics.function import Scorer
 from schedsearch.errors import InputError
+from schedsearch.evaluation.metric_identity import metric_identity
+from schedsearch.evaluation.metrics import FunctionMetric, Metric, make_metric
+from schedsearch.evaluation.metrics.function import Scorer
 from schedsearch.execution.executor import Executor, LocalExecutor, Worker
 from schedsearch.store.store import open_store
 
@@ -235,6 +235,6 @@ def _data(given: Calibration) -> SampleSet | DataRef:
         raise InputError(
             f"`calibration` must be a sample set, rows or a file, but got {type(given).__name__}"
         )
-    from schedsearch.engine.memory import MemorySet
+    from schedsearch.evaluation.data.in_memory import MemorySet
 
     return MemorySet(given)

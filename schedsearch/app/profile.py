@@ -97,9 +97,9 @@ def profile_model(
     model_place(model_name)
     samples = open_samples(data, "calibration")
 
-    from schedsearch.engine.adapters import adapter_for
-    from schedsearch.engine.latency import measure_latency
-    from schedsearch.engine.rankers import make_ranker
+    from schedsearch.evaluation.latency.measure import measure_latency
+    from schedsearch.models.adapters import adapter_for
+    from schedsearch.reduction.rankers import make_ranker
 
     spec = RankerSpec(ranker)
     make_ranker(spec)
@@ -177,7 +177,7 @@ def _prompts(
     model: Any, processor: Any, samples: SampleSet, batch: int
 ) -> tuple[Mapping[str, Any], SampleTokens]:
     """Arguments of one forward over prompts of the commonest size, and that size."""
-    from schedsearch.engine.encoding import Encoder, Row, by_id
+    from schedsearch.evaluation.encoding import Encoder, Row, by_id
 
     encoder = Encoder(model, processor)
     rows = [Row(sample, encoder.encode(sample)) for sample in by_id(samples).values()]

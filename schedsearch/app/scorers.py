@@ -9,9 +9,9 @@ from schedsearch.core.canonical import digest
 from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
-from schedsearch.engine.metric_identity import metric_identity
-from schedsearch.engine.metrics import METRICS, Metric, make_metric
 from schedsearch.errors import InputError
+from schedsearch.evaluation.metric_identity import metric_identity
+from schedsearch.evaluation.metrics import METRICS, Metric, make_metric
 from schedsearch.store.store import Store
 from schedsearch.version import RUNTIME
 

@@ -17,7 +17,7 @@ def images_of(samples: SampleSet, on_progress: OnProgress | None = None) -> Imag
     Raises:
         DataError: An image is missing or broken.
     """
-    from schedsearch.engine.images import image_key, open_image
+    from schedsearch.evaluation.data.images import image_key, open_image
 
     return {
         sample.id: tuple(image_key(open_image(source)) for source in sample.images)

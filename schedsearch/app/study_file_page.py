@@ -19,9 +19,9 @@ from schedsearch.app.config import DataConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
 from schedsearch.app.search_config import GREATEST, SECTIONS, BudgetConfig, FamilyConfig, Section
-from schedsearch.engine.metrics import METRICS, ComparedMetric, FunctionMetric
-from schedsearch.engine.rankers import RANKERS
-from schedsearch.engine.rows import KEYS
+from schedsearch.evaluation.data.rows import KEYS
+from schedsearch.evaluation.metrics import METRICS, ComparedMetric, FunctionMetric
+from schedsearch.reduction.rankers import RANKERS
 
 _LEAST = (
     f"Fewer than {LEAST_SAMPLES} calibration samples are refused: a schedule that loses every "

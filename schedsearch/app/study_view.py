@@ -219,7 +219,7 @@ class StudyView:
         Raises:
             ScheduleError: It has another number of layers than the model, or an unknown ranker.
         """
-        from schedsearch.engine.rankers import make_ranker
+        from schedsearch.reduction.rankers import make_ranker
 
         make_ranker(schedule.ranker)
         if schedule.layers != self.sampler.layers:

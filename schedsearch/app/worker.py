@@ -10,11 +10,11 @@ from schedsearch.app.bootstrap import DataRef, open_model, open_samples
 from schedsearch.app.sample_size import check_size
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec
-from schedsearch.engine.metrics import Metric, check_answers
 from schedsearch.errors import InputError
+from schedsearch.evaluation.metrics import Metric, check_answers
 
 if TYPE_CHECKING:
-    from schedsearch.engine.worker import ModelWorker
+    from schedsearch.evaluation.worker import ModelWorker
 
 
 @dataclass(frozen=True)
@@ -62,9 +62,9 @@ class WorkerSpec:
         check_answers(samples, self.metric)
         if self.ranker is not None:
             check_size(len(samples))
-        from schedsearch.engine.rankers import make_ranker
-        from schedsearch.engine.worker import ModelWorker
-        from schedsearch.engine.wrappers import unwrapped
+        from schedsearch.evaluation.worker import ModelWorker
+        from schedsearch.models.wrappers import unwrapped
+        from schedsearch.reduction.rankers import make_ranker
 
         reads_attention = False
         if self.ranker is not None:
@@ -88,7 +88,7 @@ class WorkerSpec:
         )
 
     def _check_first(self, model: Any) -> None:
-        from schedsearch.engine.adapters import adapter_for
+        from schedsearch.models.adapters import adapter_for
 
         adapter, first = adapter_for(model), self.first
         layers = range(adapter.shape(model).layers)

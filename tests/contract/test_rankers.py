@@ -12,10 +12,10 @@ import torch
 
 from schedsearch import RankerSpec, Schedule, reduce
 from schedsearch.core.schedule import kept_count
-from schedsearch.engine.prompt import Prompt, make_prompt
-from schedsearch.engine.rankers import RANKERS, make_ranker
-from schedsearch.engine.rankers.base import GivenRanker
-from schedsearch.engine.selection import keep_top
+from schedsearch.models.prompt import Prompt, make_prompt
+from schedsearch.reduction.rankers import RANKERS, make_ranker
+from schedsearch.reduction.rankers.base import GivenRanker
+from schedsearch.reduction.selection import keep_top
 from tests.engine.tiny import IMAGE_TOKEN, KEEP, N_VISION, pad, question, shared
 
 SAMPLES = [question(81, before=4, behind=6), question(82, before=9, behind=3, images=2)]

@@ -39,8 +39,8 @@ import schedsearch.app.open
 import schedsearch.app.plots
 import schedsearch.app.profile
 import schedsearch.demo.train
-import schedsearch.engine.latency
-import schedsearch.engine.statistics
+import schedsearch.evaluation.attention.statistics
+import schedsearch.evaluation.latency.measure
 from schedsearch import Schedule
 from schedsearch.cli import app, main
 from schedsearch.core.latency import LatencyModel

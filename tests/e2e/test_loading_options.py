@@ -7,7 +7,7 @@ import pytest
 from schedsearch import InputError
 from schedsearch.app.open import open_study
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine import loading
+from schedsearch.models import loading
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Task
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.loading import load_model
+from schedsearch.models.loading import load_model
 
 QUESTIONS = ShapesVQA("calibration", 60)
 IDS = tuple(sample.id for sample in QUESTIONS)

@@ -10,9 +10,9 @@ import torch
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Task
 from schedsearch.demo.processor import IMAGE, build_processor, vocabulary
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.prefix_memory import Tier
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.evaluation.prefix.memory import Tier
 from tests.engine.embedded import IDS, QUESTIONS
 from tests.engine.tiny import CONFIGURATIONS, N_VISION, TinyLlava, build
 

@@ -10,8 +10,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from schedsearch import RankerSpec, Schedule, reduce
 from schedsearch.core.flops import kv_bytes, layer_flops, prefill_flops, ranking_flops
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.prefill import Prefill
+from schedsearch.models.adapters import adapter_for
+from schedsearch.reduction.prefill import Prefill
 from tests.engine.tiny import (
     CONFIGURATIONS,
     KEEP,

@@ -29,8 +29,8 @@ from transformers import (
 )
 
 from schedsearch import RankerSpec, Schedule, ScheduleError, UnsupportedError, reduce
-from schedsearch.engine.adapters import ADAPTERS, adapter_for
-from schedsearch.engine.adapters.generic import GenericAdapter
+from schedsearch.models.adapters import ADAPTERS, adapter_for
+from schedsearch.models.adapters.generic import GenericAdapter
 from schedsearch.testing import AdapterContract
 from tests.engine.families import FAMILIES, IMAGE, TEXT, TOWER, UNPROVEN, clip
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from schedsearch import RankerSpec, Schedule, reduce
-from schedsearch.testing_reference import masked_decode, masked_forward, ranking_rows
+from schedsearch.testing.reference import masked_decode, masked_forward, ranking_rows
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from schedsearch.engine.answers import force_answers
+from schedsearch.evaluation.answers import force_answers
 
 VOCAB = 11
 ENDS = (2, 3)

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedsearch.core.flops import DecoderShape
-from schedsearch.engine.batching import BatchSize, is_out_of_memory, run_in_batches
 from schedsearch.errors import RunError
+from schedsearch.evaluation.batching import BatchSize, is_out_of_memory, run_in_batches
 
 SHAPE = DecoderShape(8, 128, 4, 4, 32, 320, 80)
 

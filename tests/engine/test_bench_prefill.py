@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from schedsearch.core.flops import DecoderShape, prefill_flops, ranking_flops
-from schedsearch.engine.adapters import adapter_for
+from schedsearch.models.adapters import adapter_for
 
 BENCH = Path(__file__).parents[2] / "bench"
 # What the model cards say, in billions.

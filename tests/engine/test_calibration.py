@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from schedsearch.engine.calibration import JsonlSet
-from schedsearch.engine.images import open_image
 from schedsearch.errors import DataError
+from schedsearch.evaluation.data.images import open_image
+from schedsearch.evaluation.data.jsonl import JsonlSet
 
 GOOD = {"question": "What is it?", "answer": "a cup", "image": "cup.png"}
 

@@ -8,10 +8,10 @@ import torch
 from transformers import LogitsProcessor
 
 from schedsearch import InputError, RankerSpec, Schedule, UnsupportedError, reduce
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.reduced_cache import PrefillRecord
-from schedsearch.engine.stage import Stage
-from schedsearch.testing_reference import appended
+from schedsearch.models.adapters import adapter_for
+from schedsearch.models.stage import Stage
+from schedsearch.reduction.reduced_cache import PrefillRecord
+from schedsearch.testing.reference import appended
 from tests.engine.tiny import KEEP, TOLERANCE, TinyLlava, build, pad, question, shared
 
 SCHEDULE = Schedule(KEEP)

@@ -13,12 +13,12 @@ from transformers import DynamicCache, LlavaForConditionalGeneration, QuantizedC
 from schedsearch import Schedule, UnsupportedError, reduce
 from schedsearch.core.sample import FirstSamples
 from schedsearch.demo import checkpoint_path
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.fingerprint import weights_fingerprint
-from schedsearch.engine.loading import describe, load_model
-from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.wrappers import unwrapped
-from schedsearch.testing_reference import appended, masked_forward
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.fingerprint import weights_fingerprint
+from schedsearch.models.loading import describe, load_model
+from schedsearch.models.wrappers import unwrapped
+from schedsearch.testing.reference import appended, masked_forward
 from tests.engine.devices import PretendedDevices, place
 from tests.engine.embedded import QUESTIONS, REDUCED, embedded, task
 from tests.engine.tiny import (

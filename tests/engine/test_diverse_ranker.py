@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch import RankerSpec, Schedule, reduce
-from schedsearch.engine.prompt import Prompt, make_prompt
-from schedsearch.engine.rankers import diverse, make_ranker
-from schedsearch.engine.selection import keep_top
+from schedsearch.models.prompt import Prompt, make_prompt
+from schedsearch.reduction.rankers import diverse, make_ranker
+from schedsearch.reduction.selection import keep_top
 from tests.engine.tiny import IMAGE_TOKEN, pad, question, shared
 
 

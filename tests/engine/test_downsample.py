@@ -9,10 +9,10 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration, PixtralVisi
 
 from schedsearch.core.flops import DecoderShape, SampleTokens, prefill_flops
 from schedsearch.core.sample import Grid
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.downsample import Downsampler, prompt_ratios
-from schedsearch.engine.encoding import Encoder
 from schedsearch.errors import InputError, UnsupportedError
+from schedsearch.evaluation.downsample import Downsampler, prompt_ratios
+from schedsearch.evaluation.encoding import Encoder
+from schedsearch.models.adapters import adapter_for
 from tests.engine.embedded import QUESTIONS, embedded, prompt_of
 
 SIDE = 8

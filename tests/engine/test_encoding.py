@@ -10,8 +10,8 @@ from PIL import Image
 
 from schedsearch.core.sample import Sample
 from schedsearch.demo.processor import build_processor
-from schedsearch.engine.encoding import EncodedSample, Encoder, Layout, Row, by_id
 from schedsearch.errors import DataError, UnsupportedError
+from schedsearch.evaluation.encoding import EncodedSample, Encoder, Layout, Row, by_id
 from tests.engine.embedded import QUESTIONS, Listed, embedded
 
 

@@ -13,12 +13,12 @@ import torch
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
-from schedsearch.engine.calibration import JsonlSet
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.images import open_image
-from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.reduction import Reduction, reduce
-from schedsearch.testing_reference import masked_forward
+from schedsearch.evaluation.data.images import open_image
+from schedsearch.evaluation.data.jsonl import JsonlSet
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.reduction.reduction import Reduction, reduce
+from schedsearch.testing.reference import masked_forward
 from tests.engine.embedded import (
     IDS,
     QUESTIONS,

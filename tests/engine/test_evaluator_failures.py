@@ -9,9 +9,9 @@ import torch
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import GeneratedMetric, make_metric
 from schedsearch.errors import DataError, InputError, RunError, UnsupportedError
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import GeneratedMetric, make_metric
 from tests.engine.embedded import IDS, QUESTIONS, REDUCED, Listed, embedded, full, task
 
 

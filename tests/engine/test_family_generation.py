@@ -8,8 +8,8 @@ import torch
 
 from schedsearch import Schedule, reduce
 from schedsearch.testing import AdapterContract
-from schedsearch.testing_reference import appended, masked_forward, masking, ranking_rows
-from schedsearch.testing_subject import TOLERANCE, Subject
+from schedsearch.testing.reference import appended, masked_forward, masking, ranking_rows
+from schedsearch.testing.subject import TOLERANCE, Subject
 from tests.engine.families import FAMILIES
 
 SETTINGS = {"do_sample": False, "return_dict_in_generate": True}

@@ -16,11 +16,11 @@ from PIL import Image
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.statistics import attention_statistics
-from schedsearch.testing_reference import appended, masked_forward, ranking_rows
+from schedsearch.evaluation.attention.statistics import attention_statistics
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.adapters import adapter_for
+from schedsearch.testing.reference import appended, masked_forward, ranking_rows
 from tests.engine.embedded import Listed
 from tests.engine.families import FAMILIES, IMAGE
 from tests.engine.processors import PROCESSORS, WORDS

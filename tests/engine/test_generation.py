@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schedsearch import RankerSpec, Schedule, reduce
-from schedsearch.testing_reference import appended, masked_forward, masking
+from schedsearch.testing.reference import appended, masked_forward, masking
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image, TiffImagePlugin
 
-from schedsearch.engine.images import decode, open_image, upright
 from schedsearch.errors import DataError
+from schedsearch.evaluation.data.images import decode, open_image, upright
 
 BITS, PHOTOMETRIC, ORIENTATION, LEAST, GREATEST = 258, 262, 274, 340, 341
 DEEP = np.array([[0, 30_000], [65_535, 300]], dtype=np.uint16)

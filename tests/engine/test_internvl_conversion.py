@@ -13,8 +13,8 @@ from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch.nn import functional
 from transformers import AutoTokenizer, InternVLForConditionalGeneration, PreTrainedTokenizerFast
 
-from schedsearch.engine.internvl_conversion import convert_internvl
 from schedsearch.errors import InputError, UnsupportedError
+from schedsearch.models.internvl_conversion import convert_internvl
 
 CONTEXT = 40
 VIT = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "image_size": 32}

@@ -9,11 +9,12 @@ import torch
 
 from schedsearch import RankerSpec, Schedule
 from schedsearch.core.flops import SampleTokens
-from schedsearch.engine import reduction, timing
-from schedsearch.engine.latency import measure_latency
-from schedsearch.engine.rankers import RANKERS
-from schedsearch.engine.rankers.last import LastRanker
 from schedsearch.errors import DataError
+from schedsearch.evaluation.latency import timing
+from schedsearch.evaluation.latency.measure import measure_latency
+from schedsearch.reduction import reduction
+from schedsearch.reduction.rankers import RANKERS
+from schedsearch.reduction.rankers.last import LastRanker
 from tests.engine.tiny import LAYERS, N_VISION, TinyLlava, build, pad, question
 
 OUTSIDE, REDUCE, DROP = 0.5, 0.125, 0.0625

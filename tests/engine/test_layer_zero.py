@@ -9,8 +9,8 @@ from transformers import DynamicCache
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
 from schedsearch.core.flops import kv_bytes
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.testing_reference import Kept, appended, masked_forward, masking
+from schedsearch.models.adapters import adapter_for
+from schedsearch.testing.reference import Kept, appended, masked_forward, masking
 from tests.engine.prefixes import SOME, evaluator, model_of, task
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (

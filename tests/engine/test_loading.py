@@ -14,12 +14,12 @@ from huggingface_hub import constants
 from safetensors.torch import load_file, save_file
 
 from schedsearch.demo import checkpoint_path
-from schedsearch.engine import loading
-from schedsearch.engine.fingerprint import memory_fingerprint, weights_fingerprint
-from schedsearch.engine.identity import evaluation_context
-from schedsearch.engine.loading import describe, load_model
-from schedsearch.engine.metrics import make_metric
 from schedsearch.errors import InputError, UnsupportedError
+from schedsearch.evaluation.identity import evaluation_context
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models import loading
+from schedsearch.models.fingerprint import memory_fingerprint, weights_fingerprint
+from schedsearch.models.loading import describe, load_model
 from tests.engine import tiny
 from tests.engine.embedded import embedded
 

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch import RankerSpec, ScheduleError
-from schedsearch.engine.prompt import make_prompt
-from schedsearch.engine.rankers import make_ranker
-from schedsearch.engine.rankers.local import LocalRanker
-from schedsearch.engine.selection import keep_top
+from schedsearch.models.prompt import make_prompt
+from schedsearch.reduction.rankers import make_ranker
+from schedsearch.reduction.rankers.local import LocalRanker
+from schedsearch.reduction.selection import keep_top
 
 IMAGE = 9
 

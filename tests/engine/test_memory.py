@@ -12,10 +12,10 @@ from PIL import Image, TiffImagePlugin
 
 from schedsearch.core.canonical import digest
 from schedsearch.core.sample import Sample
-from schedsearch.engine.calibration import sample_key
-from schedsearch.engine.images import open_image
-from schedsearch.engine.memory import MemorySet
 from schedsearch.errors import DataError
+from schedsearch.evaluation.data.images import open_image
+from schedsearch.evaluation.data.in_memory import MemorySet
+from schedsearch.evaluation.data.jsonl import sample_key
 
 CUP = Image.new("RGB", (8, 6), (200, 10, 10))
 GOOD: dict[str, Any] = {"question": "What is it?", "answer": "a cup", "image": CUP}

@@ -8,15 +8,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedsearch.engine.metrics import (
+from schedsearch.errors import InputError
+from schedsearch.evaluation.metrics import (
     METRICS,
     AnswerPredictions,
     GeneratedMetric,
     TeacherForcedMetric,
     make_metric,
 )
-from schedsearch.engine.metrics.vqa_accuracy import VqaAccuracy, normalise
-from schedsearch.errors import InputError
+from schedsearch.evaluation.metrics.vqa_accuracy import VqaAccuracy, normalise
 
 
 def forced(name: str) -> TeacherForcedMetric:

@@ -9,13 +9,13 @@ import torch
 
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import ComparedMetric, Metric, make_metric
-from schedsearch.engine.metrics.answer_match import AnswerMatch
-from schedsearch.engine.metrics.kl_divergence import KlDivergence
-from schedsearch.engine.metrics.last_state_cosine import LastStateCosine
-from schedsearch.engine.reduction import reduce
-from schedsearch.testing_reference import appended, masked_forward, masking
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import ComparedMetric, Metric, make_metric
+from schedsearch.evaluation.metrics.answer_match import AnswerMatch
+from schedsearch.evaluation.metrics.kl_divergence import KlDivergence
+from schedsearch.evaluation.metrics.last_state_cosine import LastStateCosine
+from schedsearch.reduction.reduction import reduce
+from schedsearch.testing.reference import appended, masked_forward, masking
 from tests.engine.embedded import IDS, QUESTIONS, REDUCED, Listed, embedded, full, prompt_of, task
 from tests.engine.prefixes import evaluator as tiny_evaluator
 from tests.engine.prefixes import model_of

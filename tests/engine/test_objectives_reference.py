@@ -7,12 +7,12 @@ import torch
 
 from schedsearch.core.sample import Grid
 from schedsearch.core.trial import Work
-from schedsearch.engine.downsample import Downsampler
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.memory import MemorySet
-from schedsearch.engine.metrics import ComparedMetric, make_metric
-from schedsearch.engine.work import full_work_of
 from schedsearch.errors import DataError, RunError
+from schedsearch.evaluation.data.in_memory import MemorySet
+from schedsearch.evaluation.downsample import Downsampler
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import ComparedMetric, make_metric
+from schedsearch.evaluation.work import full_work_of
 from tests.engine.embedded import IDS, QUESTIONS, REDUCED, Listed, embedded, full, task
 from tests.engine.prefixes import GROUPED, SEARCH, SOME, evaluator, model_of
 from tests.engine.prefixes import task as tiny_task

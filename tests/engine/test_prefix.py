@@ -12,9 +12,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from schedsearch.core.flops import layer_flops
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.trial import Work
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.encoding import Encoder
-from schedsearch.engine.evaluator import Evaluator
+from schedsearch.evaluation.encoding import Encoder
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.models.adapters import adapter_for
 from tests.engine.prefixes import SEARCH, SOME, evaluator, model_of, task
 from tests.engine.tiny import CONFIGURATIONS, LAYERS, N_VISION
 

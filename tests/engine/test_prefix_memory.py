@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 import torch
 
-from schedsearch.engine import prefix
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.metrics import make_metric
-from schedsearch.engine.prefix_memory import Tier, move
 from schedsearch.errors import RunError
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.evaluation.prefix import prefixes as prefix
+from schedsearch.evaluation.prefix.memory import Tier, move
 from tests.engine.embedded import IDS, QUESTIONS, Listed
 from tests.engine.prefixes import SEARCH, SOME, Shelf, Step, evaluator, model_of, task
 from tests.engine.test_restoration import state

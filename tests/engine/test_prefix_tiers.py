@@ -3,14 +3,14 @@
 import pytest
 import torch
 
-from schedsearch.engine.prefix_memory import (
+from schedsearch.errors import InputError
+from schedsearch.evaluation.prefix.memory import (
     Opaque,
     Tier,
     available_host_bytes,
     make_tiers,
     move,
 )
-from schedsearch.errors import InputError
 from tests.engine.prefixes import Shelf, evaluator
 
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from schedsearch.engine.prompt import make_prompt
+from schedsearch.models.prompt import make_prompt
 
 IMAGE = 9
 LEFT = torch.tensor([[0, 0, 1, IMAGE, IMAGE, 2], [1, IMAGE, IMAGE, IMAGE, 3, 4]])

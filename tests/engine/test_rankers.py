@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch import RankerSpec, Schedule, reduce
-from schedsearch.engine.prompt import Prompt, make_prompt
-from schedsearch.engine.rankers import RANKERS, make_ranker
-from schedsearch.engine.selection import keep_top
+from schedsearch.models.prompt import Prompt, make_prompt
+from schedsearch.reduction.rankers import RANKERS, make_ranker
+from schedsearch.reduction.selection import keep_top
 from tests.engine.tiny import IMAGE_TOKEN, KEEP, pad, question, shared
 
 ONE = question(81, before=4, behind=6)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from schedsearch.engine.recognition import Recognition, recognise
-from schedsearch.engine.recognition.origin import release
+from schedsearch.evaluation.recognition import Recognition, recognise
+from schedsearch.evaluation.recognition.origin import release
 
 PROGRAM = """
 import json, sys
-from schedsearch.engine.recognition import recognise
+from schedsearch.evaluation.recognition import recognise
 import scoring
 found = recognise(scoring.scorer, "scorer")
 print(json.dumps([dict(found.parts), dict(found.unknown)]))

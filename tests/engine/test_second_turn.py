@@ -9,7 +9,7 @@ import torch
 from transformers import DynamicCache
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
-from schedsearch.testing_reference import appended, masked_forward, ranking_rows
+from schedsearch.testing.reference import appended, masked_forward, ranking_rows
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,

@@ -7,9 +7,15 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schedsearch.engine.attention_tap import log_mean_attention
-from schedsearch.engine.selection import causal_mask, gather_mask, keep_top, local_columns, stage_of
-from schedsearch.engine.stage import Stage, gather_rows
+from schedsearch.models.stage import Stage, gather_rows
+from schedsearch.reduction.attention_tap import log_mean_attention
+from schedsearch.reduction.selection import (
+    causal_mask,
+    gather_mask,
+    keep_top,
+    local_columns,
+    stage_of,
+)
 
 
 @dataclass

@@ -8,11 +8,11 @@ import torch
 from scipy.stats import kendalltau
 
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine import kendall
-from schedsearch.engine.kendall import kendall_tau
-from schedsearch.engine.statistics import AttentionStatistics, attention_statistics
 from schedsearch.errors import DataError, InputError
-from schedsearch.testing_reference import seeing_softmax
+from schedsearch.evaluation.attention import kendall
+from schedsearch.evaluation.attention.kendall import kendall_tau
+from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
+from schedsearch.testing.reference import seeing_softmax
 from tests.engine.embedded import embedded, prompt_of
 
 SAMPLES = ShapesVQA("calibration", 12)

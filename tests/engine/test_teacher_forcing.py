@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from schedsearch import InputError, RankerSpec, Schedule, UnsupportedError, reduce
-from schedsearch.testing_reference import appended, masked_forward, ranking_rows
+from schedsearch.testing.reference import appended, masked_forward, ranking_rows
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,

@@ -12,10 +12,10 @@ import pytest
 import torch
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
-from schedsearch.engine import tower_attention
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.rankers.tower import TowerRanker
-from schedsearch.testing_reference import padded
+from schedsearch.models.adapters import adapter_for
+from schedsearch.reduction import tower_attention
+from schedsearch.reduction.rankers.tower import TowerRanker
+from schedsearch.testing.reference import padded
 from tests.engine.families import FAMILIES, UNPROVEN
 from tests.engine.prefixes import SOME, evaluator, model_of, task
 from tests.engine.tiny import LAYERS, TinyLlava, build, question, shared

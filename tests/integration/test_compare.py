@@ -26,12 +26,12 @@ from schedsearch.core.sample import FirstSamples, Grid, Sample
 from schedsearch.core.trial import Task, Trial
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.downsample import Downsampler
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.loading import load_model
-from schedsearch.engine.memory import MemorySet
-from schedsearch.engine.metrics import make_metric
+from schedsearch.evaluation.data.in_memory import MemorySet
+from schedsearch.evaluation.downsample import Downsampler
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.adapters import adapter_for
+from schedsearch.models.loading import load_model
 from schedsearch.version import VERSION
 from tests.engine.embedded import embedded
 from tests.markdown import tables

@@ -23,10 +23,10 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.evaluator import Evaluator
-from schedsearch.engine.loading import load_model
-from schedsearch.engine.metrics import make_metric
 from schedsearch.errors import InputError
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.loading import load_model
 from tests.markdown import tables
 
 HELD_OUT = ShapesVQA("held-out", 24)

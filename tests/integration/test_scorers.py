@@ -12,14 +12,14 @@ from schedsearch import FunctionMetric, InputError
 from schedsearch.app.held_out import HeldOut
 from schedsearch.app.open import open_study
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.metrics import GeneratedMetric
+from schedsearch.evaluation.metrics import GeneratedMetric
 from tests.engine.embedded import embedded
 
 SAMPLES = ShapesVQA("calibration", 12)
 
 SCORING = """
 import helping
-from schedsearch.engine.metrics import GeneratedMetric
+from schedsearch.evaluation.metrics import GeneratedMetric
 
 WORTH = 1.0
 
@@ -266,7 +266,7 @@ def test_scorer_with_a_set_a_list_a_partial_and_an_object_goes_on_in_another_pro
 
 def test_study_of_another_runtime_is_not_continued(tmp_path, monkeypatch):
     """Its tokens were chosen otherwise, so that its drops are not those of this one."""
-    monkeypatch.setattr("schedsearch.engine.identity.RUNTIME", "reduction/1")
+    monkeypatch.setattr("schedsearch.evaluation.identity.RUNTIME", "reduction/1")
     with opened(tmp_path, "exact_match") as study:
         study.run(n_trials=2)
     monkeypatch.undo()

@@ -11,11 +11,11 @@ import torch
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.adapters import adapter_for
-from schedsearch.engine.loading import load_model
+from schedsearch.models.adapters import adapter_for
+from schedsearch.models.loading import load_model
 from schedsearch.testing import AdapterContract
-from schedsearch.testing_reference import Inputs
-from schedsearch.testing_subject import STEPS, Subject
+from schedsearch.testing.reference import Inputs
+from schedsearch.testing.subject import STEPS, Subject
 from tests.engine.embedded import embedded, prompt_of
 from tests.engine.families import FAMILIES
 

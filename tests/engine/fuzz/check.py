@@ -7,9 +7,9 @@ from typing import Any
 import torch
 
 from schedsearch.core.schedule import Schedule
-from schedsearch.engine.reduction import Reduction
-from schedsearch.testing_reference import Inputs, Kept, appended, masked_forward, ranking_rows
-from schedsearch.testing_subject import Subject, kept_vision
+from schedsearch.reduction.reduction import Reduction
+from schedsearch.testing.reference import Inputs, Kept, appended, masked_forward, ranking_rows
+from schedsearch.testing.subject import Subject, kept_vision
 
 RELATIVE = 1e-4
 """Of the largest logit, and of 1 at least. Other shapes sum in another order: 2e-5 seen."""

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from schedsearch.engine.reduction import Reduction
 from schedsearch.errors import InputError
-from schedsearch.testing_reference import Inputs, appended, masking, padded
-from schedsearch.testing_subject import STEPS, Breakdown, Subject, breaking, by_hand
+from schedsearch.reduction.reduction import Reduction
+from schedsearch.testing.reference import Inputs, appended, masking, padded
+from schedsearch.testing.subject import STEPS, Breakdown, Subject, breaking, by_hand
 from tests.engine.fuzz.cases import SPECIAL, Case, assistant, laid_out, prompts
 from tests.engine.fuzz.check import RELATIVE, Answer, Wrong, masks
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from schedsearch.app.config import read_study_file
-from schedsearch.engine.metrics import METRICS
 from schedsearch.errors import InputError
+from schedsearch.evaluation.metrics import METRICS
 
 GOOD = """
 study: s

@@ -15,7 +15,7 @@ from schedsearch.app.study_view import StudyView
 from schedsearch.core.intervals import Interval
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
-from schedsearch.engine.memory import MemorySet
+from schedsearch.evaluation.data.in_memory import MemorySet
 from tests.engine.embedded import embedded
 from tests.markdown import headings, tables
 

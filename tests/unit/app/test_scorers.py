@@ -3,9 +3,9 @@
 import pytest
 
 from schedsearch.app.scorers import changes, metric_text
-from schedsearch.engine.metric_identity import metric_identity
-from schedsearch.engine.metrics import METRICS, FunctionMetric, make_metric
-from schedsearch.engine.metrics.vqa_accuracy import VqaAccuracy
+from schedsearch.evaluation.metric_identity import metric_identity
+from schedsearch.evaluation.metrics import METRICS, FunctionMetric, make_metric
+from schedsearch.evaluation.metrics.vqa_accuracy import VqaAccuracy
 
 PLAIN = {"name": "s", "settings": {"max_new_tokens": 16}}
 NOW = {**PLAIN, "code": {"python": "3.11", "s": "a", "s.one": "b", "s.two": "c"}}

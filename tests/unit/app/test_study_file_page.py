@@ -16,11 +16,11 @@ from schedsearch.app.config import DataConfig, StudyConfig, read_study_file
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.search_config import SECTIONS, parse_search
 from schedsearch.app.study_file_page import made, main
-from schedsearch.engine.calibration import JsonlSet
-from schedsearch.engine.metrics import METRICS, FunctionMetric
-from schedsearch.engine.metrics.function import Scorer
-from schedsearch.engine.rankers import RANKERS
-from schedsearch.engine.rows import KEYS
+from schedsearch.evaluation.data.jsonl import JsonlSet
+from schedsearch.evaluation.data.rows import KEYS
+from schedsearch.evaluation.metrics import METRICS, FunctionMetric
+from schedsearch.evaluation.metrics.function import Scorer
+from schedsearch.reduction.rankers import RANKERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "study-file.md"
 TEXT = PAGE.read_text(encoding="utf-8")

@@ -17,8 +17,8 @@ from schedsearch.cli import output, render, render_studies
 from schedsearch.core.intervals import Interval
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, Trial, TrialState
-from schedsearch.engine.statistics import AttentionStatistics
 from schedsearch.errors import InputError
+from schedsearch.evaluation.attention.statistics import AttentionStatistics
 
 Shown = Callable[[int, Callable[[], None]], str]
 

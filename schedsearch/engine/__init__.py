@@ -1,1 +1,0 @@
-"""The reduction runtime and what evaluates a schedule with it."""

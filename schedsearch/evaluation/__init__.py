@@ -1,0 +1,1 @@
+"""What scores a schedule: data, metrics, the evaluator, and what is measured of a model."""

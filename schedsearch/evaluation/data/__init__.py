@@ -1,0 +1,1 @@
+"""Sets of samples, and the images in them."""

@@ -1,0 +1,1 @@
+"""What a prefill takes, as a whole and by layer."""

@@ -1,0 +1,221 @@
+"""A worker: one model, one metric, and the sets that they are asked about."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from statistics import fmean
+from typing import Any
+
+from torch import nn
+
+from schedsearch.core.latency import PrefillTiming
+from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.subject import Subject
+from schedsearch.core.trial import Evaluated, Task
+from schedsearch.errors import SchedsearchError
+from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
+from schedsearch.evaluation.downsample import Downsampler
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.identity import evaluation_context
+from schedsearch.evaluation.latency.timing import time_prefill
+from schedsearch.evaluation.metric_identity import metric_identity
+from schedsearch.evaluation.metrics import Metric, make_metric
+from schedsearch.models.adapters import adapter_for
+from schedsearch.models.loading import describe
+
+OnProgress = Callable[[int, int], None]
+
+
+class ModelWorker:
+    """Evaluates schedules with one model, by one metric, on the sets that it has.
+
+    Args:
+        model: In evaluation mode.
+        processor: Its processor.
+        metric: What is measured.
+        name: What users call the model.
+        sets: One for each split that will be asked about; see `add_set`.
+        max_prefix_bytes: As for `Evaluator`.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        processor: Any,
+        metric: Metric,
+        name: str,
+        sets: Sequence[SampleSet] = (),
+        *,
+        max_prefix_bytes: int | None = None,
+    ) -> None:
+        self.model = model
+        self.processor = processor
+        self.metric = metric
+        self._name = name
+        self._max_prefix_bytes = max_prefix_bytes
+        self._sets: dict[Split, SampleSet] = {}
+        self._evaluators: dict[tuple[Split, Grid | None], Evaluator] = {}
+        for samples in sets:
+            self.add_set(samples)
+
+    def add_set(self, samples: SampleSet) -> None:
+        """Answer for another set, in place of the one of the same split."""
+        self._sets[samples.split] = samples
+        for key in [key for key in self._evaluators if key[0] == samples.split]:
+            del self._evaluators[key]
+
+    def evaluator(self, split: Split, grid: Grid | None = None) -> Evaluator:
+        """The evaluator of a set.
+
+        Args:
+            split: Of the set.
+            grid: Patches of each image; default: images as they are.
+
+        Raises:
+            UnsupportedError: The model cannot take smaller images.
+            DataError: The set cannot be used.
+        """
+        key = (split, grid)
+        if key not in self._evaluators:
+            samples, bound = self._sets[split], self._max_prefix_bytes
+            if grid is None:
+                made = Evaluator(
+                    self.model, self.processor, samples, self.metric, max_prefix_bytes=bound
+                )
+            else:
+                processor = Downsampler(self.model, self.processor).processor(grid)
+                against = self.evaluator(split)
+                made = Evaluator(self.model, processor, samples, self.metric, against=against)
+            self._evaluators[key] = made
+        return self._evaluators[key]
+
+    def subject(
+        self,
+        split: Split | None = None,
+        grid: Grid | None = None,
+        identity: Mapping[str, Any] | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> Subject:
+        """What has to be known of model, metric and a set to ask about them.
+
+        Args:
+            split: Of the set; default: the first that the worker got.
+            grid: As for `evaluator`.
+            identity: Of the metric, where it is known.
+            on_progress: Called with samples that are encoded, and all.
+
+        Raises:
+            UnsupportedError: As `evaluator`.
+            DataError: As `evaluator`.
+        """
+        asked = next(iter(self._sets)) if split is None else split
+        evaluator, samples = self.evaluator(asked, grid), self._sets[asked]
+        adapter, ids = adapter_for(self.model), tuple(sample.id for sample in samples)
+        context = dict(self._context)
+        if identity is not None:
+            context["metric"] = dict(identity)
+        if grid is not None:
+            context["downsampled"] = f"{grid.rows} x {grid.columns}"
+        return Subject(
+            name=samples.name,
+            digest=samples.digest(),
+            split=asked,
+            ids=ids,
+            keys=tuple(evaluator.sample_keys(on_progress)),
+            tokens=tuple(evaluator.sample_tokens(ids)),
+            shape=adapter.shape(self.model),
+            target=describe(self.model, self._name),
+            context=context,
+            images=tuple(evaluator.image_keys()),
+            greatest=self.metric.greatest,
+            full_pass=evaluator.full_work(),
+            grid=grid,
+        )
+
+    @cached_property
+    def _context(self) -> Mapping[str, Any]:
+        return evaluation_context(self.model, self.processor, self.metric)
+
+    def evaluate(self, task: Task, on_progress: OnProgress | None = None) -> Evaluated:
+        """Score the samples of a task."""
+        smaller: Any = nullcontext()
+        try:
+            evaluator = self.evaluator(task.split, task.grid)
+            if task.grid is not None:
+                smaller = Downsampler(self.model, self.processor).interpolating()
+        except SchedsearchError as error:
+            return Evaluated(failure=_said(error))
+        before = evaluator.work
+        try:
+            with smaller:
+                scores = tuple(evaluator.evaluate(task, on_progress))
+        except SchedsearchError as error:
+            return Evaluated(failure=_said(error), work=evaluator.work - before)
+        return Evaluated(scores, work=evaluator.work - before)
+
+    def means(
+        self, metric: str, split: Split, schedules: Sequence[Schedule], on_progress: OnProgress
+    ) -> list[float]:
+        """Mean score of each schedule by a metric that is named.
+
+        Raises:
+            InputError: There is no such metric, or it needs answers that the set has not.
+            RunError: A schedule cannot be evaluated.
+        """
+        samples, found = self._sets[split], list[float]()
+        evaluator = Evaluator(self.model, self.processor, samples, make_metric(metric))
+        ids = tuple(sample.id for sample in samples)
+        for schedule in schedules:
+            scores = evaluator.evaluate(Task(schedule, split, ids))
+            found.append(fmean(one.score for one in scores))
+            on_progress(len(found), len(schedules))
+        return found
+
+    def attention(
+        self, split: Split, ranker: str, on_progress: OnProgress | None = None
+    ) -> AttentionStatistics:
+        """How layers rank and use vision tokens; see `attention_statistics`."""
+        samples = self._sets[split]
+        return attention_statistics(
+            self.model, self.processor, samples, ranker=ranker, on_progress=on_progress
+        )
+
+    def labelled(self, split: Split) -> bool:
+        """Whether every sample of a set has an answer."""
+        return all(sample.answers for sample in self._sets[split])
+
+    def metric_identity(self) -> dict[str, Any]:
+        """What the metric's scores depend on now; see `schedsearch.evaluation.identity`."""
+        return metric_identity(self.metric)
+
+    def grid_within(self, split: Split, flops: float) -> Grid:
+        """The largest images within a FLOPs ratio of those of a set.
+
+        Raises:
+            UnsupportedError: The model cannot take smaller images.
+            InputError: Images of a single patch cost more.
+        """
+        tokens = self.evaluator(split).sample_tokens()
+        return Downsampler(self.model, self.processor).grid_within(flops, tokens)
+
+    def time_prefill(
+        self, split: Split, schedule: Schedule, repeats: int, on_progress: OnProgress | None = None
+    ) -> PrefillTiming:
+        """Time prefills of a set's commonest prompts; see `schedsearch.evaluation.latency`."""
+        inputs = self.evaluator(split).prefill_inputs()
+        return time_prefill(self.model, inputs, schedule, repeats, on_progress)
+
+    def attention_cover(self, split: Split, samples: int) -> tuple[float, ...]:
+        """Share of the vision tokens that hold nearly all attention on vision, layer by layer.
+
+        Raises:
+            DataError: There are too few samples.
+        """
+        first = FirstSamples(self._sets[split], min(len(self._sets[split]), samples))
+        found = attention_statistics(self.model, self.processor, first)
+        return tuple(one.value for one in found.cover)
+
+
+def _said(error: SchedsearchError) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,1 @@
+"""Multimodal models: their parts, how they load, and what tells one from another."""

@@ -1,0 +1,1 @@
+"""The runtime that people deploy: fewer vision tokens in the deeper layers of a model."""
