@@ -128,7 +128,7 @@ class ReadOnlyPlace(Place):
         return _reader(self._copy, timeout)
 
     def _connect_in_place(self, timeout: float) -> sqlite3.Connection | None:
-        if _writable(self.path) and _writable(self.path.parent):
+        if writable(self.path) and writable(self.path.parent):
             return _reader(self.path, timeout)
         if all(os.path.exists(f"{self.path}{side}") for side in ("-wal", "-shm")):
             connection = _connect(self.path, timeout, "mode=ro")
@@ -211,6 +211,7 @@ def _size(path: str | Path) -> int:
         return 0
 
 
-def _writable(path: Path) -> bool:
+def writable(path: Path) -> bool:
+    """Say whether this process may write to a file or folder that exists."""
     effective = os.access in os.supports_effective_ids
     return os.access(path, os.W_OK, effective_ids=effective)

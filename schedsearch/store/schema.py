@@ -11,6 +11,7 @@ from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError
 from schedsearch.store.database import Access, Database
 from schedsearch.store.failures import DamagedCell
+from schedsearch.store.place import writable
 from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
 
 if TYPE_CHECKING:
@@ -133,6 +134,11 @@ def _opened(url: URL, access: Access) -> Database:
             raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
     if file and os.path.isdir(file):
         raise InputError(f"the store must be a file, but {file} is a folder; name a file in it")
+    if file and access != "read" and os.path.exists(file) and not writable(file):
+        # SQLite would find out too, but leave its log beside the file.
+        raise InputError(
+            f"{file} cannot be written; give the right to write to it, or name another store"
+        )
     # Foreign keys stay off: SQLite changes a table by rebuilding it, which deletes what they guard.
     return Database(url, access, foreign_keys=False)
 
