@@ -14,7 +14,6 @@ from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task, Trial, TrialState
 from schedsearch.errors import InputError, RunError
-from schedsearch.execution.executor import Evaluate
 from schedsearch.execution.loop import Limits
 from schedsearch.samplers.random_search import RandomSearch
 from tests.unit.execution.children import child, pipe, search_with_small_files
@@ -26,6 +25,7 @@ from tests.unit.execution.synthetic import (
     SEARCH,
     STUDY,
     SUBJECT,
+    Evaluate,
     Place,
     evaluate,
     evaluations,

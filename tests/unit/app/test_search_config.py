@@ -20,6 +20,8 @@ from schedsearch.store.store import open_store
 SHAPE = DecoderShape(8, 32, 4, 2, 8, 64, 100)
 TOKENS = (SampleTokens(64, 9), SampleTokens(36, 12), SampleTokens(64, 9), SampleTokens(64, 7))
 SUBJECT = Subject(
+    name="few",
+    digest="c0ffee",
     split="calibration",
     ids=("a", "b", "c", "d"),
     keys=("a", "b", "c", "d"),
