@@ -271,7 +271,7 @@ def check(path: Path) -> None:
     elif path.suffix == ".pt":
         assert torch.load(path, weights_only=True)["model"]
     elif path.suffix == ".db":
-        with open_store(path, create=False) as store:
+        with open_store(path, read_only=True) as store:
             assert store.check().problems == () and len(store.trials("small")) == 2
     else:
         assert path.suffix == ".jinja" and path.read_text("utf-8").endswith("}")
@@ -287,6 +287,7 @@ def test_killed_writer_leaves_each_file_old_new_or_absent(home, tmp_path, name):
     def undisturbed() -> tuple[int, float]:
         """Events of a run, and its seconds."""
         began, count = time.monotonic(), tmp_path / "count"
+        out.mkdir(exist_ok=True)
         if writer.once:
             (out / "c.db").unlink(missing_ok=True)
         assert ended(folder, *words, count=count) == 0, (folder / "errors").read_text()
