@@ -10,7 +10,6 @@ import pytest
 
 from schedsearch.errors import RunError
 from schedsearch.execution import heartbeat
-from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import StoreLostError, open_store
@@ -21,6 +20,7 @@ from tests.unit.execution.synthetic import (
     SUBJECT,
     Recorded,
     evaluate,
+    local,
     new_place,
     spec,
     uninterrupted,
@@ -97,7 +97,7 @@ def test_search_goes_on_from_the_rescue_to_the_same_result(place, harm, task):
         place.search(inner=Harmful(harm, place.database, task))
     path = rescued(lost)
     with open_store(path, create=False) as store:
-        scoring = Scoring(STUDY, SUBJECT, store, LocalExecutor(evaluate), CHUNK)
+        scoring = Scoring(STUDY, SUBJECT, store, local(evaluate), CHUNK)
         run = run_study(STUDY, SEARCH, scoring, store)
         assert run.ending == "finished"
         assert store.trials(STUDY) == uninterrupted()
@@ -111,7 +111,7 @@ def test_rescue_loses_no_score(place, harm):
     with pytest.raises(StoreLostError) as lost:
         place.search(inner=Harmful(harm, place.database, 12))
     with open_store(rescued(lost), create=False) as store:
-        executor = LocalExecutor(Recorded(log, evaluate))
+        executor = local(Recorded(log, evaluate))
         run_study(STUDY, SEARCH, Scoring(STUDY, SUBJECT, store, executor, CHUNK), store)
     lines = [line.split(";", 2)[2] for line in log.read_text().splitlines()]
     assert len(lines) == len(set(lines))
