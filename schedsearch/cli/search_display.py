@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from schedsearch.core.progress import Progress as Standing
     from schedsearch.core.trial import Trial
     from schedsearch.execution.moment import Moment
+    from schedsearch.store.studies import StudySummary
+
+
+SILENCE = 30.0
+"""Seconds without a heartbeat until a coordinator counts as gone."""
 
 
 class SearchDisplay:
@@ -101,6 +106,16 @@ def describe(standing: "Standing") -> str:
     if standing.best_drop is not None:
         words.append(f"drop {standing.best_drop:.4f}")
     return ", ".join(word for word in words if word)
+
+
+def searcher(found: "StudySummary") -> str:
+    """Who searches a study, what that is asked to do, and how long it has given no sign."""
+    if found.holder is None:
+        return "nobody"
+    asked = "" if found.wish == "run" else f", asked to {found.wish}"
+    silent = found.silence is not None and found.silence > SILENCE
+    quiet = f", no sign for {duration(found.silence or 0.0)}" if silent else ""
+    return f"{found.holder}{asked}{quiet}"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from schedsearch.cli.options import AsJson
 from schedsearch.cli.output import output, print_json
-from schedsearch.cli.search_display import SearchDisplay, describe, duration
+from schedsearch.cli.search_display import SILENCE, SearchDisplay, describe, duration, searcher
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyName
 from schedsearch.errors import RunError
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 POLL = 1.0
 """Seconds between two looks at the store."""
-
-SILENCE = 30.0
-"""Seconds without a heartbeat until a coordinator counts as gone."""
 
 _PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
 
@@ -131,10 +128,9 @@ def standing(found: "StudySummary") -> str:
         return f"nobody searches {found.spec.name}"
     _check_alive(found)
     words = describe(found.progress) if found.progress else "the search begins"
-    asked = "" if found.wish == "run" else f", asked to {found.wish}"
     left = found.progress.seconds_left if found.progress else None
     about = "" if left is None else f", about {duration(left)} left"
-    return f"{found.spec.name}: {words}{about}; searched by {found.holder}{asked}"
+    return f"{found.spec.name}: {words}{about}; searched by {searcher(found)}"
 
 
 def pause(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:

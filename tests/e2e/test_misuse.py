@@ -21,7 +21,7 @@ ALLOWED = {
     "export store: read-only": READ,
 }
 """Misuses that are none: the command succeeds, and makes what it is asked for."""
-READING = {f"{command} store: read-only": READ for command in ("list", "show", "db check")}
+READING = {f"{command} store: read-only": READ for command in ("list", "show", "watch", "db check")}
 """Misuses that are none: the command succeeds, and makes nothing."""
 
 EndedOf = Callable[[Case], Ended]
@@ -50,7 +50,7 @@ def ended_of(template: Path) -> EndedOf:
     return find
 
 
-@pytest.mark.parametrize("case", cases(), ids=lambda case: case.name)
+@pytest.mark.parametrize("case", list(cases()), ids=lambda case: case.name)
 def test_misuse_is_one_line_and_changes_nothing(ended_of: EndedOf, case: Case) -> None:
     ended = ended_of(case)
     if case.name in ALLOWED:

@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -33,6 +34,7 @@ from tests.unit.execution.synthetic import (
     STUDY,
     evaluate,
     new_place,
+    spec,
     uninterrupted,
 )
 
@@ -291,3 +293,19 @@ def test_commands_pause_and_stop_a_search(place, wish, ending):
     code, out, _ = said(place, "watch", STUDY)
     assert (code, out) == (0, f"nobody searches {STUDY}\n")
     assert_next_run_finishes(place)
+
+
+def test_watch_says_that_the_coordinator_gives_no_sign(place):
+    with place.store() as store:
+        store.create_study(spec())
+        store.acquire(STUDY)
+        code, out, _ = said(place, "watch", STUDY, "--once")
+        assert code == 0 and f"{STUDY}: the search begins; searched by process" in out
+        with sqlite3.connect(place.database) as connection:
+            connection.execute("UPDATE study SET beat = '2026-01-01 00:00:00.000000'")
+        connection.close()
+        code, out, err = said(place, "watch", STUDY)
+    assert (code, out) == (1, "")
+    assert f"which searches `{STUDY}`, gave no sign for" in err
+    listed = said(place, "list")[1]
+    assert "no sign for" in " ".join(listed.split())
