@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
     from schedsearch.core.trial import TrialState
     from schedsearch.evaluation.metrics.function import FunctionMetric
-    from schedsearch.execution.loop import StopStudy
+    from schedsearch.execution.heartbeat import StopStudy
     from schedsearch.reduction.reduction import Reduction, reduce
 
 __version__ = VERSION
@@ -31,7 +31,7 @@ _LAZY = {
     "RankerSpec": "schedsearch.core.schedule",
     "Schedule": "schedsearch.core.schedule",
     "Target": "schedsearch.core.schedule",
-    "StopStudy": "schedsearch.execution.loop",
+    "StopStudy": "schedsearch.execution.heartbeat",
     "TrialState": "schedsearch.core.trial",
     "open_study": "schedsearch.app.open",
     "search": "schedsearch.app.open",

@@ -16,9 +16,9 @@ from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 from schedsearch.execution.inquiry import EvaluationError
-from schedsearch.execution.loop import Moment
+from schedsearch.execution.moment import Moment
 from schedsearch.samplers.greedy import GSearch
 
 OURS = "P-Sigmoid"
@@ -219,8 +219,11 @@ def _entry(
         sampler, family = family_plug_ins(config, study.subject, named, study.store)
         spec = replace(study.spec, name=named, sampler=sampler, family=family, questions=1)
         own = Study(spec, study.subject, study.executor, study.store)
-        if own.run(on_moment=show).ending == "interrupted":
+        ending = own.run(on_moment=show).ending
+        if ending == "interrupted":
             raise KeyboardInterrupt
+        if ending in ("paused", "stopped"):
+            raise RunError(f"study `{named}` was {ending}; compare again to go on")
         best = own.best_trial
         tried = sum(trial.state.finished for trial in own.trials)
         row = bench.row(name, what, best.schedule, against)

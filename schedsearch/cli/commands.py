@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from schedsearch.cli import render, studies
+from schedsearch.cli import render, studies, watch
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.options import (
@@ -36,6 +36,9 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(studies.search)
+app.command()(watch.watch)
+app.command()(watch.pause)
+app.command()(watch.stop)
 app.command()(profile)
 app.command("list")(studies.list_studies)
 app.command()(studies.show)

@@ -44,9 +44,9 @@ def set_verbosity(level: int) -> None:
     log.handlers = [RichHandler(console=errors, show_path=level > 1)]
 
 
-def print_json(result: Any) -> None:
+def print_json(result: Any, indent: int | None = 2) -> None:
     """Write a dataclass, or plain values, as JSON to stdout, whatever its encoding lacks."""
-    text = json.dumps(_plain(result), indent=2, ensure_ascii=not is_unicode(), allow_nan=False)
+    text = json.dumps(_plain(result), indent=indent, ensure_ascii=not is_unicode(), allow_nan=False)
     output.file.write(text + "\n")
 
 

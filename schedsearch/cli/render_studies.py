@@ -7,6 +7,7 @@ from rich.markup import escape
 
 from schedsearch.cli.output import bar, output, show, table
 from schedsearch.cli.render import estimate
+from schedsearch.cli.search_display import describe, searcher
 from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
@@ -84,12 +85,12 @@ def studies(found: Sequence["StudySummary"]) -> None:
     rows = table("study", "model", "metric", "trials", "created", "searched by")
     for summary in found:
         states = ", ".join(f"{count} {state.lower()}" for state, count in summary.trials.items())
-        spec, holder = summary.spec, summary.holder
+        spec = summary.spec
         cells = (spec.name, spec.model, spec.metric, states or "none")
         rows.add_row(
             *map(escape, cells),
             f"{summary.created:%Y-%m-%d %H:%M}",
-            escape(str(holder)) if holder else "nobody",
+            escape(searcher(summary)),
         )
     show(rows)
 
@@ -100,6 +101,10 @@ def study(view: "StudyView") -> None:
     for trial in view.trials:
         rows.add_row(*map(escape, _cells(trial)))
     show(rows)
+    now = view.store.study(view.name)
+    if now.holder is not None:
+        where = f"{describe(now.progress)}; " if now.progress else ""
+        output.print(escape(f"{where}searched by {searcher(now)}"), soft_wrap=True)
     try:
         curve(view)
     except InputError as error:

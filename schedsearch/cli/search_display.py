@@ -1,21 +1,34 @@
-"""The progress of a search: what is asked, how far it is, what has been found."""
+"""The progress of a search, here or elsewhere: what is asked, how far it is, what was found."""
 
 from typing import TYPE_CHECKING, Self
 
+from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from schedsearch.cli.output import errors
 
 if TYPE_CHECKING:
     from schedsearch.app.study_view import StudyView
+    from schedsearch.core.progress import Progress as Standing
     from schedsearch.core.trial import Trial
-    from schedsearch.execution.loop import Moment
+    from schedsearch.execution.moment import Moment
+    from schedsearch.store.studies import StudySummary
+
+
+SILENCE = 30.0
+"""Seconds without a heartbeat until a coordinator counts as gone."""
 
 
 class SearchDisplay:
-    """One line on stderr that changes while the search runs; elsewhere a line for each trial."""
+    """One line that changes while the search runs; off a terminal a line for each trial.
 
-    def __init__(self, study: str) -> None:
+    Args:
+        study: Its name.
+        console: Where.
+    """
+
+    def __init__(self, study: str, console: Console = errors) -> None:
+        self._console = console
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=20),
@@ -23,7 +36,7 @@ class SearchDisplay:
             TimeElapsedColumn(),
             TextColumn("{task.fields[left]}"),
         )
-        self._bars = Progress(*columns, console=errors, disable=not errors.is_terminal)
+        self._bars = Progress(*columns, console=console, disable=not console.is_terminal)
         self._task = self._bars.add_task(study, total=None, left="")
 
     def __enter__(self) -> Self:
@@ -38,19 +51,28 @@ class SearchDisplay:
         self._bars.stop()
 
     def closed(self, _study: "StudyView", trial: "Trial") -> None:
+        """Report a trial of the search that this process runs."""
+        self.report(trial)
+
+    def report(self, trial: "Trial") -> None:
         """Report a trial where there is no terminal to draw on."""
-        if not errors.is_terminal:
-            errors.print(outcome(trial), soft_wrap=True, markup=False)
+        if not self._console.is_terminal:
+            self._console.print(outcome(trial), soft_wrap=True, markup=False, highlight=False)
 
     def show(self, moment: "Moment") -> None:
         """Draw what a moment says."""
-        left = moment.seconds_left
-        self._bars.update(
+        self.draw(moment.progress)
+
+    def draw(self, standing: "Standing", age: float = 0.0) -> None:
+        """Draw where a search stood so many seconds ago."""
+        bars, left = self._bars, standing.seconds_left
+        bars.tasks[0].start_time = bars.get_time() - standing.seconds - age
+        bars.update(
             self._task,
-            description=describe(moment),
-            completed=moment.done,
-            total=moment.samples,
-            left="" if left is None else f"about {_duration(left)} left",
+            description=describe(standing),
+            completed=standing.done,
+            total=standing.samples,
+            left="" if left is None else f"about {duration(left)} left",
         )
 
 
@@ -66,25 +88,37 @@ def outcome(trial: "Trial") -> str:
     )
 
 
-def describe(moment: "Moment") -> str:
-    """Trial of about how many, phase, layer, bracket, evaluations, best FLOPs ratio so far."""
-    status = moment.status
-    about = "" if moment.trials_left is None else f" of about {moment.closed + moment.trials_left}"
+def describe(standing: "Standing") -> str:
+    """Trial of about how many, phase, layer, bracket, evaluations and pace, the best so far."""
+    left = standing.trials_left
+    about = "" if left is None else f" of about {standing.closed + left}"
     words = [
-        f"trial {moment.closed + 1}{about}",
-        f"{moment.evaluated} evaluations",
-        status.phase,
+        f"trial {standing.closed + 1}{about}",
+        f"{standing.evaluated} evaluations, {standing.pace:.3g} a second",
+        standing.phase,
     ]
-    if status.layer is not None:
-        words.append(f"layer {status.layer}")
-    if status.bracket is not None:
-        low, high = status.bracket
-        words.append(f"{low} to {high} tokens")
-    if moment.best is not None and moment.best.measurement is not None:
-        words.append(f"best FLOPs ratio {moment.best.measurement.flops_ratio:.3f}")
-    return ", ".join(words)
+    if standing.layer is not None:
+        words.append(f"layer {standing.layer}")
+    if standing.low is not None:
+        words.append(f"{standing.low} to {standing.high} tokens")
+    if standing.best_flops_ratio is not None:
+        words.append(f"best FLOPs ratio {standing.best_flops_ratio:.3f}")
+    if standing.best_drop is not None:
+        words.append(f"drop {standing.best_drop:.4f}")
+    return ", ".join(word for word in words if word)
 
 
-def _duration(seconds: float) -> str:
+def searcher(found: "StudySummary") -> str:
+    """Who searches a study, what that is asked to do, and how long it has given no sign."""
+    if found.holder is None:
+        return "nobody"
+    asked = "" if found.wish == "run" else f", asked to {found.wish}"
+    silent = found.silence is not None and found.silence > SILENCE
+    quiet = f", no sign for {duration(found.silence or 0.0)}" if silent else ""
+    return f"{found.holder}{asked}{quiet}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes}:{rest:02d} min" if minutes else f"{rest} s"

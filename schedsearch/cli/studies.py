@@ -21,12 +21,12 @@ StorePath = Annotated[
 StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
 StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
 
-_DEFAULT_STORE = "schedsearch.db"
+DEFAULT_STORE = "schedsearch.db"
 
 
 def search(
     file: StudyFile,
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     trials: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Close at most this many.")
     ] = None,
@@ -64,7 +64,7 @@ def search(
         else:
             render.run(run, study)
         if run.ending != "finished":
-            again = continuation(file, study.store.name if store != _DEFAULT_STORE else None)
+            again = continuation(file, study.store.name if store != DEFAULT_STORE else None)
             errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
@@ -92,12 +92,13 @@ def continuation(file: Path, store: str | None) -> str:
 _WHY = {
     "interrupted": "interrupted",
     "stopped": "stopped",
+    "paused": "paused",
     "trials": "the limit of trials is reached",
     "timeout": "the time is up",
 }
 
 
-def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
+def list_studies(store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """List the studies of a store."""
     from schedsearch.store.store import open_store
 
@@ -109,7 +110,7 @@ def list_studies(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> 
         render.studies(found)
 
 
-def show(study: StudyName, store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
+def show(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Show trials, questions per layer and the curve so far."""
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
@@ -127,7 +128,7 @@ def export(
     out: Annotated[Path, typer.Argument(help="File to write; `-`: standard output.")] = Path(
         "schedule.json"
     ),
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -167,7 +168,7 @@ def report(
     file: StudyFile,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("report"),
     force: Force = False,
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -212,7 +213,7 @@ def compare(
     ] = 24,
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
     force: Force = False,
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:

@@ -8,19 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from schedsearch.store.place import StoreLostError
-
 log = logging.getLogger(__name__)
 
 PERIOD = 5.0
 """Seconds between two beats."""
 
 
+class StopStudy(Exception):  # noqa: N818 - a request, not an error
+    """Raised by a callback to end the run without an error; a trial at work waits again."""
+
+
 class Heartbeat:
     """Beats in a thread of its own while there is work.
 
     Args:
-        beat: Called at each beat; may raise `StoreLostError`, which ends the work.
+        beat: Called at each beat; what it raises ends the work.
         period: Seconds between beats, also across pieces of work that are shorter; default:
             `PERIOD`.
     """
@@ -29,19 +31,25 @@ class Heartbeat:
         self._beat = beat
         self._period = PERIOD if period is None else period
         self._last = time.monotonic()
-        self._lost: StoreLostError | None = None
+
+    def beat_if_due(self) -> None:
+        """Beat here, between two pieces of work, if the last beat is a period ago."""
+        if time.monotonic() >= self._last + self._period:
+            self._last = time.monotonic()
+            self._beat()
 
     @contextmanager
     def at_work(self) -> Iterator[None]:
         """Beat while the block runs.
 
         Raises:
-            StoreLostError: A beat has raised it. The block was interrupted where this is the main
-                thread and Ctrl-C would have been a `KeyboardInterrupt`, else it ran to its end.
+            Exception: A beat has raised it. The block was interrupted where this is the main
+                thread and Ctrl-C would have been a `KeyboardInterrupt`, else it ran to its end;
+                what it returns then counts where the request was only to stop.
         """
-        ended = threading.Event()
-        interrupts = _can_interrupt()
-        thread = threading.Thread(target=self._run, args=(ended, interrupts), daemon=True)
+        ended, raised, interrupts = threading.Event(), list[Exception](), _can_interrupt()
+        args = (ended, raised, interrupts)
+        thread = threading.Thread(target=self._run, args=args, daemon=True)
         try:
             try:
                 thread.start()
@@ -50,19 +58,21 @@ class Heartbeat:
                 ended.set()
                 thread.join()
         except KeyboardInterrupt:
-            if self._lost is None:
+            if not raised:
                 raise
-        if self._lost is not None:
-            raise self._lost
+            raise raised[0] from None
+        if raised and not isinstance(raised[0], StopStudy):
+            raise raised[0]
 
-    def _run(self, ended: threading.Event, interrupts: bool) -> None:
+    def _run(self, ended: threading.Event, raised: list[Exception], interrupts: bool) -> None:
         while not ended.wait(max(0.0, self._last + self._period - time.monotonic())):
             self._last = time.monotonic()
             try:
                 self._beat()
-            except StoreLostError as error:
-                log.error("%s; the work at hand ends", error)
-                self._lost = error
+            except Exception as error:
+                level = logging.INFO if isinstance(error, StopStudy) else logging.ERROR
+                log.log(level, "%s; the work at hand ends", error)
+                raised.append(error)
                 if interrupts:
                     _interrupt()
                 return

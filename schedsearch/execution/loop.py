@@ -10,11 +10,15 @@ from functools import partial
 from itertools import count
 from typing import Literal
 
+from schedsearch.core.progress import Progress
 from schedsearch.core.trial import Effort, Trial, TrialState, Work
 from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.execution.executor import Outcome, Ticket
+from schedsearch.execution.heartbeat import Heartbeat, StopStudy
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.measuring import Measuring, TrialRun
+from schedsearch.execution.moment import Moment
+from schedsearch.execution.pulse import Pulse
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
@@ -24,7 +28,7 @@ from schedsearch.store.store import Store
 
 log = logging.getLogger(__name__)
 
-Ending = Literal["finished", "stopped", "interrupted", "trials", "timeout"]
+Ending = Literal["finished", "stopped", "paused", "interrupted", "trials", "timeout"]
 
 
 @dataclass(frozen=True)
@@ -41,47 +45,11 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Moment:
-    """What a progress display shows.
-
-    Attributes:
-        status: Where the sampler stands.
-        trial: The trial at work.
-        done: Samples of it that have a score, then of keep-all if that is not known yet; those
-            of equal content count once.
-        samples: Samples in all, counted likewise.
-        closed: Trials closed by this run.
-        evaluated: Samples that this run has really evaluated.
-        trials_left: Estimate of the trials still to close, this one included; None where no end
-            is in sight.
-        best: The result so far.
-        seconds: Since the run began.
-    """
-
-    status: Status
-    trial: Trial
-    done: int
-    samples: int
-    closed: int
-    evaluated: int
-    trials_left: int | None
-    best: Trial | None
-    seconds: float
-
-    @property
-    def seconds_left(self) -> float | None:
-        """Estimate from the pace so far; None while there is none, or no end in sight."""
-        if self.trials_left is None or self.closed == 0:
-            return None
-        return (self.trials_left - self.done / self.samples) * self.seconds / self.closed
-
-
-@dataclass(frozen=True)
 class Run:
     """How a run ended.
 
     Attributes:
-        ending: Why: the search is finished, somebody stopped it, or a limit was reached.
+        ending: Why: the search is finished, somebody stopped or paused it, or a limit was reached.
         best: The trial whose schedule is the result so far.
         closed: Trials closed by this run.
         evaluated: Samples that were really evaluated, not found in the store.
@@ -95,10 +63,6 @@ class Run:
     evaluated: int
     seconds: float
     effort: Effort
-
-
-class StopStudy(Exception):  # noqa: N818 - a request, not an error
-    """Raised by a callback to end the run without an error; a trial at work waits again."""
 
 
 OnTrial = Callable[[Trial], None]
@@ -120,7 +84,8 @@ def run_study(
 
     Everything is rebuilt from the store, so a run that was killed goes on where it was. As many
     trials are at work as the sampler asks at once; each is closed as soon as it is decided. Ctrl-C
-    abandons the tasks that are running; their trials wait for the next run.
+    abandons the tasks that are running; their trials wait for the next run. So does another
+    process that wishes the study to stop; one that wishes it to pause lets these trials end.
 
     Args:
         study: Name of a study in the store.
@@ -143,7 +108,8 @@ def run_study(
     try:
         with store.lease(study) as lease:
             loop = _Loop(study, sampler, scoring, store, lease, on_moment, history)
-            ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
+            with scoring.beating(loop.heartbeat):
+                ending = loop.run(limits or Limits(), stop_on_failure, on_trial)
             effort = store.effort(study)
     except StoreLostError as error:
         raise store.rescue(error, Held(spec, history, scoring.held)) from error
@@ -177,6 +143,8 @@ class _Loop:
     ) -> None:
         self.closed = 0
         self.best: Trial | None = None
+        self._pulse = Pulse(store, lease, self._progress)
+        self.heartbeat = Heartbeat(self._pulse.beat)
         self._study = study
         self._sampler = sampler
         self._scoring = scoring
@@ -193,7 +161,7 @@ class _Loop:
         self._at_work: dict[int, _AtWork] = {}
         self._answered = True
         self._numbers = count()
-        self._shown: tuple[int, tuple[int, int]] | None = None
+        self._shown = -1, (0, 0)
 
     @property
     def seconds(self) -> float:
@@ -202,6 +170,7 @@ class _Loop:
     def run(self, limits: Limits, stop_on_failure: bool, on_trial: Sequence[OnTrial]) -> Ending:
         try:
             while True:
+                self._pulse.obey()
                 if self._answered:
                     self._ask()
                 self._hand_out(limits)
@@ -216,6 +185,7 @@ class _Loop:
                             f"trial {closed.number} failed: {closed.reason}; remove the cause and "
                             f"run again, what was found so far is stored"
                         )
+                    self.heartbeat.beat_if_due()
         except StopStudy:
             self._abandon("interrupted")
             return "stopped"
@@ -230,7 +200,9 @@ class _Loop:
         """Take in what others have enqueued, and open what the sampler asks."""
         self._answered = False
         self._read_new()
-        questions = self._sampler.ask(self._history)
+        with self.heartbeat.at_work():
+            questions = self._sampler.ask(self._history)
+        self._pulse.obey()
         self._asked_at_once = max(self._asked_at_once, len(questions))
         for question in questions:
             schedule = replace(question.schedule, target=self._scoring.subject.target)
@@ -272,7 +244,9 @@ class _Loop:
         return self._scoring.executor.slots - flying
 
     def _limit(self, limits: Limits) -> Ending | None:
-        """The limit that lets no further trial begin."""
+        """What lets no further trial begin."""
+        if self._pulse.wish == "pause":
+            return "paused"
         if limits.trials is not None and self.closed + len(self._at_work) >= limits.trials:
             return "trials"
         if limits.seconds is not None and self.seconds >= limits.seconds:
@@ -285,7 +259,7 @@ class _Loop:
         self._history[trial.number] = trial
         work = self._at_work[trial.number] = _AtWork(trial, attempt)
         before = self._scoring.work
-        show = partial(self._show, trial)
+        show = partial(self._show_keep_all, trial)
         try:
             work.run = self._measuring.begin(trial, self._history, self.best, show)
             work.verdict = work.run.verdict
@@ -357,22 +331,35 @@ class _Loop:
         first = next(iter(self._at_work.values()))
         progress = first.run and first.run.progress
         if progress and (first.trial.number, progress) != self._shown:
-            self._shown = first.trial.number, progress
             self._show(first.trial, *progress)
 
+    def _show_keep_all(self, trial: Trial, done: int, samples: int) -> None:
+        self._show(trial, done, samples)
+        self._pulse.obey()
+
     def _show(self, trial: Trial, done: int, samples: int) -> None:
-        self._on_moment(
-            Moment(
-                self._status,
-                trial,
-                done,
-                samples,
-                self.closed,
-                self._scoring.evaluated - self._known_before,
-                self._trials_left(),
-                self.best,
-                self.seconds,
-            )
+        self._shown = trial.number, (done, samples)
+        self._on_moment(self._moment(trial, done, samples))
+
+    def _progress(self) -> Progress:
+        """Where the run stands now; asked while its own thread waits, or by that thread."""
+        first = next((work.trial for work in self._at_work.values()), None)
+        number, (done, samples) = self._shown
+        if first is None or first.number != number:
+            done = 0
+        return self._moment(first, done, samples).progress
+
+    def _moment(self, trial: Trial | None, done: int, samples: int) -> Moment:
+        return Moment(
+            self._status,
+            trial,
+            done,
+            samples,
+            self.closed,
+            self._scoring.evaluated - self._known_before,
+            self._trials_left(),
+            self.best,
+            self.seconds,
         )
 
     def _trials_left(self) -> int | None:

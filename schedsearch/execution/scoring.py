@@ -2,7 +2,8 @@
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import count, zip_longest
 from typing import Any
 
@@ -78,11 +79,21 @@ class Scoring:
             for _, digest, description in self._contexts.values()
         ]
 
+    @contextmanager
+    def beating(self, heartbeat: Heartbeat) -> Iterator[None]:
+        """Have this heartbeat while tasks are at work, in place of one that minds the store."""
+        usual, self._heartbeat = self._heartbeat, heartbeat
+        try:
+            yield
+        finally:
+            self._heartbeat = usual
+
     def next(self) -> Outcome:
         """Wait for one of the tasks at work.
 
         Raises:
-            StoreLostError: The store is gone, which is noticed while the task is at work.
+            StoreLostError: The store is gone, which is noticed while the task is at work; or
+                whatever else a heartbeat raises.
         """
         with self._heartbeat.at_work():
             return self.executor.next()

@@ -28,10 +28,12 @@ from schedsearch.store.codec import (
     decoding,
     params_to_json,
     process_from_json,
+    progress_from_json,
     schedule_from_json,
     spec_from_json,
     target_from_json,
     trial_from_row,
+    wish_of,
 )
 from schedsearch.store.evaluations import unused_contexts
 from schedsearch.store.failures import DamagedCell
@@ -51,6 +53,8 @@ from schedsearch.store.trials import rows_of
 _READERS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("study", "spec"): spec_from_json,
     ("study", "lease_holder"): process_from_json,
+    ("study", "wish"): wish_of,
+    ("study", "progress"): progress_from_json,
     ("schedule", "ranker"): lambda body: RankerSpec.from_mapping(**body),
     ("trial", "target"): target_from_json,
     ("trial", "params"): params_to_json,

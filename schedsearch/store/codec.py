@@ -6,10 +6,11 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache
 from numbers import Integral
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from schedsearch.core.canonical import is_number
 from schedsearch.core.plugin import ParamValue, PlugIn
+from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -29,6 +30,7 @@ _UNREADABLE = (
     TypeError,
     ValueError,
 )
+_WISHES: dict[str, Wish] = {wish: wish for wish in get_args(Wish)}
 _MEASURED = tuple(field.name for field in fields(Measurement))
 
 
@@ -74,6 +76,18 @@ def process_from_json(body: Mapping[str, Any]) -> Process:
     """Return the process that holds a lease."""
     with decoding("the holder of a lease"):
         return _of_types(Process(**body))
+
+
+def progress_from_json(body: Mapping[str, Any]) -> Progress:
+    """Return what a coordinator told about its search; its JSON is its fields."""
+    with decoding("the progress of a search"):
+        return _of_types(Progress(**body))
+
+
+def wish_of(word: str) -> Wish:
+    """Return what the coordinator of a study is asked to do."""
+    with decoding("the wish for a search"):
+        return _WISHES[word]
 
 
 def plug_in_to_json(plug_in: PlugIn) -> dict[str, Any]:

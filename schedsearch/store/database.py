@@ -4,10 +4,11 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, func, make_url, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
@@ -209,6 +210,14 @@ class Database:
         if not self._reached and state is None:
             return described("unreachable", self.name, error)
         return meaning(error, self.name, False) or described("lost", self.name, error)
+
+
+def now(connection: Connection) -> datetime:
+    """The time by the clock that all who use the database share: the server's, where it has one."""
+    if connection.dialect.name == "postgresql":
+        found: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return found
+    return datetime.now(UTC)
 
 
 def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:

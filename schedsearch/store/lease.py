@@ -6,12 +6,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
+from schedsearch.core.progress import Progress, Wish
 from schedsearch.errors import RunError
-from schedsearch.store.codec import process_from_json
+from schedsearch.store.codec import process_from_json, wish_of
+from schedsearch.store.database import now
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.process import Process
 from schedsearch.store.studies import study_id
 from schedsearch.store.tables import StudyRow
+
+
+class LeaseLostError(RunError):
+    """A study is no longer this process's to coordinate."""
 
 
 @dataclass(frozen=True)
@@ -30,10 +36,12 @@ class Lease:
 
 
 def acquire(connection: Connection, study: str) -> Lease:
-    """Take a lease that is free, or whose holder is known to be gone."""
+    """Take a lease that is free, or whose holder is known to be gone; wishes of before are void."""
     row = idle(connection, study)
     lease = Lease(study, row.id, row.lease_token + 1)
     _set(connection, row.id, lease.token, Process.current())
+    begun = {"wish": "run", "progress": None, "beat": now(connection)}
+    connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(begun))
     return lease
 
 
@@ -75,24 +83,43 @@ def lock(connection: Connection, study: str) -> int:
     return key
 
 
-def check(connection: Connection, lease: Lease) -> None:
-    """Lock the study until the transaction ends, for the holder of its lease.
+def beat(connection: Connection, lease: Lease, progress: Progress | None) -> Wish:
+    """Note that the coordinator is at work, and where it stands; return what is wished of it."""
+    row = check(connection, lease)
+    told = {"progress": progress and asdict(progress), "beat": now(connection)}
+    connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(told))
+    return wish_of(row.wish)
+
+
+def wish(connection: Connection, study: str, wished: Wish) -> Process | None:
+    """Leave a wish for whoever searches a study, and return who that is; None if nobody does."""
+    row = _found(connection, study)
+    holder = process_from_json(row.lease_holder) if row.lease_holder else None
+    if holder is None or holder.runs() is False:
+        return None
+    connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(wish=wished))
+    return holder
+
+
+def check(connection: Connection, lease: Lease) -> Row[Any]:
+    """Lock the study until the transaction ends, for the holder of its lease; return its row.
 
     Raises:
-        RunError: The lease is somebody else's by now.
+        LeaseLostError: The lease is somebody else's by now.
     """
     row = _locked(connection, lease.study_id)
     if row is None:
-        raise RunError(
+        raise LeaseLostError(
             f"study `{lease.study}` has been deleted while this process worked on it; start it "
             f"again if it is still wanted"
         )
     if row.lease_token != lease.token or row.lease_holder is None:
         holder = f"{process_from_json(row.lease_holder)} has" if row.lease_holder else "nobody has"
-        raise RunError(
+        raise LeaseLostError(
             f"this process has lost the lease of study `{lease.study}`, which {holder} now; what "
             f"it stored before is safe: let the other process go on, or run again when it has ended"
         )
+    return row
 
 
 def _found(connection: Connection, study: str) -> Row[Any]:
@@ -103,7 +130,13 @@ def _found(connection: Connection, study: str) -> Row[Any]:
 
 
 def _locked(connection: Connection, key: int) -> Row[Any] | None:
-    columns = (StudyRow.id, StudyRow.lease_token, StudyRow.lease_holder, StudyRow.lease_since)
+    columns = (
+        StudyRow.id,
+        StudyRow.lease_token,
+        StudyRow.lease_holder,
+        StudyRow.lease_since,
+        StudyRow.wish,
+    )
     # SQLite has no row locks and ignores the clause; its writers exclude each other anyway.
     return connection.execute(
         select(*columns).where(StudyRow.id == key).with_for_update()

@@ -9,6 +9,7 @@ from typing import Any, Self
 from sqlalchemy import Connection
 
 from schedsearch.core.plugin import ParamValue
+from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Effort, Trial
@@ -162,6 +163,11 @@ class Store:
         with self._database.reading() as connection:
             return studies.summaries(connection)
 
+    def study(self, name: str) -> StudySummary:
+        """Return what `studies` does of one of them."""
+        with self._database.reading() as connection:
+            return studies.summary(connection, name)
+
     # The lease
 
     def acquire(self, study: str) -> Lease:
@@ -201,6 +207,27 @@ class Store:
         """
         with self._database.writing() as connection:
             return lease.free(connection, study)
+
+    def beat(self, held: Lease, progress: Progress | None) -> Wish:
+        """Show others that the coordinator is at work, and where it stands.
+
+        Returns:
+            What is wished of it.
+
+        Raises:
+            LeaseLostError: Somebody else coordinates the study by now.
+        """
+        with self._database.writing() as connection:
+            return lease.beat(connection, held, progress)
+
+    def wish(self, study: str, wish: Wish) -> Process | None:
+        """Ask the coordinator of a study for something; it looks at each of its heartbeats.
+
+        Returns:
+            Who that is; None, with nothing changed, if nobody searches.
+        """
+        with self._database.writing() as connection:
+            return lease.wish(connection, study, wish)
 
     # Trials
 

@@ -5,19 +5,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
+from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import InputError
 from schedsearch.store.codec import (
     decoding,
     process_from_json,
+    progress_from_json,
     spec_from_json,
     spec_to_json,
     storable,
+    wish_of,
 )
-from schedsearch.store.database import insert_or_ignore
+from schedsearch.store.database import insert_or_ignore, now
 from schedsearch.store.process import Process
 from schedsearch.store.tables import StudyRow, TrialRow
 from schedsearch.version import VERSION
@@ -33,6 +36,10 @@ class StudySummary:
         created: When that was.
         trials: How many there are in each state that occurs.
         holder: The process that searches now, or that ended without saying so.
+        wish: What that is asked to do.
+        progress: Where it stood at its last heartbeat; None before the first.
+        beat: When that was, or when the search began; None where none ever did.
+        silence: Seconds since then.
     """
 
     spec: StudySpec
@@ -40,6 +47,10 @@ class StudySummary:
     created: datetime
     trials: Mapping[TrialState, int]
     holder: Process | None
+    wish: Wish
+    progress: Progress | None
+    beat: datetime | None
+    silence: float | None
 
 
 def create(connection: Connection, spec: StudySpec) -> bool:
@@ -82,17 +93,19 @@ def spec_of(connection: Connection, name: str) -> StudySpec:
     )
 
 
-def summaries(connection: Connection) -> list[StudySummary]:
-    """Return all studies, oldest first."""
+def summary(connection: Connection, name: str) -> StudySummary:
+    """Return what a list shows of one study."""
+    return summaries(connection, StudyRow.id == study_id(connection, name))[0]
+
+
+def summaries(connection: Connection, *which: ColumnElement[bool]) -> list[StudySummary]:
+    """Return the studies of which all this holds, oldest first."""
     trials: dict[int, dict[TrialState, int]] = {}
-    counted = select(TrialRow.study_id, TrialRow.state, func.count())
-    for key, state, count in connection.execute(
-        counted.group_by(TrialRow.study_id, TrialRow.state)
-    ):
+    counted = select(StudyRow.id, TrialRow.state, func.count()).join(TrialRow).where(*which)
+    for key, state, count in connection.execute(counted.group_by(StudyRow.id, TrialRow.state)):
         with decoding("the state of a trial"):
             trials.setdefault(key, {})[TrialState(state)] = count
-    columns = (StudyRow.id, StudyRow.spec, StudyRow.version, StudyRow.created)
-    rows = connection.execute(select(*columns, StudyRow.lease_holder).order_by(StudyRow.id))
+    read_at = now(connection)
     return [
         StudySummary(
             spec_from_json(row.spec),
@@ -100,8 +113,12 @@ def summaries(connection: Connection) -> list[StudySummary]:
             row.created,
             trials.get(row.id, {}),
             process_from_json(row.lease_holder) if row.lease_holder else None,
+            wish_of(row.wish),
+            progress_from_json(row.progress) if row.progress else None,
+            row.beat,
+            (read_at - row.beat).total_seconds() if row.beat else None,
         )
-        for row in rows
+        for row in connection.execute(select(StudyRow.__table__).where(*which).order_by("id"))
     ]
 
 

@@ -11,7 +11,7 @@ from schedsearch.store.cells import Mapping, Numbers, Real, UtcTime, Whole, Word
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0003"
+REVISION = "0004"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -57,6 +57,14 @@ class StudyRow(Base):
     lease_token: Mapped[int]
     lease_holder: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
     lease_since: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+    wish: Mapped[str] = mapped_column(
+        CheckConstraint("wish IN ('run', 'pause', 'stop')", name="wish"), server_default="run"
+    )
+    """What the coordinator is asked to do; each one begins with `run`."""
+    progress: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
+    """Where the search stood at the last heartbeat."""
+    beat: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+    """When that was; for PostgreSQL by the server's clock."""
 
 
 class ScheduleRow(Base):

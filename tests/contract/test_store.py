@@ -14,6 +14,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from sqlalchemy import Engine, create_engine, event, insert, text
+from sqlalchemy.exc import IntegrityError
 
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Trial, TrialState
@@ -22,6 +23,7 @@ from schedsearch.store import Evaluation, Store, open_store, schema, upgrade
 from schedsearch.store import lease as leases
 from schedsearch.store.codec import measurement_to_columns, spec_to_json
 from schedsearch.store.database import url_of
+from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.process import Process
 from schedsearch.store.tables import VERSION_TABLE, Base, ScheduleRow, StudyRow, TrialRow
 from tests.postgres import new_database, server
@@ -30,6 +32,7 @@ from tests.unit.store.strategies import (
     FULL,
     HALF,
     MEASURED,
+    PROGRESS,
     SPEC,
     complete,
     failed,
@@ -520,6 +523,60 @@ def test_holder_elsewhere_is_not_guessed_dead_but_can_be_freed(store, monkeypatc
         assert lease.token > old.token
 
 
+def test_heartbeat_shows_others_where_the_search_stands(store, url):
+    with open_store(url, read_only=True) as elsewhere:
+        before = elsewhere.study(STUDY)
+        assert (before.wish, before.progress, before.beat, before.silence) == ("run", *[None] * 3)
+        with store.lease(STUDY) as lease:
+            begun = elsewhere.study(STUDY)
+            assert begun.progress is None
+            assert store.beat(lease, PROGRESS) == "run"
+            told = elsewhere.study(STUDY)
+            assert told.progress == PROGRESS
+            assert before.created < begun.beat < told.beat
+            assert 0 <= told.silence < 60
+            assert [told.trials, told.holder] == [{}, Process.current()]
+            assert elsewhere.studies()[0].progress == PROGRESS
+
+
+def test_wish_reaches_the_coordinator_and_ends_with_it(store, url):
+    with open_store(url) as elsewhere:
+        assert elsewhere.wish(STUDY, "stop") is None
+        with store.lease(STUDY) as lease:
+            assert store.beat(lease, None) == "run"
+            assert elsewhere.wish(STUDY, "pause") == Process.current()
+            assert store.beat(lease, None) == "pause"
+            elsewhere.wish(STUDY, "stop")
+            assert store.beat(lease, None) == store.study(STUDY).wish == "stop"
+            store.beat(lease, PROGRESS)
+        assert elsewhere.wish(STUDY, "stop") is None
+        with store.lease(STUDY) as lease:
+            assert store.study(STUDY).progress is None
+            assert store.beat(lease, None) == "run"
+
+
+def test_nobody_is_asked_whose_process_has_ended(store, monkeypatch):
+    store.acquire(STUDY)
+    monkeypatch.setattr(Process, "runs", lambda _self: False)
+    assert store.wish(STUDY, "stop") is None
+    assert store.study(STUDY).wish == "run"
+
+
+@pytest.mark.usefixtures("store")
+def test_wish_that_is_none_is_refused_by_the_database(url):
+    engine = create_engine(url_of(url))
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(text("UPDATE study SET wish = 'more'"))
+    engine.dispose()
+
+
+def test_nobody_wishes_for_a_study_that_is_not_there(store):
+    with pytest.raises(InputError, match="no study `other`"):
+        store.wish("other", "stop")
+    with pytest.raises(InputError, match="no study `other`"):
+        store.study("other")
+
+
 @pytest.mark.parametrize("replaced", [True, False], ids=["replaced", "released"])
 def test_nothing_is_written_without_the_lease(store, replaced):
     with ExitStack() as stack:
@@ -538,8 +595,11 @@ def test_nothing_is_written_without_the_lease(store, replaced):
             lambda: store.start_attempt(old, waiting.number),
             lambda: store.stop_attempt(old, trial.number, attempt, "hung"),
             lambda: store.close_trial(old, complete(trial), attempt),
+            lambda: store.beat(old, PROGRESS),
         ):
-            with pytest.raises(RunError, match=f"lost the lease of study `demo`, which {holder}"):
+            with pytest.raises(
+                LeaseLostError, match=f"lost the lease of study `demo`, which {holder}"
+            ):
                 write()
         assert (store.trials(STUDY), store.attempts(STUDY, 0)) == before
         store.release(old)

@@ -12,6 +12,7 @@ import pytest
 
 from schedsearch import Schedule
 from schedsearch.cli.search_display import SearchDisplay
+from schedsearch.execution import heartbeat
 from schedsearch.store.store import open_store
 
 STUDY = """
@@ -197,6 +198,26 @@ def test_search_whose_store_is_deleted_names_the_rescue(run, study, store, monke
     assert f"{store} was deleted or moved while it was in use" in ran.err
     assert f"is in {rescue}: run again with that file as the store to continue" in ran.err
     assert run("search", study, "--store", rescue).code == 0
+
+
+@pytest.mark.parametrize(("wish", "ending"), [("pause", "paused"), ("stop", "stopped")])
+def test_search_that_is_asked_to_end_says_how_to_continue(
+    run, study, store, monkeypatch, wish, ending
+):
+    def ask(_display, _study, _trial) -> None:
+        with open_store(store) as opened:
+            opened.wish("small", wish)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(heartbeat, "PERIOD", 0.0)
+        patch.setattr(SearchDisplay, "closed", ask)
+        ran = run("search", study, "--store", store)
+    assert ran.code == 0
+    assert f"{ending}; continue with: schedsearch search {study} --store {store}" in ran.err
+    assert "nobody searches small" in run("watch", "small", "--store", store).out
+    assert run(wish, "small", "--store", store).out.startswith("nobody searches small")
+    ran = run("search", study, "--store", store)
+    assert (ran.code, "continue with" in ran.err) == (0, False)
 
 
 def test_backup_to_standard_output_is_the_store_alone(store, tmp_path):

@@ -6,10 +6,18 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from schedsearch.app.samplers import g_search_plug_in
-from schedsearch.execution.executor import LocalExecutor
 from schedsearch.execution.loop import Limits, run_study
 from schedsearch.execution.scoring import Scoring
-from tests.unit.execution.synthetic import CHUNK, SEARCH, STUDY, SUBJECT, Place, evaluate, spec
+from tests.unit.execution.synthetic import (
+    CHUNK,
+    SEARCH,
+    STUDY,
+    SUBJECT,
+    Place,
+    evaluate,
+    local,
+    spec,
+)
 
 COMMANDS = (("list",), ("show", STUDY), ("export", STUDY, "schedule.json"), ("db", "check"))
 
@@ -24,7 +32,7 @@ def searched_store() -> bytes:
         with place.store() as store:
             for name in (STUDY, "other"):
                 store.create_study(replace(spec(name), sampler=plug_in))
-                scoring = Scoring(name, SUBJECT, store, LocalExecutor(evaluate), CHUNK)
+                scoring = Scoring(name, SUBJECT, store, local(evaluate), CHUNK)
                 limits = Limits(None if name == STUDY else 3)
                 run_study(name, SEARCH, scoring, store, limits=limits)
             store.acquire("other")

@@ -108,7 +108,7 @@ def test_coordinator_that_was_paused_too_long_cannot_write_any_more(place):
         (place.folder / "go").touch()
         os.kill(stale.pid, signal.SIGCONT)
 
-        assert ending(told).startswith("RunError: this process has lost the lease of study")
+        assert ending(told).startswith("LeaseLostError: this process has lost the lease of study")
         with place.store() as store:
             assert store.trials(STUDY) == uninterrupted()
             assert [store.attempts(STUDY, trial.number) for trial in uninterrupted()] == attempts

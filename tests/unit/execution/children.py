@@ -17,6 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import SchedsearchError
+from schedsearch.execution import heartbeat
 from tests.unit.execution.synthetic import Place, evaluate
 
 When = Literal["before", "after"]
@@ -119,6 +120,12 @@ def search_and_tell(place: Place, answer: Connection, options: dict[str, Any]) -
     except SchedsearchError as error:
         told = f"{type(error).__name__}: {error}"
     answer.send(told)
+
+
+def search_with_a_quick_heart(place: Place, answer: Connection, options: dict[str, Any]) -> None:
+    """Search, with a heartbeat many times a second, and tell how it ended."""
+    heartbeat.PERIOD = 0.05
+    search_and_tell(place, answer, options)
 
 
 def search_with_small_files(place: Place, answer: Connection, limit: int) -> None:

@@ -10,6 +10,7 @@ from schedsearch.core.trial import TrialState
 from schedsearch.execution.loop import Limits
 from schedsearch.store import schema, upgrade
 from schedsearch.store.database import url_of
+from schedsearch.store.tables import REVISION
 from tests.unit.execution.synthetic import SEARCH, SUBJECT, Place, new_place
 from tests.unit.execution.test_reading import unequal
 
@@ -59,7 +60,7 @@ def test_study_of_an_earlier_store_goes_on_to_the_same_result(tmp_path):
     assert screened
 
     earlier = as_of_revision_0002(begun, tmp_path / "earlier")
-    assert upgrade(earlier.database) == ("0002", "0003")
+    assert upgrade(earlier.database) == ("0002", REVISION)
     run = earlier.search(SCREENED, INNER, subject=BOUNDED)
 
     assert run.best.schedule == expected.best.schedule

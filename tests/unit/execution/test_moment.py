@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from schedsearch.core.trial import Trial
-from schedsearch.execution.loop import Limits, Moment
+from schedsearch.execution.loop import Limits
+from schedsearch.execution.moment import Moment
 from schedsearch.samplers.sampler import Status
 from tests.unit.execution.synthetic import (
     DIFFERENT,

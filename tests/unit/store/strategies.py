@@ -3,6 +3,7 @@
 from hypothesis import strategies as st
 
 from schedsearch.core.plugin import PlugIn
+from schedsearch.core.progress import Progress
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -20,6 +21,23 @@ SPEC = StudySpec(
 FULL = Schedule.full(4)
 HALF = Schedule((1.0, 1.0, 0.5, 0.25))
 MEASURED = Measurement(0.75, 0.05, 80, 0.6, 0.55, 0.01, 0.02)
+PROGRESS = Progress(
+    trial=3,
+    done=30,
+    samples=40,
+    phase="pass 1",
+    layer=4,
+    low=2,
+    high=9,
+    closed=3,
+    trials_left=5,
+    evaluated=150,
+    seconds=60.0,
+    pace=2.5,
+    seconds_left=85.0,
+    best_flops_ratio=0.75,
+    best_drop=None,
+)
 EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
 plugins = st.builds(PlugIn.from_mapping, names, st.dictionaries(names, param_values, max_size=3))
