@@ -104,7 +104,7 @@ def test_no_file_of_another_kind_and_no_folder_is_replaced(
     run, place, monkeypatch, command, file, content
 ):
     monkeypatch.setattr("schedsearch.app.bootstrap.open_model", unreachable)
-    monkeypatch.setattr("schedsearch.app.open.open_model", unreachable)
+    monkeypatch.setattr("schedsearch.app.worker.open_model", unreachable)
     if command[0] == "compare":
         command = (*command, "--out", "out")
     taken = place / "out" / file
@@ -141,7 +141,7 @@ def test_folder_that_cannot_be_one_is_refused_before_the_work(
     run, place, monkeypatch, command, out
 ):
     monkeypatch.setattr("schedsearch.app.bootstrap.open_model", unreachable)
-    monkeypatch.setattr("schedsearch.app.open.open_model", unreachable)
+    monkeypatch.setattr("schedsearch.app.worker.open_model", unreachable)
     before = contents(place)
     ran = run(*command, *([out] if command[1] == "train" else ["--out", out]))
     assert ran.code == 2
