@@ -310,13 +310,18 @@ def test_pipe_is_written_through(tmp_path):
 
 
 def test_device_is_written_through(tmp_path):
-    link = tmp_path / "null"
-    link.symlink_to(os.devnull)
-    for target in (Path(os.devnull), link):
+    """A terminal: where its name is, nobody can make a file, whatever the writer does wrong."""
+    control, terminal = os.openpty()
+    link = tmp_path / "terminal"
+    link.symlink_to(os.ttyname(terminal))
+    for target in (Path(os.ttyname(terminal)), link):
         check_target(target, NOTE)
         write_file(target, NEW, NOTE)
+        assert os.read(control, 1000) == NEW
         assert stat.S_ISCHR(target.stat().st_mode)
-    assert names(tmp_path) == {"null"}
+    os.close(terminal)
+    os.close(control)
+    assert names(tmp_path) == {"terminal"}
 
 
 WRITES = """
@@ -328,11 +333,19 @@ write_file(Path(sys.argv[1]), b"content", json_kind("a note", "test.note"))
 """
 
 
-@pytest.mark.parametrize("name", ["-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1", "link"])
+def test_standard_output_has_many_names():
+    for name in ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1"):
+        assert is_stdout(Path(name)) and is_stream(Path(name))
+    for name in ("/dev/stderr", "/dev/fd/2", "1", "stdout"):
+        assert not is_stdout(Path(name))
+
+
+# Not /dev/stdout itself: a writer at fault, run by root, would replace it.
+@pytest.mark.parametrize("name", ["-", "/dev/fd/1", "/proc/self/fd/1", "link"])
 def test_standard_output_is_written_through_whatever_it_is(tmp_path, name):
     if name == "link":
         name = str(tmp_path / "link")
-        Path(name).symlink_to("/dev/stdout")
+        Path(name).symlink_to("/proc/self/fd/1")
     assert is_stdout(Path(name))
     file = tmp_path / "log"
     with file.open("wb") as stdout:
