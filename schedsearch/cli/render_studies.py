@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from schedsearch.store.studies import StudySummary
 
 _BAR = 40
+_LAST = 20
 
 
 def run(found: "Run", view: "StudyView") -> None:
@@ -95,12 +96,16 @@ def studies(found: Sequence["StudySummary"]) -> None:
     show(rows)
 
 
-def study(view: "StudyView") -> None:
-    """Trials of a study, and its result so far."""
+def study(view: "StudyView", every: bool) -> None:
+    """Trials of a study, all or the last ones, and its result so far."""
+    trials = view.trials
+    shown = trials if every else trials[-_LAST:]
     rows = table("trial", "state", "question", "score", "drop", "FLOPs ratio", "reason")
-    for trial in view.trials:
+    for trial in shown:
         rows.add_row(*map(escape, _cells(trial)))
     show(rows)
+    if len(shown) < len(trials):
+        output.print(f"the last {len(shown)} of {len(trials)} trials; --all shows every one")
     now = view.store.study(view.name)
     if now.holder is not None:
         where = f"{describe(now.progress)}; " if now.progress else ""

@@ -110,17 +110,24 @@ def list_studies(store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> N
         render.studies(found)
 
 
-def show(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
-    """Show trials, questions per layer and the curve so far."""
+def show(
+    study: StudyName,
+    store: StorePath = DEFAULT_STORE,
+    every: Annotated[
+        bool, typer.Option("--all", help="Show every trial, not the last 20 alone.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the last trials, questions per layer and the curve so far."""
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
     with open_store(store, read_only=True) as opened:
-        view = StudyView(opened, study)
+        view = StudyView(opened, study).snapshot()
         if as_json:
             print_json([trial_row(trial) for trial in view.trials])
         else:
-            render.study(view)
+            render.study(view, every)
 
 
 def export(

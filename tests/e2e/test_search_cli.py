@@ -76,6 +76,20 @@ def test_search_list_show_export_and_report(run, study, store, tmp_path):
     assert Schedule.load(folder / "schedule.json") == found
 
 
+def test_show_ends_with_the_last_trials_unless_all_are_asked_for(run, study, store):
+    run("search", study, "--store", store, "--trials", 1)
+    with open_store(store) as opened:
+        before = len(opened.trials("small"))
+        for number in range(30):
+            opened.enqueue("small", Schedule((1.0, 1.0, *[number / 30] * 6)))
+    shown = run("show", "small", "--store", store).out
+    assert f"the last 20 of {before + 30} trials; --all shows every one" in shown
+    assert shown.count("enqueued") == 20
+    every = run("show", "small", "--all", "--store", store).out
+    assert every.count("enqueued") == 30 and "--all" not in every
+    assert len(json.loads(run("show", "small", "--store", store, "--json").out)) == before + 30
+
+
 def test_search_again_has_nothing_left_to_do(run, study, store):
     assert run("search", study, "--store", store).code == 0
     again = json.loads(run("search", study, "--store", store, "--json").out)
