@@ -95,16 +95,19 @@ def studies(found: Sequence["StudySummary"]) -> None:
     show(rows)
 
 
+def at_work(found: "StudySummary") -> None:
+    """Who searches a study, and where that stood at the last heartbeat; nothing if nobody does."""
+    if found.holder is not None:
+        where = f"{describe(found.progress)}; " if found.progress else ""
+        output.print(escape(f"{where}searched by {searcher(found)}"), soft_wrap=True)
+
+
 def study(view: "StudyView") -> None:
     """Trials of a study, and its result so far."""
     rows = table("trial", "state", "question", "score", "drop", "FLOPs ratio", "reason")
     for trial in view.trials:
         rows.add_row(*map(escape, _cells(trial)))
     show(rows)
-    now = view.store.study(view.name)
-    if now.holder is not None:
-        where = f"{describe(now.progress)}; " if now.progress else ""
-        output.print(escape(f"{where}searched by {searcher(now)}"), soft_wrap=True)
     try:
         curve(view)
     except InputError as error:

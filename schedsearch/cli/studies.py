@@ -121,6 +121,7 @@ def show(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = F
             print_json([trial_row(trial) for trial in view.trials])
         else:
             render.study(view)
+            render.at_work(opened.study(study))
 
 
 def export(

@@ -15,7 +15,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threade
 
 CREATED = "a search makes its store"
 READ = "a store that is only read needs no right to write"
-UNSEARCHED = "nobody searches the study, so nobody is asked for anything and nothing is written"
 ALLOWED = {
     "search store: missing": CREATED,
     "search store: undecodable": CREATED,
@@ -23,8 +22,8 @@ ALLOWED = {
 }
 """Misuses that are none: the command succeeds, and makes what it is asked for."""
 READING = {
-    **{f"{command} store: read-only": READ for command in ("list", "show", "watch", "db check")},
-    **{f"{command} store: read-only": UNSEARCHED for command in ("pause", "stop")},
+    f"{command} store: read-only": READ
+    for command in ("list", "show", "watch", "pause", "stop", "db check")
 }
 """Misuses that are none: the command succeeds, and makes nothing."""
 
