@@ -96,6 +96,13 @@ def studies(found: Sequence["StudySummary"]) -> None:
     show(rows)
 
 
+def at_work(found: "StudySummary") -> None:
+    """Who searches a study, and where that stood at the last heartbeat; nothing if nobody does."""
+    if found.holder is not None:
+        where = f"{describe(found.progress)}; " if found.progress else ""
+        output.print(escape(f"{where}searched by {searcher(found)}"), soft_wrap=True)
+
+
 def study(view: "StudyView", every: bool) -> None:
     """Trials of a study, all or the last ones, and its result so far."""
     trials = view.trials
@@ -106,10 +113,6 @@ def study(view: "StudyView", every: bool) -> None:
     show(rows)
     if len(shown) < len(trials):
         output.print(f"the last {len(shown)} of {len(trials)} trials; --all shows every one")
-    now = view.store.study(view.name)
-    if now.holder is not None:
-        where = f"{describe(now.progress)}; " if now.progress else ""
-        output.print(escape(f"{where}searched by {searcher(now)}"), soft_wrap=True)
     try:
         curve(view)
     except InputError as error:

@@ -128,6 +128,7 @@ def show(
             print_json([trial_row(trial) for trial in view.trials])
         else:
             render.study(view, every)
+            render.at_work(opened.study(study))
 
 
 def export(

@@ -146,8 +146,11 @@ def stop(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = F
 def _ask(study: str, store: str, as_json: bool, wish: "Wish") -> None:
     from schedsearch.store.store import open_store
 
-    with open_store(store, create=False) as opened:
-        holder = opened.wish(study, wish)
+    with open_store(store, read_only=True) as opened:
+        holder = opened.study(study).holder
+    if holder is not None:  # else nothing is to be written, nor need it be allowed
+        with open_store(store, create=False) as opened:
+            holder = opened.wish(study, wish)
     if as_json:
         print_json({"asked": holder})
     elif holder is None:

@@ -6,7 +6,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 log = logging.getLogger(__name__)
 
@@ -56,7 +56,8 @@ class Heartbeat:
                 yield
             finally:
                 ended.set()
-                thread.join()
+                with suppress(RuntimeError):  # Ctrl-C came before it began, and it will not beat
+                    thread.join()
         except KeyboardInterrupt:
             if not raised:
                 raise

@@ -23,7 +23,10 @@ ALLOWED = {
     "export store: read-only": READ,
 }
 """Misuses that are none: the command succeeds, and makes what it is asked for."""
-READING = {f"{command} store: read-only": READ for command in ("list", "show", "watch", "db check")}
+READING = {
+    f"{command} store: read-only": READ
+    for command in ("list", "show", "watch", "pause", "stop", "db check")
+}
 """Misuses that are none: the command succeeds, and makes nothing."""
 
 EndedOf = Callable[[Case], Ended]

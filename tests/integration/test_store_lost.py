@@ -183,6 +183,15 @@ def test_ctrl_c_stays_ctrl_c(place, monkeypatch):
     assert place.search(inner=interrupted).ending == "interrupted"
 
 
+def test_ctrl_c_stays_ctrl_c_before_the_heart_has_begun_to_beat(monkeypatch):
+    def interrupted(_thread):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt), heartbeat.Heartbeat(lambda: None).at_work():
+        pass
+
+
 def test_heart_beats_across_short_pieces_of_work():
     beats = []
     heart = heartbeat.Heartbeat(lambda: beats.append(time.monotonic()), period=0.05)

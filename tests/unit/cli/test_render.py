@@ -115,6 +115,8 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
         trials={"COMPLETE": 123},
         spec=SimpleNamespace(name=name, model="llava-hf/llava-1.5-7b-hf", metric="vqa_accuracy"),
         holder="gpu-node-0123.cluster.example",
+        wish="run",
+        silence=1.0,
         created=datetime(2026, 1, 2, 3, 4),
     )
 
