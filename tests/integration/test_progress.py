@@ -73,14 +73,18 @@ def halted(place):
     return told, child(search_with_a_quick_heart, place, answer, options)
 
 
+def where(progress):
+    return progress.trial, progress.done, progress.samples
+
+
 def test_others_see_where_a_search_stands_while_its_task_lasts(place):
     told, process = halted(place)
     with process as running, place.store() as store:
         wait_for(place.folder / f"reached-{running.pid}")
         seen = until(lambda: (one := store.study(STUDY)).progress and one)
-        seen = until(lambda: (one := store.study(STUDY)).progress.trial == 3 and one)
+        at = (3, CHUNK, DIFFERENT)
+        seen = until(lambda: where((one := store.study(STUDY)).progress) == at and one)
         progress = seen.progress
-        assert (progress.done, progress.samples) == (CHUNK, DIFFERENT)
         assert progress.closed == seen.trials[TrialState.COMPLETE] == 3
         assert progress.evaluated == 3 * DIFFERENT + CHUNK
         assert progress.best_flops_ratio == uninterrupted()[0].measurement.flops_ratio

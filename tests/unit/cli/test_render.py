@@ -120,7 +120,7 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
         created=datetime(2026, 1, 2, 3, 4),
     )
 
-    trial_rows = shown(width, lambda: render_studies.study(view))
+    trial_rows = shown(width, lambda: render_studies.study(view, every=True))
     study_rows = shown(width, lambda: render_studies.studies([summary]))
 
     for table in (trial_rows, study_rows):
