@@ -118,7 +118,7 @@ def comparable(item: tuple[str, object]) -> object:
     return value is not None if name in MOMENTS else value
 
 
-MOMENTS = {"created", "started", "ended", "lease_since", "lease_holder"}
+MOMENTS = {"created", "started", "ended", "lease_since", "lease_holder", "beat"}
 
 
 @pytest.fixture(scope="module")
