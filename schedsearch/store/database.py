@@ -23,7 +23,7 @@ from schedsearch.store.failures import DamagedCell, described, meaning
 from schedsearch.store.place import Place, ReadOnlyPlace
 from schedsearch.store.tables import Base
 
-_BUSY_SECONDS = 30.0
+BUSY_SECONDS = 30.0
 Access = Literal["create", "write", "read"]
 _DAMAGE = (  # besides what the driver calls an error
     DamagedCell,
@@ -189,7 +189,7 @@ class Database:
 
     def _connect(self, dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
         if self._place:
-            return self._place.connect(_BUSY_SECONDS)
+            return self._place.connect(BUSY_SECONDS)
         connection = None
         try:
             connection = dialect.connect(*arguments, **options)

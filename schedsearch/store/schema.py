@@ -1,6 +1,8 @@
 """The state of a database's tables: created when new, checked when opened, upgraded on demand."""
 
 import os
+import sqlite3
+import time
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +11,7 @@ from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
 from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError
-from schedsearch.store.database import Access, Database
+from schedsearch.store.database import BUSY_SECONDS, Access, Database
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.place import writable
 from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
@@ -181,12 +183,30 @@ def _use_wal(database: Database) -> None:
     if database.file is None:
         return
     with database.driver() as connection:
-        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        mode = _switched_to_wal(connection)
     if mode != "wal":
         raise InputError(
             f"the file system of {database.file} cannot share memory between processes, which "
             f"SQLite's write-ahead log needs; put the store on a local disk or use PostgreSQL"
         )
+
+
+def _switched_to_wal(connection: sqlite3.Connection) -> str:
+    """Ask for the write-ahead log; return the mode that the file is in afterwards.
+
+    SQLite does not wait for the lock of this one: it reads first, and asks to write afterwards.
+    """
+    give_up = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            mode: str = connection.execute("PRAGMA journal_mode=WAL").fetchone()[0]
+            return mode
+        except sqlite3.OperationalError as error:
+            # An extended code has the primary one in its low byte.
+            busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() > give_up:
+                raise
+            time.sleep(0.05)
 
 
 def nothing(url: URL) -> InputError:

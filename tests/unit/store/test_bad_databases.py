@@ -1,12 +1,13 @@
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 from sqlalchemy import Engine, event
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import Evaluation, database, find_store, open_store
+from schedsearch.store import Evaluation, database, find_store, open_store, schema
 from schedsearch.store.database import Database, url_of
 from tests.unit.store.strategies import FULL, SPEC
 
@@ -182,7 +183,7 @@ def test_full_disk_is_one_clear_error_and_loses_nothing(path):
 
 
 def test_store_that_stays_locked_is_one_clear_error(path, monkeypatch):
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     with open_store(path) as store:
         store.create_study(SPEC)
         other = sqlite3.connect(path)
@@ -192,6 +193,26 @@ def test_store_that_stays_locked_is_one_clear_error(path, monkeypatch):
         assert store.spec(SPEC.name) == SPEC
         other.close()
         assert store.enqueue(SPEC.name, FULL).number == 0
+
+
+def test_store_is_made_as_soon_as_another_process_that_makes_it_has_let_go(path):
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("BEGIN IMMEDIATE")
+    done = threading.Timer(0.5, other.execute, ["ROLLBACK"])
+    done.start()
+    with open_store(path) as store:
+        assert store.check().problems == ()
+    done.join()
+    other.close()
+
+
+def test_file_that_another_process_keeps_locked_is_one_clear_error(path, monkeypatch):
+    monkeypatch.setattr(schema, "BUSY_SECONDS", 0.1)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(RunError, match=r"runs\.db stayed locked by another process"):
+        open_store(path)
+    other.close()
 
 
 def test_importing_the_package_does_not_import_sqlalchemy():

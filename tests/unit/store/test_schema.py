@@ -91,7 +91,7 @@ def test_tables_are_those_of_the_last_revision():
 
 
 def test_writer_does_not_wait_for_a_reader(path, monkeypatch):
-    monkeypatch.setattr(database, "_BUSY_SECONDS", 0.1)
+    monkeypatch.setattr(database, "BUSY_SECONDS", 0.1)
     with open_store(path) as store:
         store.create_study(SPEC)
         reader = sqlite3.connect(path)
