@@ -8,7 +8,7 @@ import torch
 
 from schedsearch.core.schedule import Schedule, kept_count
 from schedsearch.engine.prompt import Prompt
-from schedsearch.engine.rankers import Ranker
+from schedsearch.engine.rankers.base import Ranker
 from schedsearch.engine.ranking import log_row_attention
 from schedsearch.engine.selection import causal_mask, gather_mask, keep_top, local_columns, stage_of
 from schedsearch.engine.stage import Stage, gather_rows

@@ -19,7 +19,8 @@ from schedsearch.engine.batching import BatchSize, run_in_batches
 from schedsearch.engine.encoding import Encoder, Row, by_id
 from schedsearch.engine.kendall import kendall_tau
 from schedsearch.engine.prompt import Prompt, make_prompt
-from schedsearch.engine.rankers import Ranker, make_ranker
+from schedsearch.engine.rankers import make_ranker
+from schedsearch.engine.rankers.base import Ranker
 from schedsearch.engine.ranking import log_row_attention
 from schedsearch.engine.selection import keep_top, stage_of
 from schedsearch.engine.stage import Stage

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from schedsearch.core.shown import shown
-from schedsearch.engine.metrics.answer_match import AnswerMatch
+from schedsearch.core.registry import Registry
 from schedsearch.engine.metrics.base import (
     AnswerPredictions,
     Compared,
@@ -14,22 +13,20 @@ from schedsearch.engine.metrics.base import (
     TeacherForcedMetric,
     check_answers,
 )
-from schedsearch.engine.metrics.exact_match import ExactMatch
 from schedsearch.engine.metrics.function import FunctionMetric
-from schedsearch.engine.metrics.kl_divergence import KlDivergence
-from schedsearch.engine.metrics.last_state_cosine import LastStateCosine
-from schedsearch.engine.metrics.log_likelihood import LogLikelihood
-from schedsearch.engine.metrics.vqa_accuracy import VqaAccuracy
-from schedsearch.errors import InputError
 
-METRICS: dict[str, Callable[..., Metric]] = {
-    AnswerMatch.name: AnswerMatch,
-    ExactMatch.name: ExactMatch,
-    KlDivergence.name: KlDivergence,
-    LastStateCosine.name: LastStateCosine,
-    LogLikelihood.name: LogLikelihood,
-    VqaAccuracy.name: VqaAccuracy,
-}
+METRICS: Registry[Callable[..., Metric]] = Registry(
+    "metric",
+    {
+        "exact_match": "schedsearch.engine.metrics.exact_match:ExactMatch",
+        "log_likelihood": "schedsearch.engine.metrics.log_likelihood:LogLikelihood",
+        "vqa_accuracy": "schedsearch.engine.metrics.vqa_accuracy:VqaAccuracy",
+        "answer_match": "schedsearch.engine.metrics.answer_match:AnswerMatch",
+        "kl_divergence": "schedsearch.engine.metrics.kl_divergence:KlDivergence",
+        "last_state_cosine": "schedsearch.engine.metrics.last_state_cosine:LastStateCosine",
+    },
+)
+register_metric = METRICS.register
 
 __all__ = [
     "METRICS",
@@ -42,6 +39,7 @@ __all__ = [
     "TeacherForcedMetric",
     "check_answers",
     "make_metric",
+    "register_metric",
 ]
 
 
@@ -51,12 +49,5 @@ def make_metric(name: str, params: Mapping[str, Any] | None = None) -> Metric:
     Raises:
         InputError: Unknown name or parameter.
     """
-    if name not in METRICS:
-        known = ", ".join(sorted(METRICS))
-        raise InputError(
-            f"`metric` must be one of {known}, but got {shown(name)}; choose one of them"
-        )
-    try:
-        return METRICS[name](**dict(params or {}))
-    except TypeError as error:
-        raise InputError(f"the parameters of metric {shown(name)} do not fit: {error}") from None
+    made: Metric = METRICS.make(name, params or {}, "`metric`")
+    return made

@@ -6,8 +6,9 @@ import pytest
 
 from schedsearch.app.config import read_study_file
 from schedsearch.app.open import open_study
-from schedsearch.app.samplers import family_plug_ins, make_sampler
-from schedsearch.app.search_config import SECTIONS
+from schedsearch.app.samplers import make_sampler, resolve
+from schedsearch.app.search_config import parse_search
+from schedsearch.core.facts import Facts
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.latency import Conditions, LatencyModel
 from schedsearch.core.schedule import RankerSpec, Schedule
@@ -20,6 +21,8 @@ from schedsearch.store.store import open_store
 SHAPE = DecoderShape(8, 32, 4, 2, 8, 64, 100)
 TOKENS = (SampleTokens(64, 9), SampleTokens(36, 12), SampleTokens(64, 9), SampleTokens(64, 7))
 SUBJECT = Subject(
+    name="c",
+    digest="digest",
     split="calibration",
     ids=("a", "b", "c", "d"),
     keys=("a", "b", "c", "d"),
@@ -38,19 +41,18 @@ def study(folder: Path, text: str) -> Path:
 
 
 def spec_of(settings: dict, folder: Path, name: str = "s") -> StudySpec:
-    config = SECTIONS[settings["sampler"]].model_validate(settings)
+    config = parse_search(settings)
     with open_store(folder / "s.db") as store:
-        sampler, family = family_plug_ins(config, SUBJECT, name, store, folder)
+        search = resolve(config, SUBJECT, name, store, folder).plain()
     return StudySpec(
         name,
         "m",
         "c",
         "digest",
         "exact_match",
-        sampler,
-        family,
+        search,
+        Facts.of(SUBJECT.shape, SUBJECT.tokens),
         RankerSpec("text"),
-        questions=config.questions,
         seed=7,
     )
 
@@ -223,7 +225,7 @@ def test_study_keeps_the_curves_that_it_began_with(tmp_path):
         store.create_study(first)
         answer(0.1)
         assert spec_of(settings, tmp_path) == first
-        assert spec_of(settings, tmp_path, "fresh").sampler != first.sampler
+        assert spec_of(settings, tmp_path, "fresh").search != first.search
         changed = spec_of(settings | {"family": "step"}, tmp_path)
         assert set(make_sampler(changed).starts[0]) == {"layer"}
 

@@ -2,12 +2,12 @@
 
 from hypothesis import strategies as st
 
-from schedsearch.core.plugin import PlugIn
+from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.store import Evaluation
-from tests.unit.core.strategies import names, param_values, rankers
+from tests.unit.core.strategies import facts, names, param_values, rankers, searches
 
 SPEC = StudySpec(
     name="demo",
@@ -15,14 +15,14 @@ SPEC = StudySpec(
     calibration="shapesvqa",
     calibration_digest="60303ae2",
     metric="exact_match",
-    sampler=PlugIn.from_mapping("g-search", {"acceptance": "confident", "tolerance": 0.01}),
+    search={"sampler": "g-search", "acceptance": "confident", "tolerance": 0.01},
+    facts=Facts(4, (Prompts(9),)),
 )
 FULL = Schedule.full(4)
 HALF = Schedule((1.0, 1.0, 0.5, 0.25))
 MEASURED = Measurement(0.75, 0.05, 80, 0.6, 0.55, 0.01, 0.02)
 EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
-plugins = st.builds(PlugIn.from_mapping, names, st.dictionaries(names, param_values, max_size=3))
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 specs = st.builds(
     StudySpec,
@@ -31,12 +31,11 @@ specs = st.builds(
     calibration=texts,
     calibration_digest=names,
     metric=texts,
-    sampler=plugins,
-    family=plugins,
+    search=searches,
+    facts=facts,
     ranker=rankers,
     revision=st.none() | texts,
     weights=st.none() | names,
-    questions=st.integers(1, 4),
     seed=st.integers(0, 2**63),
 )
 params = st.dictionaries(names, param_values, max_size=4)
