@@ -35,7 +35,7 @@ MetricName = Annotated[
     str,
     typer.Option(
         "--metric",
-        help=f"One of {', '.join(METRICS)}.",
+        help=f"{', '.join(METRICS.built_in)}, or one that a package brings.",
     ),
 ]
 DType = Annotated[

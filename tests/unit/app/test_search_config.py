@@ -149,6 +149,11 @@ def test_frontier_may_be_one_of_milliseconds(tmp_path):
         ("{sampler: bayes, budget: {flops: 0.5}, trials: 0}", "`search.trials` must be greater"),
         ("{sampler: frontier, budget: {flops: 0.5}}", "`search.budget` is not a key"),
         ("[bayes]", "`search` must be settings whose `sampler`"),
+        (
+            "{sampler: bayes, budget: {flops: 0.5}, latency: 3}",
+            "`search.latency` must be a valid string, but got 3",
+        ),
+        ("{tolerance: 0, guess: [-1]}", "`search.guess[0]` must be greater than or equal to 0"),
     ],
 )
 def test_wrong_section_is_named_with_the_remedy(tmp_path, text, expected):
