@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.flops import DecoderShape, SampleTokens
-from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
@@ -117,8 +117,9 @@ def run(trials: int, samples: int, folder: Path) -> dict[str, object]:
     clock, file = Clock(), folder / "runs.db"
 
     with open_store(file) as store:
-        plug_in = PlugIn("bench")
-        store.create_study(StudySpec(STUDY, "none", "bench", "c0ffee", "score", plug_in))
+        facts = Facts(LAYERS, (Prompts(TOKENS, TEXT, samples),))
+        search = {"sampler": "bench"}
+        store.create_study(StudySpec(STUDY, "none", "bench", "c0ffee", "score", search, facts))
         scoring = Scoring(STUDY, subject(samples), store, LocalExecutor(lambda: Instant(clock)))
         sampler = Thoughtless(trials, clock)
         on_trial = [lambda _trial: clock.closed.append(clock.own())]

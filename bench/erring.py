@@ -24,7 +24,6 @@ from typing import Any, Literal, cast
 import numpy as np
 from published import published
 
-from schedsearch.app.samplers import default_screens
 from schedsearch.core.flops import DecoderShape, SampleTokens, prefill_flops
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
@@ -33,6 +32,7 @@ from schedsearch.execution.executor import LocalExecutor, Ticket
 from schedsearch.execution.measuring import Measuring, TrialRun
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.settings import default_screens
 from schedsearch.store.evaluations import Evaluation
 from schedsearch.store.store import Store
 
@@ -217,7 +217,7 @@ def _measured(run: TrialRun, scoring: Scoring) -> Trial:
 
 # Settings of each search, from the number of samples.
 SEARCHES: Mapping[str, Callable[[int], dict[str, Any]]] = {
-    "gallop": lambda samples: {"screens": default_screens(samples)},
+    "gallop": lambda samples: {"screens": tuple(default_screens(samples))},
     "no-screens": lambda _samples: {},
     "bisection": lambda _samples: {"method": "bisection"},
 }

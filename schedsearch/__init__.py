@@ -18,11 +18,16 @@ from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
     from schedsearch.app.open import open_study, search
+    from schedsearch.core.families import register_family
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
     from schedsearch.core.trial import TrialState
+    from schedsearch.evaluation.metrics import register_metric
     from schedsearch.evaluation.metrics.function import FunctionMetric
     from schedsearch.execution.heartbeat import StopStudy
+    from schedsearch.models.adapters import register_adapter
+    from schedsearch.reduction.rankers import register_ranker
     from schedsearch.reduction.reduction import Reduction, reduce
+    from schedsearch.samplers import register_sampler
 
 __version__ = VERSION
 
@@ -37,6 +42,11 @@ _LAZY = {
     "search": "schedsearch.app.open",
     "Reduction": "schedsearch.reduction.reduction",
     "reduce": "schedsearch.reduction.reduction",
+    "register_adapter": "schedsearch.models.adapters",
+    "register_family": "schedsearch.core.families",
+    "register_metric": "schedsearch.evaluation.metrics",
+    "register_ranker": "schedsearch.reduction.rankers",
+    "register_sampler": "schedsearch.samplers",
 }
 
 __all__ = [
@@ -55,6 +65,11 @@ __all__ = [
     "UnsupportedError",
     "open_study",
     "reduce",
+    "register_adapter",
+    "register_family",
+    "register_metric",
+    "register_ranker",
+    "register_sampler",
     "search",
 ]
 

@@ -2,12 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import Any
 
 from schedsearch.app.bootstrap import Progress
 from schedsearch.app.held_out import HeldOut, Row
-from schedsearch.app.samplers import family_plug_ins
-from schedsearch.app.search_config import SECTIONS, FamilyConfig
+from schedsearch.app.samplers import resolve
 from schedsearch.app.study import Study
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.layerwise import Layerwise
@@ -19,7 +18,9 @@ from schedsearch.core.trial import Measurement
 from schedsearch.errors import InputError, RunError
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.moment import Moment
+from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.settings import SamplerSettings
 
 OURS = "P-Sigmoid"
 FASTV = "FastV"
@@ -43,7 +44,7 @@ class FamilySearch:
     family: str
     sampler: str = "bayes"
 
-    def section(self, budget: Mapping[str, float], trials: int, first: int) -> FamilyConfig:
+    def section(self, budget: Mapping[str, float], trials: int, first: int) -> SamplerSettings:
         """The search section of its study."""
         settings: dict[str, Any] = {
             "sampler": self.sampler,
@@ -52,7 +53,7 @@ class FamilySearch:
             "trials": trials,
             "first": first,
         }
-        return cast(FamilyConfig, SECTIONS[self.sampler].model_validate(settings))
+        return SAMPLERS[self.sampler].model_validate(settings)
 
 
 FAMILY_SEARCHES = (
@@ -216,8 +217,8 @@ def _entry(
         tell(moment.status.asked, trials)
 
     try:
-        sampler, family = family_plug_ins(config, study.subject, named, study.store)
-        spec = replace(study.spec, name=named, sampler=sampler, family=family, questions=1)
+        searching = resolve(config, study.subject, named, study.store)
+        spec = replace(study.spec, name=named, search=searching.plain())
         own = Study(spec, study.subject, study.executor, study.store)
         ending = own.run(on_moment=show).ending
         if ending == "interrupted":
@@ -237,7 +238,7 @@ def _found(study: Study, bench: HeldOut) -> Entry | None:
     best = study.sampler.best(study.trials)
     if best is None:
         return None
-    name, what = study.spec.sampler.name, f"the result of study {study.name}, at its own cost"
+    name, what = study.sampler.name, f"the result of study {study.name}, at its own cost"
     try:
         row = bench.row(name, what, best.schedule, None)
     except EvaluationError as error:

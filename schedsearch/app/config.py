@@ -2,24 +2,19 @@
 
 import difflib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
 
-from schedsearch.app.search_config import (
-    GREATEST_SEED,
-    MISSING,
-    SECTIONS,
-    Count,
-    SearchConfig,
-    Section,
-    Text,
-)
+from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
 from schedsearch.core.complaints import complaint, field_names
 from schedsearch.core.reading import read_file
+from schedsearch.core.section import GREATEST_SEED, Count, NameIn, Params, Section, Text
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
+from schedsearch.evaluation.metrics import METRICS
+from schedsearch.reduction.rankers import RANKERS
 
 
 class DataConfig(Section):
@@ -60,6 +55,7 @@ class StudyConfig(Section):
         metric: What is kept while tokens leave; larger is better. `answer_match`, `kl_divergence`
             and `last_state_cosine` compare with the full model and need no answers. A scorer of
             your own can be given from Python.
+        metric_params: Its parameters, where they differ from the defaults.
         ranker: Who orders the vision tokens; see method.md.
         ranker_params: Its parameters, where they differ from the defaults.
         search: How the search goes.
@@ -73,16 +69,10 @@ class StudyConfig(Section):
     quantization: Literal["8bit", "4bit"] | None = None
     device_map: Text | None = None
     data: DataConfig
-    metric: Literal[
-        "exact_match",
-        "log_likelihood",
-        "vqa_accuracy",
-        "answer_match",
-        "kl_divergence",
-        "last_state_cosine",
-    ] = "exact_match"
-    ranker: Literal["last", "text", "local", "diverse", "tower", "random", "uniform"] = "last"
-    ranker_params: dict[str, float | int | str] = {}
+    metric: Annotated[str, NameIn(METRICS)] = "exact_match"
+    metric_params: Params = {}
+    ranker: Annotated[str, NameIn(RANKERS)] = "last"
+    ranker_params: Params = {}
     search: SearchConfig
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
 
@@ -101,18 +91,20 @@ def read_study_file(path: Path) -> StudyConfig:
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
-        names = field_names(StudyConfig)
-        unknown = f"is not a key of a study file; {{hint}}allowed here: {_allowed(error)}"
-        raise InputError(f"{path}: {complaint(error, unknown, names, SECTIONS, MISSING)}") from None
+        section = settings_class(content.get("search"))
+        names = field_names(StudyConfig) | (field_names(section) if section else set())
+        allowed = ", ".join(_allowed(error, section))
+        unknown = f"is not a key of a study file; {{hint}}allowed here: {allowed}"
+        raise InputError(f"{path}: {complaint(error, unknown, names, BRANCHES, MISSING)}") from None
 
 
-def _allowed(error: ValidationError) -> str:
+def _allowed(error: ValidationError, section: Any) -> list[str]:
     """Keys of the section in which an unknown key stands."""
     model: Any = StudyConfig
     unknown = [found for found in error.errors() if found["type"] == "extra_forbidden"]
     for part in unknown[0]["loc"][:-1] if unknown else ():
-        model = SECTIONS.get(str(part)) or model.model_fields[str(part)].annotation
-    return ", ".join(model.model_fields)
+        model = section if part == "search" else model.model_fields[str(part)].annotation
+    return list(model.model_fields)
 
 
 def _parse(path: Path) -> Any:

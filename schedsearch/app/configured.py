@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING
 from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
 from schedsearch.app.config import StudyConfig
 from schedsearch.app.sample_size import check_size
-from schedsearch.app.search_config import AnySearch, BudgetConfig, FrontierConfig, GSearchConfig
 from schedsearch.app.splits import check_apart, images_of
 from schedsearch.app.stores import look
-from schedsearch.core.latency import LatencyModel
 from schedsearch.core.reading import place_of
 from schedsearch.core.sample import SampleSet, Split
-from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.schedule import RankerSpec
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import check_answers, make_metric
 
@@ -70,6 +68,7 @@ class Prepared:
             name=config.study,
             sampler=config.search,
             metric=config.metric,
+            metric_params=config.metric_params,
             ranker=RankerSpec.from_mapping(config.ranker, config.ranker_params),
             store=self.store,
             create=self.create,
@@ -108,8 +107,8 @@ def prepare(
     model_place(config.model, folder)
     if (found := look(store, config.study)) is not None:
         found.close()
-    _check_files(config.search, folder)
-    metric = make_metric(config.metric)
+    config.search.check_files(folder)
+    metric = make_metric(config.metric, config.metric_params)
     calibration = _samples(config, folder, "calibration", progress)
     check_answers(calibration, metric)
     check_size(len(calibration))
@@ -132,17 +131,6 @@ def check_held_out(config: StudyConfig) -> None:
     """
     if config.data.held_out is None:
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
-
-
-def _check_files(search: AnySearch, folder: Path) -> None:
-    """Read what the settings of a search name, and forget it."""
-    if isinstance(search, GSearchConfig):
-        return
-    if isinstance(search, BudgetConfig | FrontierConfig) and search.latency is not None:
-        LatencyModel.load(place_of(search.latency, folder))
-    for name in search.warm_start:
-        if name != "published" and not name.startswith("study:"):
-            Schedule.load(place_of(name, folder))
 
 
 def _samples(

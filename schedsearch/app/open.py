@@ -2,20 +2,23 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from schedsearch.app.bootstrap import DataRef, Progress
 from schedsearch.app.sample_size import warn_of_tolerance
-from schedsearch.app.samplers import family_plug_ins, g_search_plug_in
+from schedsearch.app.samplers import resolve
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
-from schedsearch.app.search_config import GREATEST_SEED, AnySearch, GSearchConfig, parse_search
+from schedsearch.app.search_config import parse_search
 from schedsearch.app.stores import look
 from schedsearch.app.study import Study, check_searchable
 from schedsearch.app.worker import WorkerSpec
-from schedsearch.core.plugin import PlugIn
+from schedsearch.core.facts import Facts
+from schedsearch.core.plugin import ParamValue
 from schedsearch.core.sample import Sample, SampleSet
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.section import GREATEST_SEED
 from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
@@ -25,7 +28,11 @@ from schedsearch.evaluation.metric_identity import metric_identity
 from schedsearch.evaluation.metrics import FunctionMetric, Metric, make_metric
 from schedsearch.evaluation.metrics.function import Scorer
 from schedsearch.execution.executor import Executor, LocalExecutor, Worker
+from schedsearch.samplers.settings import SamplerSettings
 from schedsearch.store.store import open_store
+
+if TYPE_CHECKING:
+    from schedsearch.reduction.rankers.base import Ranker
 
 _GUESS_SAMPLES = 32
 
@@ -77,9 +84,10 @@ def open_study(
     *,
     processor: Any = None,
     name: str = "study",
-    sampler: AnySearch | Mapping[str, Any] | None = None,
+    sampler: SamplerSettings | Mapping[str, Any] | None = None,
     metric: str | Metric | Scorer = "exact_match",
-    ranker: str | RankerSpec = "last",
+    metric_params: Mapping[str, ParamValue] | None = None,
+    ranker: "str | RankerSpec | Ranker" = "last",
     store: str | os.PathLike[str] = DEFAULT_STORE,
     create: bool = True,
     seed: int = 0,
@@ -101,11 +109,14 @@ def open_study(
         processor: Of a model that is handed in as an object.
         name: Of the study, unique in its store.
         sampler: Settings of the search as in a study file; of G-Search at least the tolerance,
-            `{"tolerance": 0.01}`; or `{"sampler": "bayes", "budget": {"flops": 0.4}}`.
+            `{"tolerance": 0.01}`; or `{"sampler": "bayes", "budget": {"flops": 0.4}}`. A `family`
+            in them may be a family itself.
         metric: Name of a metric, a metric, or a function (answer, references) -> score. A function
             is recognised by its code and by what it calls and holds; see `FunctionMetric` for a
             name and version in place of that.
-        ranker: Name of the ranker, or the ranker with parameters.
+        metric_params: Parameters of a metric that is named, where they differ from the defaults.
+        ranker: Name of the ranker, or the ranker with parameters, or the ranker itself; one of your
+            own is known by its name, see `schedsearch.register_ranker`.
         store: SQLite file, or the URL of a database; made when model and data have been read.
         create: Whether the study may be made where there is none.
         seed: Of everything random.
@@ -129,7 +140,7 @@ def open_study(
         raise InputError(
             f"`seed` must be in [0, {GREATEST_SEED}], but got {shown(seed)}; choose another"
         )
-    scored = _metric(metric)
+    scored = _metric(metric, metric_params or {})
     if not isinstance(model, (str, os.PathLike)) and processor is None:
         raise InputError("a model object needs its `processor`; pass it too")
     loading = {
@@ -140,7 +151,7 @@ def open_study(
         "trust_remote_code": trust_remote_code,
     }
     data = _data(calibration)
-    ordering = RankerSpec(ranker) if isinstance(ranker, str) else ranker
+    ordering = _ranker(ranker)
     opening = WorkerSpec(
         model,
         scored,
@@ -168,14 +179,8 @@ def open_study(
         )
         if isinstance(data, DataRef):
             _warn(config, len(subject.ids), subject.greatest)
-        family = PlugIn("layerwise")
-        if isinstance(config, GSearchConfig):
-            chosen = config.model_dump(exclude={"sampler", "questions"})
-            if config.guess == "attention":
-                chosen["guess"] = attention_guess(workers, subject)
-            searching = g_search_plug_in(chosen, subject)
-        else:
-            searching, family = family_plug_ins(config, subject, name, found, folder)
+        attention = partial(attention_guess, workers, subject)
+        searching = resolve(config, subject, name, found, folder, attention)
         spec = StudySpec(
             name=name,
             model=opening.name,
@@ -186,10 +191,9 @@ def open_study(
             calibration=subject.name,
             calibration_digest=subject.digest,
             metric=metric_name,
-            sampler=searching,
-            family=family,
+            search=searching.plain(),
+            facts=Facts.of(subject.shape, subject.tokens),
             ranker=ordering,
-            questions=config.questions,
             seed=seed,
         )
         check_searchable(spec)
@@ -214,16 +218,30 @@ def attention_guess(workers: Executor, subject: Subject) -> list[int]:
     return [round(n_max * max(shares[layer:])) for layer in range(len(shares))]
 
 
-def _warn(config: AnySearch, samples: int, greatest: float) -> None:
+def _warn(config: SamplerSettings, samples: int, greatest: float) -> None:
     for setting in ("tolerance", "max_drop"):
         if setting in type(config).model_fields:
             warn_of_tolerance(setting, getattr(config, setting), samples, greatest)
 
 
-def _metric(given: str | Metric | Scorer) -> Metric:
+def _metric(given: str | Metric | Scorer, params: Mapping[str, ParamValue]) -> Metric:
     if isinstance(given, str):
-        return make_metric(given)
+        return make_metric(given, params)
+    if params:
+        raise InputError(
+            "`metric_params` belong to a metric that is named, but got a metric; give it them"
+        )
     return given if isinstance(given, Metric) else FunctionMetric(given)
+
+
+def _ranker(given: "str | RankerSpec | Ranker") -> RankerSpec:
+    if isinstance(given, str):
+        return RankerSpec(given)
+    if isinstance(given, RankerSpec):
+        return given
+    from schedsearch.reduction.rankers import spec_of
+
+    return spec_of(given)
 
 
 def _data(given: Calibration) -> SampleSet | DataRef:

@@ -1,6 +1,7 @@
 """What a report says of the search itself, sampler by sampler."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.markdown import escape
 from schedsearch.core.study import StudySpec
@@ -9,17 +10,26 @@ from schedsearch.samplers.greedy import GSearch
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
 
-_DERIVED = ("layers", "n_max", "n_visions", "shape", "tokens", "starts", "latency")
-
 
 def settings(spec: StudySpec) -> list[str]:
-    """Settings of the sampler that a user may have chosen."""
-    own = [f"family = {spec.family.name}"] if spec.sampler.name != GSearch.name else []
-    return own + [
-        f"{name} = {value}"
-        for name, value in spec.sampler.params
-        if name not in _DERIVED and value != ""
-    ]
+    """The sampler, and those of its settings that are no tables."""
+    name, *others = spec.search["sampler"], *spec.search.items()
+    written = {key: _written(value) for key, value in others if key != "sampler"}
+    return [name, *(f"{key} = {value}" for key, value in written.items() if value)]
+
+
+def _written(value: Any) -> str:
+    """A setting as text; of what is nested deeper than a list or a mapping nothing."""
+    parts = [value]
+    if isinstance(value, Mapping):
+        parts = list(value.values())
+    elif isinstance(value, list):
+        parts = value
+    if any(isinstance(part, Mapping | list) for part in parts):
+        return ""
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}: {part}" for key, part in value.items())
+    return " ".join(map(str, parts))
 
 
 def goal(study: "Study") -> str:
@@ -30,17 +40,17 @@ def goal(study: "Study") -> str:
             "The least number of vision tokens that each decoder layer needs, from shallow to deep "
             "(G-Search, arXiv 2412.00556)."
         )
-    family = f"Schedules of the family {spec.family.name}"
-    if "budget" not in dict(spec.sampler.params):
+    family = f"Schedules of the family {escape(str(spec.search.get('family')))}"
+    if "budget" not in spec.search:
         return f"{family}: the best at every cost."
-    return f"{family} that use up the budget {escape(str(spec.sampler.param('budget', '')))}."
+    return f"{family} that use up the budget {escape(_written(spec.search['budget']))}."
 
 
 def rule(study: "Study") -> str:
     """When a schedule counted as good."""
     sampler, metric = study.sampler, escape(study.spec.metric)
     if sampler.name == "frontier":
-        most = study.spec.sampler.param("max_drop", 0)
+        most = study.spec.search["max_drop"]
         return (
             f"### Which schedule is the result\n\nThe cheapest that lost at most {most} {metric}, "
             f"full model minus schedule on the identical calibration samples; where none did, the "

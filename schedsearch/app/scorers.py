@@ -5,9 +5,9 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from schedsearch.app.samplers import former_spec
 from schedsearch.core.canonical import digest
 from schedsearch.core.shown import shown
-from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metric_identity import metric_identity
@@ -26,7 +26,7 @@ _PROMISE = '`schedsearch.FunctionMetric(function, name="...", version="1")`'
 
 def metric_text(metric: Metric, identity: Identity) -> str:
     """What a specification calls a metric: its name, with a hash unless it is one of ours as is."""
-    if type(metric) in METRICS.values() and identity == metric_identity(make_metric(metric.name)):
+    if METRICS.has_built_in(type(metric)) and identity == metric_identity(make_metric(metric.name)):
         return metric.name
     return f"{metric.name} {digest(dict(identity))[:12]}"
 
@@ -57,8 +57,8 @@ def check_scorer(store: Store, study: str, text: str, identity: Identity) -> Non
         InputError: The study has another scorer, or one that cannot be recognised; the message
             names the parts.
     """
-    former = _former(store, study)
-    if former is None or former.metric == text or {former.metric, text} <= set(METRICS):
+    former = former_spec(study, store)
+    if former is None or former.metric == text or {former.metric, text} <= set(METRICS.built_in):
         return
     name, own = _HASH.sub("", former.metric), identity["name"]
     if "unknown" in identity:
@@ -88,7 +88,7 @@ def check_runtime(store: Store, study: str) -> None:
     Raises:
         InputError: See above.
     """
-    if _former(store, study) is None:
+    if former_spec(study, store) is None:
         return
     former = {one["runtime"] for one in store.contexts(study) if "runtime" in one} - {RUNTIME}
     if former:
@@ -205,9 +205,3 @@ def _unknown(identity: Identity) -> str:
 
 def _listed(names: list[str]) -> str:
     return ", ".join(names[:_SHOWN])
-
-
-def _former(store: Store, study: str) -> StudySpec | None:
-    """The study of this name, if it has begun."""
-    known = (summary.spec for summary in store.studies())
-    return next((spec for spec in known if spec.name == study), None)

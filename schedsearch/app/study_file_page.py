@@ -18,10 +18,12 @@ from typing import Any
 from schedsearch.app.config import DataConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
-from schedsearch.app.search_config import GREATEST, SECTIONS, BudgetConfig, FamilyConfig, Section
+from schedsearch.core.section import GREATEST, Section
 from schedsearch.evaluation.data.rows import KEYS
 from schedsearch.evaluation.metrics import METRICS, ComparedMetric, FunctionMetric
 from schedsearch.reduction.rankers import RANKERS
+from schedsearch.samplers import SAMPLERS
+from schedsearch.samplers.family_settings import BudgetSettings, FamilySettings
 
 _LEAST = (
     f"Fewer than {LEAST_SAMPLES} calibration samples are refused: a schedule that loses every "
@@ -79,20 +81,21 @@ def made(text: str) -> str:
 
 
 def _searches() -> list[str]:
-    g_search = SECTIONS["g-search"]
+    g_search = SAMPLERS["g-search"]
     parts = ["### `sampler: g-search`", summary(g_search), _table(g_search)]
     parts += [
         "### All other samplers",
         "They search the parameters of a family of curves: [families](method.md#the-families).",
-        _table(FamilyConfig),
+        _table(FamilySettings),
         "### `bayes`, `optuna`, `random`, `random-monotone`: a budget",
         "[Budgets](method.md#budgets) are what a schedule may cost.",
-        _table(BudgetConfig, FamilyConfig),
+        _table(BudgetSettings, FamilySettings),
     ]
-    for name, section in SECTIONS.items():
+    for name in SAMPLERS.built_in:
+        section = SAMPLERS[name]
         if section is g_search:
             continue
-        base = BudgetConfig if issubclass(section, BudgetConfig) else FamilyConfig
+        base = BudgetSettings if issubclass(section, BudgetSettings) else FamilySettings
         own = _table(section, base)
         parts += [f"### `sampler: {name}`", summary(section), *([own] if own else [])]
     return parts
@@ -148,13 +151,15 @@ def _default(value: Any) -> str:
 
 
 def _metrics() -> Iterable[tuple[str, ...]]:
-    for name, made in METRICS.items():
+    for name in METRICS.built_in:
+        made = METRICS[name]
         compares = isinstance(made, type) and issubclass(made, ComparedMetric)
         yield f"`{name}`", summary(made), "no" if compares else "yes"
 
 
 def _rankers() -> Iterable[tuple[str, ...]]:
-    for name, made in RANKERS.items():
+    for name in RANKERS.built_in:
+        made = RANKERS[name]
         given = inspect.signature(made).parameters.values()
         params = (f"`{one.name}` ({_default(one.default)[1:-1]})" for one in given)
         yield f"`{name}`", summary(made), ", ".join(params) or "none"

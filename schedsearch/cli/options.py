@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from schedsearch.evaluation.metrics import METRICS
+
 MOST = 2**31 - 1
 """Of whole numbers that are bounded by patience alone."""
 
@@ -33,8 +35,7 @@ MetricName = Annotated[
     str,
     typer.Option(
         "--metric",
-        help="exact_match, log_likelihood or vqa_accuracy; or, without answers, answer_match, "
-        "kl_divergence or last_state_cosine.",
+        help=f"{', '.join(METRICS.built_in)}, or one that a package brings.",
     ),
 ]
 DType = Annotated[

@@ -56,6 +56,21 @@ class Registry(MutableMapping[str, T], Generic[T]):
     def __contains__(self, name: object) -> bool:
         return name in self._known or name in self._places or name in self._installed
 
+    @property
+    def built_in(self) -> tuple[str, ...]:
+        """Names of what comes with schedsearch."""
+        return tuple(self._places)
+
+    def has_built_in(self, made: object) -> bool:
+        """Say whether something comes with schedsearch under a name; imports nothing."""
+        return _place(made) in self._places.values()
+
+    def name_of(self, made: object) -> str | None:
+        """Return the name of what is built in, registered or in use; imports nothing."""
+        named = {place: name for name, place in self._places.items()}
+        used = (name for name, one in self._known.items() if one is made)
+        return next(used, named.get(_place(made)))
+
     def register(self, name: str, made: T) -> T:
         """Add what a name stands for, for this process, and return it.
 
@@ -113,3 +128,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
                 f"({error}); mend or uninstall the package"
             ) from error
         return found
+
+
+def _place(made: object) -> str:
+    return f"{getattr(made, '__module__', '')}:{getattr(made, '__qualname__', '')}"

@@ -1,12 +1,14 @@
 """The specification of a study: what is searched, on what, and how."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from schedsearch.core.canonical import digest
-from schedsearch.core.plugin import ParamValue, PlugIn
+from schedsearch.core.facts import Facts
 from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 
@@ -27,10 +29,10 @@ class StudySpec:
         calibration: Name of the calibration set.
         calibration_digest: Its content, as `SampleSet.digest` gives it.
         metric: Name of the metric; larger is better.
-        sampler: Asks the questions; acceptance and tolerance of G-Search are its parameters.
-        family: Turns what the sampler chose into a schedule.
+        search: Settings of the sampler, which asks the questions, as JSON has them: the `search`
+            section of a study file with everything resolved. `sampler` is its name.
+        facts: What the sampler knows of model and calibration set.
         ranker: Orders the vision tokens.
-        questions: How many questions are asked at once, whatever the number of workers.
         seed: Of everything random.
     """
 
@@ -39,48 +41,71 @@ class StudySpec:
     calibration: str
     calibration_digest: str
     metric: str
-    sampler: PlugIn
-    family: PlugIn = PlugIn("layerwise")
+    search: Mapping[str, Any]
+    facts: Facts
     ranker: RankerSpec = RankerSpec()
     revision: str | None = None
     weights: str | None = None
     dtype: str = "auto"
     quantization: str | None = None
-    questions: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         for field in ("name", "model", "calibration", "calibration_digest", "metric"):
             if not getattr(self, field):
                 raise InputError(f"`{field}` must not be empty; name it")
-        if self.questions < 1:
+        sampler = self.search.get("sampler")
+        if not isinstance(sampler, str) or not sampler:
             raise InputError(
-                f"`questions` must be at least 1, but got {self.questions}; ask one at a time "
-                f"or more"
+                f"`search.sampler` must be the name of a sampler, but got {shown(sampler)}; name it"
             )
+        object.__setattr__(self, "search", _canonical("search", self.search))
+
+    def plain(self) -> dict[str, Any]:
+        """Return all fields as JSON has them."""
+        ranker = {"name": self.ranker.name, "params": dict(self.ranker.params)}
+        return {**vars(self), "facts": self.facts.plain(), "ranker": ranker}
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of all fields: equal specs, equal digests."""
-        return digest(dict(self._leaves()))
+        return digest(self.plain())
 
-    def difference(
-        self, other: "StudySpec"
-    ) -> list[tuple[str, ParamValue | None, ParamValue | None]]:
+    def difference(self, other: "StudySpec") -> list[tuple[str, Any, Any]]:
         """Return (path, own value, other's value) for each difference, sorted by path.
 
-        A plug-in's parameter that is not set has the value None.
+        What is not set has the value None.
         """
-        own, others = dict(self._leaves()), dict(other._leaves())
-        return [
-            (path, own.get(path), others.get(path))
-            for path in sorted({*own, *others})
-            if own.get(path) != others.get(path)
-        ]
+        return sorted(_differences("", self.plain(), other.plain()), key=lambda found: found[0])
 
-    def _leaves(self) -> Iterator[tuple[str, Any]]:
-        for field, value in vars(self).items():
-            if isinstance(value, PlugIn):
-                yield f"{field}.name", value.name
-                yield from ((f"{field}.params.{name}", item) for name, item in value.params)
-            else:
-                yield field, value
+    def filled(self, given: "StudySpec") -> "StudySpec":
+        """Return the specification with the facts that it lacks, from one that has them."""
+        return replace(self, facts=self.facts.filled(given.facts))
+
+
+def _canonical(path: str, value: Any) -> Any:
+    """Return a value such that equal ones are written equally: 2.0 becomes 2, and None nothing."""
+    if isinstance(value, Mapping):
+        found = {key: _canonical(f"{path}.{key}", item) for key, item in value.items()}
+        return {key: item for key, item in found.items() if item is not None}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_canonical(f"{path}[{at}]", item) for at, item in enumerate(value)]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise InputError(
+            f"`{path}` must be a finite number, a text, or lists and mappings of them, but got "
+            f"{shown(value)}; correct it"
+        )
+    return int(value) if value.is_integer() else value
+
+
+def _differences(path: str, own: Any, other: Any) -> Iterator[tuple[str, Any, Any]]:
+    if isinstance(own, Mapping) and isinstance(other, Mapping):
+        for key in {**own, **other}:
+            at = f"{path}.{key}" if path else key
+            yield from _differences(at, own.get(key), other.get(key))
+    elif isinstance(own, list) and isinstance(other, list) and len(own) == len(other):
+        for at, (one, two) in enumerate(zip(own, other, strict=True)):
+            yield from _differences(f"{path}[{at}]", one, two)
+    elif own != other:
+        yield path, own, other

@@ -16,7 +16,7 @@ def metric_identity(metric: Metric) -> dict[str, Any]:
     number that no other identity ever has: better evaluated again than a wrong score.
     """
     own = {name: value for name, value in sorted(vars(metric).items()) if name not in _SAID}
-    if type(metric) in METRICS.values():
+    if METRICS.has_built_in(type(metric)):
         return {"name": metric.name, "settings": {name: plain(own[name]) for name in own}}
     settings = {name: plain(value) for name, value in own.items() if isinstance(value, _PLAIN)}
     described: dict[str, Any] = {"name": metric.name, "settings": settings}

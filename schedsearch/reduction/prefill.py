@@ -9,7 +9,7 @@ import torch
 from schedsearch.core.schedule import Schedule, kept_count
 from schedsearch.models.prompt import Prompt
 from schedsearch.models.stage import Stage, gather_rows
-from schedsearch.reduction.rankers import Ranker
+from schedsearch.reduction.rankers.base import Ranker
 from schedsearch.reduction.ranking import log_row_attention
 from schedsearch.reduction.selection import (
     causal_mask,

@@ -1,6 +1,7 @@
 """What a sampler is: from what is known of a study to the questions that come next.
 
-To add one: a class in its own file with the members of `Sampler`, and its line in the list of
+To add one: a class in its own file with the members of `StudySampler`, settings that make it (see
+settings.py) with their line in SAMPLERS (`__init__.py`), and a line in the list of
 tests/contract/test_samplers.py.
 """
 
@@ -96,3 +97,27 @@ class Sampler(Protocol):
 
     def status(self, history: Sequence[Trial]) -> Status:
         """Return where the search stands."""
+
+
+class StudySampler(Sampler, Protocol):
+    """What a study knows of its sampler, whichever it is."""
+
+    @property
+    def layers(self) -> int:
+        """Decoder layers of the model."""
+
+    @property
+    def n_max(self) -> int:
+        """The most vision tokens of a calibration sample."""
+
+    @property
+    def first(self) -> int:
+        """First layer that may process fewer vision tokens than there are."""
+
+    @property
+    def screens(self) -> tuple[int, ...]:
+        """Numbers of samples on which schedules are tried first."""
+
+    @property
+    def on_failure(self) -> OnFailure:
+        """Whether a failed trial ends the run."""

@@ -6,9 +6,10 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache
 from numbers import Integral
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from schedsearch.core.canonical import is_number
+from schedsearch.core.facts import Facts
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
@@ -20,7 +21,6 @@ from schedsearch.store.process import Process
 
 T = TypeVar("T")
 
-_PLUG_INS: dict[str, type[PlugIn]] = {"sampler": PlugIn, "family": PlugIn, "ranker": RankerSpec}
 _UNREADABLE = (
     SchedsearchError,
     AssertionError,
@@ -44,11 +44,8 @@ def decoding(what: str) -> Iterator[None]:
 
 
 def spec_to_json(spec: StudySpec) -> dict[str, Any]:
-    """Return all fields of a specification, plug-ins as name and parameters."""
-    return {
-        name: plug_in_to_json(value) if isinstance(value, PlugIn) else value
-        for name, value in vars(spec).items()
-    }
+    """Return all fields of a specification."""
+    return spec.plain()
 
 
 def spec_from_json(body: Mapping[str, Any]) -> StudySpec:
@@ -66,10 +63,10 @@ def spec_from_json(body: Mapping[str, Any]) -> StudySpec:
             f"install that version or a later one"
         )
     with decoding(f"the specification of study `{name}`"):
-        plug_ins = {
-            one: kind.from_mapping(**body[one]) for one, kind in _PLUG_INS.items() if one in body
-        }
-        return _of_types(StudySpec(**{**body, **plug_ins}))
+        parts: dict[str, Any] = {"facts": Facts.from_plain(body["facts"])}
+        if "ranker" in body:
+            parts["ranker"] = RankerSpec.from_mapping(**body["ranker"])
+        return _of_types(StudySpec(**{**body, **parts}))
 
 
 def process_from_json(body: Mapping[str, Any]) -> Process:
@@ -191,7 +188,10 @@ def _of_types(value: T) -> T:
 
 @cache
 def _types(kind: Hashable) -> dict[str, Any]:
-    return get_type_hints(kind)
+    return {
+        name: Mapping if get_origin(hint) is Mapping else hint
+        for name, hint in get_type_hints(kind).items()
+    }
 
 
 def _param(name: str, value: object) -> ParamValue:

@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from schedsearch.core.progress import Progress, Wish
+from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import InputError
@@ -54,7 +55,10 @@ class StudySummary:
 
 
 def create(connection: Connection, spec: StudySpec) -> bool:
-    """Add a study, or find it there with the same specification; return whether it is new."""
+    """Add a study, or find it there with the same specification; return whether it is new.
+
+    Facts that an earlier schedsearch did not keep are filled in.
+    """
     added = connection.execute(
         insert_or_ignore(connection, StudyRow).values(
             name=storable(spec.name, "the name of a study"),
@@ -65,7 +69,12 @@ def create(connection: Connection, spec: StudySpec) -> bool:
         )
     )
     if added.rowcount == 0:
-        _compare(spec_of(connection, spec.name), spec)
+        stored = spec_of(connection, spec.name)
+        filled = stored.filled(spec)
+        _compare(filled, spec)
+        if filled != stored:
+            changed = update(StudyRow).where(StudyRow.name == spec.name)
+            connection.execute(changed.values(spec=spec_to_json(filled)))
     return added.rowcount == 1
 
 
@@ -125,7 +134,9 @@ def summaries(connection: Connection, *which: ColumnElement[bool]) -> list[Study
 def _compare(stored: StudySpec, given: StudySpec) -> None:
     difference = stored.difference(given)
     if difference:
-        lines = "\n".join(f"  {path}: {was!r} -> {now!r}" for path, was, now in difference)
+        lines = "\n".join(
+            f"  {path}: {shown(was)} -> {shown(now)}" for path, was, now in difference
+        )
         raise InputError(
             f"study `{given.name}` exists with another specification (stored -> given):\n{lines}\n"
             f"give the stored values to continue it, or another name to start a new study"

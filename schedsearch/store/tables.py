@@ -11,7 +11,7 @@ from schedsearch.store.cells import Mapping, Numbers, Real, UtcTime, Whole, Word
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0004"
+REVISION = "0005"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 

@@ -11,7 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import Budget
-from schedsearch.core.families import Family, Layerwise, Linear, Sigmoid, Staircase, Uniform
+from schedsearch.core.families import Family
+from schedsearch.core.families.layerwise import Layerwise
+from schedsearch.core.families.linear import Linear
+from schedsearch.core.families.sigmoid import Sigmoid
+from schedsearch.core.families.staircase import Staircase
+from schedsearch.core.families.uniform import Uniform
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState

@@ -16,12 +16,14 @@ from hypothesis import HealthCheck, given, settings
 from sqlalchemy import Engine, create_engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
 
+from schedsearch.core.facts import Facts
+from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Evaluation, Store, open_store, schema, upgrade
 from schedsearch.store import lease as leases
-from schedsearch.store.codec import measurement_to_columns, spec_to_json
+from schedsearch.store.codec import measurement_to_columns
 from schedsearch.store.database import url_of
 from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.process import Process
@@ -115,6 +117,16 @@ def test_database_with_foreign_tables_is_refused(url):
         open_store(url)
 
 
+SPEC_0002 = {
+    "name": STUDY,
+    "model": "m",
+    "calibration": "c",
+    "calibration_digest": "c0ffee",
+    "metric": "exact_match",
+    "sampler": {"name": "g-search", "params": {"tolerance": 0.01, "layers": 4, "n_max": 9}},
+}
+
+
 def test_trials_on_part_of_the_samples_lose_their_score_when_a_store_is_upgraded(url):
     database = schema._opened(url_of(url), "create")
     with database.writing() as connection:
@@ -123,7 +135,7 @@ def test_trials_on_part_of_the_samples_lose_their_score_when_a_store_is_upgraded
         command.upgrade(config, "0002")
         connection.execute(
             insert(StudyRow).values(
-                name=STUDY, spec=spec_to_json(SPEC), version="0", created=NOW, lease_token=0
+                name=STUDY, spec=SPEC_0002, version="0", created=NOW, lease_token=0
             )
         )
         connection.execute(
@@ -172,18 +184,32 @@ def test_specification_comes_back(store, spec):
 
 
 def test_changed_specification_is_refused_with_every_difference(store):
-    sampler = type(SPEC.sampler).from_mapping("g-search", {"tolerance": 0.02, "method": "scan"})
+    search = {"sampler": "g-search", "tolerance": 0.02, "method": "scan"}
     with pytest.raises(InputError) as refused:
-        store.create_study(dataclasses.replace(SPEC, sampler=sampler, questions=2))
+        store.create_study(dataclasses.replace(SPEC, search=search, seed=2))
     assert str(refused.value).splitlines() == [
         "study `demo` exists with another specification (stored -> given):",
-        "  questions: 1 -> 2",
-        "  sampler.params.acceptance: 'confident' -> None",
-        "  sampler.params.method: None -> 'scan'",
-        "  sampler.params.tolerance: 0.01 -> 0.02",
+        "  search.acceptance: 'confident' -> None",
+        "  search.method: None -> 'scan'",
+        "  search.tolerance: 0.01 -> 0.02",
+        "  seed: 0 -> 2",
         "give the stored values to continue it, or another name to start a new study",
     ]
     assert store.spec(STUDY) == SPEC
+
+
+def test_facts_that_an_earlier_schedsearch_did_not_keep_are_filled_in(url):
+    whole = Facts.of(DecoderShape(4, 32, 4, 2, 8, 64, 100), [SampleTokens(9, 3)])
+    known = dataclasses.replace(SPEC, facts=whole)
+    assert (SPEC.facts.layers, SPEC.facts.n_visions) == (whole.layers, whole.n_visions)
+    with open_store(url) as store:
+        assert store.create_study(SPEC)
+        assert not store.create_study(known)
+        assert store.spec(STUDY) == known
+        assert not store.create_study(known)
+        other = Facts.of(whole.shape, [SampleTokens(9, 3)] * 2)
+        with pytest.raises(InputError, match=r"facts\.tokens\[0\]\[2\]: 1 -> 2"):
+            store.create_study(dataclasses.replace(SPEC, facts=other))
 
 
 def test_list_of_studies_counts_trials_by_state(store):

@@ -108,7 +108,7 @@ def test_changed_study_is_refused_with_the_difference(run, study, store, tmp_pat
     run("search", study, "--store", store, "--trials", 1)
     ran = run("search", written(tmp_path, tolerance=0.25), "--store", store)
     assert ran.code == 2
-    assert "sampler.params.tolerance: 0.5 -> 0.25" in ran.err
+    assert "search.tolerance: 0.5 -> 0.25" in ran.err
 
 
 @pytest.mark.parametrize(

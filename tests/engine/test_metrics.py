@@ -52,7 +52,7 @@ def test_metrics_carry_the_name_they_are_registered_under(name: str) -> None:
 
 
 def test_unknown_metrics_and_parameters_are_errors_that_say_what_exists() -> None:
-    with pytest.raises(InputError, match=r"must be one of answer_match, .*, but got 'bleu'"):
+    with pytest.raises(InputError, match=r"must be one of exact_match, .*, but got 'bleu'"):
         make_metric("bleu")
     with pytest.raises(InputError, match="parameters of metric 'exact_match' do not fit"):
         make_metric("exact_match", {"strict": True})

@@ -1,13 +1,13 @@
 """A store with searches in it, and the commands that read one."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from schedsearch.app.samplers import g_search_plug_in
 from schedsearch.execution.loop import Limits, run_study
 from schedsearch.execution.scoring import Scoring
+from schedsearch.samplers.settings import GSearchSettings
 from tests.unit.execution.synthetic import (
     CHUNK,
     SEARCH,
@@ -25,13 +25,15 @@ COMMANDS = (("list",), ("show", STUDY), ("export", STUDY, "schedule.json"), ("db
 @cache
 def searched_store() -> bytes:
     """A store with a finished search, and one that has not finished and is held."""
-    chosen = {k: v for k, v in asdict(SEARCH).items() if k not in ("ranker", "questions")}
-    plug_in = g_search_plug_in(chosen, SUBJECT)
+    lists = {"screens": list(SEARCH.screens), "guess": list(SEARCH.guess)}
+    names = GSearchSettings.model_fields.keys() - {"sampler"}
+    chosen = {name: getattr(SEARCH, name) for name in names}
+    settings = GSearchSettings.model_validate(chosen | lists)
     with TemporaryDirectory() as folder:
         place = Place(Path(folder))
         with place.store() as store:
             for name in (STUDY, "other"):
-                store.create_study(replace(spec(name), sampler=plug_in))
+                store.create_study(replace(spec(name), search=settings.plain()))
                 scoring = Scoring(name, SUBJECT, store, local(evaluate), CHUNK)
                 limits = Limits(None if name == STUDY else 3)
                 run_study(name, SEARCH, scoring, store, limits=limits)

@@ -127,7 +127,7 @@ def test_same_study_continues_and_a_changed_one_is_refused(demo, rows, tmp_path)
         assert sum(trial.state.finished for trial in study.trials) == 2
         run = study.run()
         assert run.ending == "finished"
-    with pytest.raises(InputError, match=r"sampler\.params\.tolerance: 0\.5 -> 0\.25"):
+    with pytest.raises(InputError, match=r"search\.tolerance: 0\.5 -> 0\.25"):
         opened(demo, rows, store, sampler={**COARSE, "tolerance": 0.25})
 
 

@@ -1,25 +1,27 @@
 """Families by name: few parameters and a budget in, a schedule out."""
 
-from collections.abc import Mapping
-
 from schedsearch.core.families.base import Family
-from schedsearch.core.families.layerwise import Layerwise
-from schedsearch.core.families.linear import Linear
-from schedsearch.core.families.sigmoid import Logistic, Sigmoid
-from schedsearch.core.families.staircase import Staircase
-from schedsearch.core.families.step import Step
-from schedsearch.core.families.uniform import Uniform
-from schedsearch.core.families.withdraw import Withdraw
 from schedsearch.core.plugin import PlugIn
+from schedsearch.core.registry import Registry
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
-FAMILIES: Mapping[str, type[Family]] = {
-    family.name: family
-    for family in (Sigmoid, Logistic, Layerwise, Uniform, Linear, Step, Staircase, Withdraw)
-}
+FAMILIES: Registry[type[Family]] = Registry(
+    "family",
+    {
+        "sigmoid": "schedsearch.core.families.sigmoid:Sigmoid",
+        "logistic": "schedsearch.core.families.sigmoid:Logistic",
+        "linear": "schedsearch.core.families.linear:Linear",
+        "step": "schedsearch.core.families.step:Step",
+        "staircase": "schedsearch.core.families.staircase:Staircase",
+        "withdraw": "schedsearch.core.families.withdraw:Withdraw",
+        "uniform": "schedsearch.core.families.uniform:Uniform",
+        "layerwise": "schedsearch.core.families.layerwise:Layerwise",
+    },
+)
+register_family = FAMILIES.register
 
-__all__ = ["FAMILIES", "Family", "make_family"]
+__all__ = ["FAMILIES", "Family", "make_family", "register_family"]
 
 
 def make_family(spec: PlugIn) -> Family:
@@ -28,14 +30,10 @@ def make_family(spec: PlugIn) -> Family:
     Raises:
         InputError: Unknown name or parameter.
     """
-    if spec.name not in FAMILIES:
-        known = ", ".join(sorted(FAMILIES))
-        raise InputError(
-            f"`family.name` must be one of {known}, but got {shown(spec.name)}; name one"
-        )
+    family = FAMILIES[FAMILIES.check(spec.name, "`family`")]
     try:
-        return FAMILIES[spec.name](**dict(spec.params))  # type: ignore[arg-type]
+        return family(**dict(spec.params))  # type: ignore[arg-type]
     except TypeError as error:
         raise InputError(
-            f"`family.params` of {shown(spec.name)} do not fit: {error}; the only one is `first`"
+            f"the parameters of family {shown(spec.name)} do not fit: {error}"
         ) from None

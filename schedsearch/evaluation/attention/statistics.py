@@ -21,7 +21,8 @@ from schedsearch.models.adapters import adapter_for
 from schedsearch.models.prompt import Prompt, make_prompt
 from schedsearch.models.stage import Stage
 from schedsearch.reduction.attention_tap import tap_attention
-from schedsearch.reduction.rankers import Ranker, make_ranker
+from schedsearch.reduction.rankers import make_ranker
+from schedsearch.reduction.rankers.base import Ranker
 from schedsearch.reduction.ranking import log_row_attention
 from schedsearch.reduction.selection import keep_top, stage_of
 

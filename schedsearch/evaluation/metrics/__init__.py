@@ -3,9 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from schedsearch.core.shown import shown
-from schedsearch.errors import InputError
-from schedsearch.evaluation.metrics.answer_match import AnswerMatch
+from schedsearch.core.registry import Registry
 from schedsearch.evaluation.metrics.base import (
     AnswerPredictions,
     Compared,
@@ -15,21 +13,20 @@ from schedsearch.evaluation.metrics.base import (
     TeacherForcedMetric,
     check_answers,
 )
-from schedsearch.evaluation.metrics.exact_match import ExactMatch
 from schedsearch.evaluation.metrics.function import FunctionMetric
-from schedsearch.evaluation.metrics.kl_divergence import KlDivergence
-from schedsearch.evaluation.metrics.last_state_cosine import LastStateCosine
-from schedsearch.evaluation.metrics.log_likelihood import LogLikelihood
-from schedsearch.evaluation.metrics.vqa_accuracy import VqaAccuracy
 
-METRICS: dict[str, Callable[..., Metric]] = {
-    AnswerMatch.name: AnswerMatch,
-    ExactMatch.name: ExactMatch,
-    KlDivergence.name: KlDivergence,
-    LastStateCosine.name: LastStateCosine,
-    LogLikelihood.name: LogLikelihood,
-    VqaAccuracy.name: VqaAccuracy,
-}
+METRICS: Registry[Callable[..., Metric]] = Registry(
+    "metric",
+    {
+        "exact_match": "schedsearch.evaluation.metrics.exact_match:ExactMatch",
+        "log_likelihood": "schedsearch.evaluation.metrics.log_likelihood:LogLikelihood",
+        "vqa_accuracy": "schedsearch.evaluation.metrics.vqa_accuracy:VqaAccuracy",
+        "answer_match": "schedsearch.evaluation.metrics.answer_match:AnswerMatch",
+        "kl_divergence": "schedsearch.evaluation.metrics.kl_divergence:KlDivergence",
+        "last_state_cosine": "schedsearch.evaluation.metrics.last_state_cosine:LastStateCosine",
+    },
+)
+register_metric = METRICS.register
 
 __all__ = [
     "METRICS",
@@ -42,6 +39,7 @@ __all__ = [
     "TeacherForcedMetric",
     "check_answers",
     "make_metric",
+    "register_metric",
 ]
 
 
@@ -51,12 +49,5 @@ def make_metric(name: str, params: Mapping[str, Any] | None = None) -> Metric:
     Raises:
         InputError: Unknown name or parameter.
     """
-    if name not in METRICS:
-        known = ", ".join(sorted(METRICS))
-        raise InputError(
-            f"`metric` must be one of {known}, but got {shown(name)}; choose one of them"
-        )
-    try:
-        return METRICS[name](**dict(params or {}))
-    except TypeError as error:
-        raise InputError(f"the parameters of metric {shown(name)} do not fit: {error}") from None
+    made: Metric = METRICS.make(name, params or {}, "`metric`")
+    return made

@@ -4,31 +4,31 @@ from typing import Any
 
 from torch import nn
 
+from schedsearch.core.registry import Registry
 from schedsearch.errors import UnsupportedError
 from schedsearch.models.adapters.base import Adapter
-from schedsearch.models.adapters.gemma3 import Gemma3Adapter
 from schedsearch.models.adapters.generic import GenericAdapter
-from schedsearch.models.adapters.idefics3 import Idefics3Adapter
-from schedsearch.models.adapters.internvl import REMEDY, REMOTE_CODE, InternVLAdapter
-from schedsearch.models.adapters.llava import LlavaAdapter, LlavaNextAdapter, LlavaOnevisionAdapter
-from schedsearch.models.adapters.mistral3 import Mistral3Adapter
-from schedsearch.models.adapters.qwen_vl import Qwen3VLAdapter, QwenVLAdapter
+from schedsearch.models.adapters.internvl import REMEDY, REMOTE_CODE
 
-ADAPTERS: dict[str, type[Adapter]] = {
-    "Gemma3ForConditionalGeneration": Gemma3Adapter,
-    "Idefics3ForConditionalGeneration": Idefics3Adapter,
-    "InternVLForConditionalGeneration": InternVLAdapter,
-    "LlavaForConditionalGeneration": LlavaAdapter,
-    "LlavaNextForConditionalGeneration": LlavaNextAdapter,
-    "LlavaOnevisionForConditionalGeneration": LlavaOnevisionAdapter,
-    "Mistral3ForConditionalGeneration": Mistral3Adapter,
-    "Qwen2VLForConditionalGeneration": QwenVLAdapter,
-    "Qwen2_5_VLForConditionalGeneration": QwenVLAdapter,
-    "Qwen3VLForConditionalGeneration": Qwen3VLAdapter,
-    "SmolVLMForConditionalGeneration": Idefics3Adapter,
-}
+ADAPTERS: Registry[type[Adapter]] = Registry(
+    "adapter",
+    {
+        "Gemma3ForConditionalGeneration": f"{__name__}.gemma3:Gemma3Adapter",
+        "Idefics3ForConditionalGeneration": f"{__name__}.idefics3:Idefics3Adapter",
+        "InternVLForConditionalGeneration": f"{__name__}.internvl:InternVLAdapter",
+        "LlavaForConditionalGeneration": f"{__name__}.llava:LlavaAdapter",
+        "LlavaNextForConditionalGeneration": f"{__name__}.llava:LlavaNextAdapter",
+        "LlavaOnevisionForConditionalGeneration": f"{__name__}.llava:LlavaOnevisionAdapter",
+        "Mistral3ForConditionalGeneration": f"{__name__}.mistral3:Mistral3Adapter",
+        "Qwen2VLForConditionalGeneration": f"{__name__}.qwen_vl:QwenVLAdapter",
+        "Qwen2_5_VLForConditionalGeneration": f"{__name__}.qwen_vl:QwenVLAdapter",
+        "Qwen3VLForConditionalGeneration": f"{__name__}.qwen_vl:Qwen3VLAdapter",
+        "SmolVLMForConditionalGeneration": f"{__name__}.idefics3:Idefics3Adapter",
+    },
+)
+register_adapter = ADAPTERS.register
 
-__all__ = ["ADAPTERS", "REMEDY", "REMOTE_CODE", "Adapter", "adapter_for"]
+__all__ = ["ADAPTERS", "REMEDY", "REMOTE_CODE", "Adapter", "adapter_for", "register_adapter"]
 
 
 def adapter_for(model: nn.Module) -> Adapter:

@@ -1,42 +1,63 @@
 """Rankers by name: the one place that maps names to classes."""
 
+import inspect
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from schedsearch.core.registry import Registry
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.shown import shown
-from schedsearch.errors import ScheduleError
-from schedsearch.reduction.rankers.base import AttentionRanker, EarlyRanker, Ranker
-from schedsearch.reduction.rankers.diverse import DiverseRanker
-from schedsearch.reduction.rankers.last import LastRanker
-from schedsearch.reduction.rankers.local import LocalRanker
-from schedsearch.reduction.rankers.random import RandomRanker
-from schedsearch.reduction.rankers.text import TextRanker
-from schedsearch.reduction.rankers.tower import TowerRanker
-from schedsearch.reduction.rankers.uniform import UniformRanker
+from schedsearch.errors import InputError, ScheduleError
 
-RANKERS: dict[str, Callable[..., Ranker]] = {
-    "last": LastRanker,
-    "text": TextRanker,
-    "random": RandomRanker,
-    "uniform": UniformRanker,
-    "local": LocalRanker,
-    "diverse": DiverseRanker,
-    "tower": TowerRanker,
-}
+if TYPE_CHECKING:
+    from schedsearch.reduction.rankers.base import Ranker
 
-__all__ = ["RANKERS", "AttentionRanker", "EarlyRanker", "Ranker", "make_ranker"]
+RANKERS: "Registry[Callable[..., Ranker]]" = Registry(
+    "ranker",
+    {
+        "last": "schedsearch.reduction.rankers.last:LastRanker",
+        "text": "schedsearch.reduction.rankers.text:TextRanker",
+        "random": "schedsearch.reduction.rankers.random:RandomRanker",
+        "uniform": "schedsearch.reduction.rankers.uniform:UniformRanker",
+        "local": "schedsearch.reduction.rankers.local:LocalRanker",
+        "diverse": "schedsearch.reduction.rankers.diverse:DiverseRanker",
+        "tower": "schedsearch.reduction.rankers.tower:TowerRanker",
+    },
+)
+register_ranker = RANKERS.register
 
 
-def make_ranker(spec: RankerSpec) -> Ranker:
+def make_ranker(spec: RankerSpec) -> "Ranker":
     """Ranker that a schedule names.
 
     Raises:
         ScheduleError: Unknown name or parameter.
     """
-    if spec.name not in RANKERS:
-        known = ", ".join(sorted(RANKERS))
-        raise ScheduleError(f"`ranker.name` must be one of {known}, but got {shown(spec.name)}")
     try:
-        return RANKERS[spec.name](**dict(spec.params))
+        ranker = RANKERS[RANKERS.check(spec.name, "`ranker.name`")]
+    except InputError as error:
+        raise ScheduleError(str(error)) from None
+    try:
+        return ranker(**dict(spec.params))
     except TypeError as error:
         raise ScheduleError(f"`ranker.params` of {shown(spec.name)} do not fit: {error}") from None
+
+
+def spec_of(ranker: "Ranker") -> RankerSpec:
+    """Name and parameters of a ranker; one of your own is registered under its `name`.
+
+    Raises:
+        InputError: It has no name, or does not keep a parameter as the attribute of that name.
+    """
+    made: Callable[..., Ranker] = type(ranker)
+    name = RANKERS.name_of(made)
+    if name is None:
+        name = getattr(ranker, "name", None)
+        RANKERS.register(name, made)  # type: ignore[arg-type]  # which refuses what is no name
+    given = inspect.signature(made).parameters
+    if lacking := [one for one in given if not hasattr(ranker, one)]:
+        raise InputError(
+            f"ranker `{name}` does not keep its parameter `{lacking[0]}` as an attribute, so "
+            f"nothing can say what it is; keep it, or pass a `schedsearch.RankerSpec`"
+        )
+    return RankerSpec.from_mapping(str(name), {one: getattr(ranker, one) for one in given})

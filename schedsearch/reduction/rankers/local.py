@@ -32,6 +32,7 @@ class LocalRanker(Ranker):
         if rows not in ("last", "text"):
             raise ScheduleError(f"`rows` must be last or text, but got {shown(rows)}")
         self.window = window
+        self.rows = rows
         self._attention = LastRanker() if rows == "last" else TextRanker()
 
     def query_rows(self, prompt: Prompt) -> torch.Tensor:

@@ -66,7 +66,7 @@ def test_shipped_studies_are_valid():
         (("tolerance: 0.01", "tolerance: 0.01\n  questions: true"), "`search.questions`"),
         (
             ("model: demo", "model: demo\nmetric: accuracy"),
-            "must be 'exact_match', 'log_likelihood'",
+            "must be one of exact_match, log_likelihood, vqa_accuracy, answer_match, kl_divergence",
         ),
         (("model: demo", "model: demo\ndtype: int3"), "`dtype` must be 'auto', 'float32'"),
         (

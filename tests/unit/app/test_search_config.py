@@ -6,8 +6,9 @@ import pytest
 
 from schedsearch.app.config import read_study_file
 from schedsearch.app.open import open_study
-from schedsearch.app.samplers import family_plug_ins, make_sampler
-from schedsearch.app.search_config import SECTIONS
+from schedsearch.app.samplers import make_sampler, resolve
+from schedsearch.app.search_config import parse_search
+from schedsearch.core.facts import Facts
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.latency import Conditions, LatencyModel
 from schedsearch.core.schedule import RankerSpec, Schedule
@@ -40,19 +41,18 @@ def study(folder: Path, text: str) -> Path:
 
 
 def spec_of(settings: dict, folder: Path, name: str = "s") -> StudySpec:
-    config = SECTIONS[settings["sampler"]].model_validate(settings)
+    config = parse_search(settings)
     with open_store(folder / "s.db") as store:
-        sampler, family = family_plug_ins(config, SUBJECT, name, store, folder)
+        search = resolve(config, SUBJECT, name, store, folder).plain()
     return StudySpec(
         name,
         "m",
         "c",
         "digest",
         "exact_match",
-        sampler,
-        family,
+        search,
+        Facts.of(SUBJECT.shape, SUBJECT.tokens),
         RankerSpec("text"),
-        questions=config.questions,
         seed=7,
     )
 
@@ -149,6 +149,11 @@ def test_frontier_may_be_one_of_milliseconds(tmp_path):
         ("{sampler: bayes, budget: {flops: 0.5}, trials: 0}", "`search.trials` must be greater"),
         ("{sampler: frontier, budget: {flops: 0.5}}", "`search.budget` is not a key"),
         ("[bayes]", "`search` must be settings whose `sampler`"),
+        (
+            "{sampler: bayes, budget: {flops: 0.5}, latency: 3}",
+            "`search.latency` must be a valid string, but got 3",
+        ),
+        ("{tolerance: 0, guess: [-1]}", "`search.guess[0]` must be greater than or equal to 0"),
     ],
 )
 def test_wrong_section_is_named_with_the_remedy(tmp_path, text, expected):
@@ -225,7 +230,7 @@ def test_study_keeps_the_curves_that_it_began_with(tmp_path):
         store.create_study(first)
         answer(0.1)
         assert spec_of(settings, tmp_path) == first
-        assert spec_of(settings, tmp_path, "fresh").sampler != first.sampler
+        assert spec_of(settings, tmp_path, "fresh").search != first.search
         changed = spec_of(settings | {"family": "step"}, tmp_path)
         assert set(make_sampler(changed).starts[0]) == {"layer"}
 

@@ -14,13 +14,14 @@ from PIL import Image
 import schedsearch
 from schedsearch.app.config import DataConfig, StudyConfig, read_study_file
 from schedsearch.app.docstrings import attributes, entries, summary
-from schedsearch.app.search_config import SECTIONS, parse_search
+from schedsearch.app.search_config import parse_search
 from schedsearch.app.study_file_page import made, main
 from schedsearch.evaluation.data.jsonl import JsonlSet
 from schedsearch.evaluation.data.rows import KEYS
 from schedsearch.evaluation.metrics import METRICS, FunctionMetric
 from schedsearch.evaluation.metrics.function import Scorer
 from schedsearch.reduction.rankers import RANKERS
+from schedsearch.samplers import SAMPLERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "study-file.md"
 TEXT = PAGE.read_text(encoding="utf-8")
@@ -52,7 +53,7 @@ def test_page_that_differs_is_reported_and_made_anew(tmp_path, capsys):
     assert page.read_text() == TEXT
 
 
-@pytest.mark.parametrize("model", [StudyConfig, DataConfig, *SECTIONS.values()])
+@pytest.mark.parametrize("model", [StudyConfig, DataConfig, *SAMPLERS.values()])
 def test_every_key_is_described_and_nothing_else(model):
     assert set(attributes(model)) == set(model.model_fields)
 

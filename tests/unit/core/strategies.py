@@ -2,6 +2,7 @@
 
 from hypothesis import strategies as st
 
+from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.families import Family
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
@@ -11,6 +12,27 @@ ratios = st.floats(0, 1)
 names = st.text("abcdefgh-", min_size=1, max_size=6)
 param_values = st.one_of(
     st.integers(), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=5)
+)
+settings = st.recursive(
+    param_values | st.none(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(names, inner, max_size=2),
+    max_leaves=4,
+)
+searches = st.builds(
+    lambda name, rest: {**rest, "sampler": name},
+    names,
+    st.dictionaries(names, settings, max_size=3),
+)
+shapes = st.builds(DecoderShape, *[st.integers(1, 99)] * 7)
+prompts = st.builds(Prompts, st.integers(1, 99), st.integers(1, 99), st.integers(1, 3))
+facts = st.builds(
+    lambda shape, tokens: Facts(shape.layers, tuple(tokens), shape),
+    shapes,
+    st.lists(prompts, min_size=1, max_size=3),
+) | st.builds(
+    lambda layers, n_visions: Facts(layers, tuple(map(Prompts, n_visions))),
+    st.integers(1, 99),
+    st.lists(st.integers(1, 99), min_size=1, max_size=3),
 )
 rankers = st.builds(
     RankerSpec.from_mapping, names, st.dictionaries(names, param_values, max_size=3)

@@ -41,8 +41,8 @@ def test_every_point_reaches_the_whole_feasible_range(make, data, share):
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("fastv", {}, "`family.name` must be one of layerwise, .*, but got 'fastv'"),
-        ("sigmoid", {"firts": 2}, "`family.params` of 'sigmoid' do not fit: .*firts.*`first`"),
+        ("fastv", {}, "`family` must be one of sigmoid, .*, but got 'fastv'"),
+        ("sigmoid", {"firts": 2}, "the parameters of family 'sigmoid' do not fit: .*firts.*"),
         ("sigmoid", {"first": "two"}, "`first` must be a layer, but got 'two'"),
         ("sigmoid", {"first": 2.5}, "`first` must be a layer, but got 2.5"),
     ],

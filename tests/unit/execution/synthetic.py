@@ -14,8 +14,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from schedsearch.core.facts import Facts
 from schedsearch.core.flops import DecoderShape, SampleTokens
-from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
@@ -228,7 +228,8 @@ def spec(study: str = STUDY) -> StudySpec:
         calibration="synthetic",
         calibration_digest="c0ffee",
         metric="score",
-        sampler=PlugIn("g-search"),
+        search={"sampler": "g-search", "questions": 1, "screens": [], "guess": []},
+        facts=Facts.of(SUBJECT.shape, SUBJECT.tokens),
     )
 
 

@@ -1,5 +1,6 @@
 """A study of a store from before trials on part of the samples had a state of their own."""
 
+import json
 import sqlite3
 from dataclasses import replace
 from functools import partial
@@ -11,11 +12,25 @@ from schedsearch.execution.loop import Limits
 from schedsearch.store import schema, upgrade
 from schedsearch.store.database import url_of
 from schedsearch.store.tables import REVISION
-from tests.unit.execution.synthetic import SEARCH, SUBJECT, Place, new_place
+from tests.unit.execution.synthetic import LAYERS, N_MAX, SEARCH, STUDY, SUBJECT, Place, new_place
 from tests.unit.execution.test_reading import unequal
 
 SCREENED = replace(SEARCH, method="gallop", screens=(4,), tolerance=0.0)
 BOUNDED = replace(SUBJECT, greatest=0.9)
+VISIONS = " ".join(map(str, SUBJECT.n_visions))
+SIZES = {"layers": LAYERS, "n_max": N_MAX, "n_visions": VISIONS}
+SPEC_0002 = {
+    "name": STUDY,
+    "model": "none",
+    "calibration": "synthetic",
+    "calibration_digest": "c0ffee",
+    "metric": "score",
+    "sampler": {
+        "name": "g-search",
+        "params": {"layers": LAYERS, "n_max": N_MAX, "n_visions": VISIONS},
+    },
+    "family": {"name": "layerwise", "params": {}},
+}
 INNER = partial(unequal, misses=())
 
 
@@ -46,6 +61,7 @@ def as_of_revision_0002(place: Place, folder) -> Place:
             connection.execute(
                 f"INSERT INTO main.{name} ({listed}) SELECT {', '.join(chosen)} FROM now.{name}"  # noqa: S608
             )
+    connection.execute("UPDATE study SET spec = ?", (json.dumps(SPEC_0002),))
     connection.commit()
     connection.close()
     return earlier

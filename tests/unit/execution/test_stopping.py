@@ -208,11 +208,14 @@ def test_of_two_scores_of_a_sample_the_first_counts_as_in_the_store(tmp_path):
 
 
 def test_screen_of_all_samples_or_more_is_refused():
-    from schedsearch.app.samplers import g_search_plug_in
+    from schedsearch.app.samplers import resolve
     from schedsearch.errors import InputError
+    from schedsearch.samplers.settings import GSearchSettings
 
-    chosen = {"screens": [10], "guess": [], "method": "gallop"}
+    def screens(chosen: list[int] | None) -> list[int] | None:
+        return resolve(GSearchSettings(tolerance=0, screens=chosen), BOUNDED, STUDY, None).screens
+
     with pytest.raises(InputError, match="fewer than the 10 calibration samples, but got 10"):
-        g_search_plug_in(chosen, BOUNDED)
-    assert g_search_plug_in({**chosen, "screens": [9]}, BOUNDED).param("screens", "-") == "9"
-    assert g_search_plug_in({**chosen, "screens": None}, BOUNDED).param("screens", "-") == ""
+        screens([10])
+    assert screens([9]) == [9]
+    assert screens(None) == []

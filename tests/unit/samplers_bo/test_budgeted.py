@@ -4,7 +4,8 @@ from dataclasses import replace
 import pytest
 
 from schedsearch.core.budget import Budget, Measure
-from schedsearch.core.families import Layerwise, Sigmoid
+from schedsearch.core.families.layerwise import Layerwise
+from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.flops import SampleTokens, flops_ratio
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState

@@ -2,13 +2,13 @@
 
 from hypothesis import strategies as st
 
-from schedsearch.core.plugin import PlugIn
+from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.progress import Progress
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.store import Evaluation
-from tests.unit.core.strategies import names, param_values, rankers
+from tests.unit.core.strategies import facts, names, param_values, rankers, searches
 
 SPEC = StudySpec(
     name="demo",
@@ -16,7 +16,8 @@ SPEC = StudySpec(
     calibration="shapesvqa",
     calibration_digest="60303ae2",
     metric="exact_match",
-    sampler=PlugIn.from_mapping("g-search", {"acceptance": "confident", "tolerance": 0.01}),
+    search={"sampler": "g-search", "acceptance": "confident", "tolerance": 0.01},
+    facts=Facts(4, (Prompts(9),)),
 )
 FULL = Schedule.full(4)
 HALF = Schedule((1.0, 1.0, 0.5, 0.25))
@@ -40,7 +41,6 @@ PROGRESS = Progress(
 )
 EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
-plugins = st.builds(PlugIn.from_mapping, names, st.dictionaries(names, param_values, max_size=3))
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
 specs = st.builds(
     StudySpec,
@@ -49,12 +49,11 @@ specs = st.builds(
     calibration=texts,
     calibration_digest=names,
     metric=texts,
-    sampler=plugins,
-    family=plugins,
+    search=searches,
+    facts=facts,
     ranker=rankers,
     revision=st.none() | texts,
     weights=st.none() | names,
-    questions=st.integers(1, 4),
     seed=st.integers(0, 2**63),
 )
 params = st.dictionaries(names, param_values, max_size=4)

@@ -18,8 +18,8 @@ NEXT = '''"""Add a note to studies."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0005"
-down_revision = "0004"
+revision = "next"
+down_revision = "{REVISION}"
 
 
 def upgrade():
@@ -37,9 +37,9 @@ def later(monkeypatch, tmp_path):
     def become(then: str = "pass") -> None:
         folder = tmp_path / "migrations"
         shutil.copytree(schema._MIGRATIONS, folder)
-        (folder / "versions" / "r0005_note.py").write_text(NEXT.format(then=then))
+        (folder / "versions" / "next_note.py").write_text(NEXT.format(then=then, REVISION=REVISION))
         monkeypatch.setattr(schema, "_MIGRATIONS", folder)
-        monkeypatch.setattr(schema, "REVISION", "0005")
+        monkeypatch.setattr(schema, "REVISION", "next")
 
     return become
 
@@ -112,10 +112,10 @@ def test_store_of_an_older_version_is_refused_until_it_is_upgraded(path, later):
         store.create_study(SPEC)
         store.enqueue(SPEC.name, FULL)
     later()
-    with pytest.raises(InputError, match="revision 0004, .* run `schedsearch db upgrade`"):
+    with pytest.raises(InputError, match=f"revision {REVISION}, .* run `schedsearch db upgrade`"):
         open_store(path)
-    assert upgrade(path) == ("0004", "0005")
-    assert upgrade(path) == ("0005", "0005")
+    assert upgrade(path) == (REVISION, "next")
+    assert upgrade(path) == ("next", "next")
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name, note FROM study").fetchall() == [("demo", "")]
     assert connection.execute("SELECT study_id, number FROM trial").fetchall() == [(1, 0)]
@@ -130,7 +130,7 @@ def test_upgrade_that_fails_changes_nothing(path, later):
     with pytest.raises(RuntimeError, match="half way"):
         upgrade(path)
     assert ddl(path) == before
-    with pytest.raises(InputError, match="revision 0004"):
+    with pytest.raises(InputError, match=f"revision {REVISION}"):
         open_store(path)
 
 
@@ -139,7 +139,7 @@ def test_store_of_a_newer_version_is_refused(path, later, monkeypatch):
     open_store(path).close()
     monkeypatch.undo()
     for opening in (open_store, upgrade):
-        with pytest.raises(InputError, match=r"runs\.db was written by a newer .*revision 0005"):
+        with pytest.raises(InputError, match=r"runs\.db was written by a newer .*revision next"):
             opening(path)
 
 
