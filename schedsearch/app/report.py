@@ -22,7 +22,6 @@ from schedsearch.core.schedule_format import (
     Estimate,
     Provenance,
     Results,
-    ScheduleFile,
     Score,
 )
 from schedsearch.core.trial import Measurement, Trial
@@ -132,7 +131,7 @@ def write_schedule(
         seed=spec.seed,
         calibration=Calibration(name=spec.calibration, digest=spec.calibration_digest),
     )
-    file = ScheduleFile.of(_with_target(view, trial.schedule), results, provenance)
+    file = _with_target(view, trial.schedule).to_file(results, provenance)
     write_file(path, schedule_bytes(file), SCHEDULE, force=force)
 
 

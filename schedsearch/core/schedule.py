@@ -4,17 +4,24 @@ import math
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
+
+from pydantic import JsonValue, ValidationError
 
 from schedsearch.core.canonical import digest, is_number
 from schedsearch.core.plugin import PlugIn
+from schedsearch.core.schedule_file import read_schedule_file, write_schedule_file
+from schedsearch.core.schedule_format import (
+    Provenance,
+    RankerEntry,
+    Results,
+    ScheduleEntry,
+    ScheduleFile,
+    TargetEntry,
+    explain,
+)
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, ScheduleError
-
-if TYPE_CHECKING:
-    from pydantic import JsonValue
-
-    from schedsearch.core.schedule_format import Provenance, Results
 
 _SLACK = 1e-6
 
@@ -128,16 +135,18 @@ class Schedule:
         Raises:
             ScheduleError: The file cannot be used; the message names file, key path and remedy.
         """
-        from schedsearch.core.schedule_file import read_schedule_file
-
-        return read_schedule_file(path).to_schedule()
+        file = read_schedule_file(path)
+        try:
+            return Schedule.from_file(file)
+        except InputError as error:
+            raise ScheduleError(f"{path}: schedule: {error}") from None
 
     def save(
         self,
         path: str | os.PathLike[str],
-        results: "Results | None" = None,
-        provenance: "Provenance | None" = None,
-        extensions: "Mapping[str, JsonValue] | None" = None,
+        results: Results | None = None,
+        provenance: Provenance | None = None,
+        extensions: Mapping[str, JsonValue] | None = None,
         *,
         force: bool = False,
     ) -> None:
@@ -153,11 +162,44 @@ class Schedule:
         Raises:
             ScheduleError: The place cannot be written or must not be replaced.
         """
-        from schedsearch.core.schedule_file import write_schedule_file
-        from schedsearch.core.schedule_format import ScheduleFile
+        write_schedule_file(path, self.to_file(results, provenance, extensions), force=force)
 
-        file = ScheduleFile.of(self, results, provenance, extensions)
-        write_schedule_file(path, file, force=force)
+    @classmethod
+    def from_file(cls, file: ScheduleFile) -> Self:
+        """Return the schedule that the content of a schedule file describes.
+
+        Raises:
+            InputError: It breaks one of a schedule's own rules.
+        """
+        ranker = file.schedule.ranker
+        return cls(
+            file.schedule.keep,
+            RankerSpec.from_mapping(ranker.name, ranker.params),
+            None if file.target is None else Target(**file.target.model_dump()),
+        )
+
+    def to_file(
+        self,
+        results: Results | None = None,
+        provenance: Provenance | None = None,
+        extensions: Mapping[str, JsonValue] | None = None,
+    ) -> ScheduleFile:
+        """Return the content of a schedule file, as `save` writes it.
+
+        Raises:
+            ScheduleError: An extension is nothing that JSON can express.
+        """
+        ranker = RankerEntry(name=self.ranker.name, params=dict(self.ranker.params))
+        try:
+            return ScheduleFile(
+                schedule=ScheduleEntry(keep=list(self.keep), ranker=ranker),
+                target=None if self.target is None else TargetEntry(**vars(self.target)),
+                results=results,
+                provenance=provenance,
+                extensions=dict(extensions or {}),
+            )
+        except ValidationError as error:
+            raise ScheduleError(explain(error)) from None
 
     @classmethod
     def from_counts(

@@ -36,7 +36,7 @@ SCHEDULE = json_kind("a schedule file", NAME)
 
 
 def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
-    """Return the content of a schedule file, the schedule's own rules included.
+    """Return the content of a schedule file; the rules of `keep` are not its, but `Schedule`'s.
 
     Raises:
         ScheduleError: The file cannot be read, is not JSON, is of another format or breaks its
@@ -51,7 +51,7 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
             parse_int=whole_number,
         )
         _check_format(data)
-        file = ScheduleFile.model_validate(data)
+        return ScheduleFile.model_validate(data)
     except json.JSONDecodeError as error:
         raise ScheduleError(
             f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}); "
@@ -63,11 +63,6 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
         raise ScheduleError(f"{path}: {explain(error)}") from None
     except (InputError, ValueError) as error:
         raise ScheduleError(f"{path}: {error}") from None
-    try:
-        file.to_schedule()
-    except InputError as error:
-        raise ScheduleError(f"{path}: schedule: {error}") from None
-    return file
 
 
 def write_schedule_file(

@@ -3,15 +3,12 @@
 Fields that the format does not name are refused, except under `extensions`.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
 
 from schedsearch.core.complaints import complaint, field_names
 from schedsearch.core.sample import Split
-from schedsearch.core.schedule import RankerSpec, Schedule, Target
-from schedsearch.errors import ScheduleError
 
 NAME, MAJOR = "schedsearch.schedule", 1
 FORMAT: Literal["schedsearch.schedule/1"] = "schedsearch.schedule/1"
@@ -119,45 +116,6 @@ class ScheduleFile(_Entry):
     results: Results | None = None
     provenance: Provenance | None = None
     extensions: dict[str, JsonValue] = {}
-
-    @classmethod
-    def of(
-        cls,
-        schedule: Schedule,
-        results: Results | None = None,
-        provenance: Provenance | None = None,
-        extensions: Mapping[str, JsonValue] | None = None,
-    ) -> Self:
-        """Return the content that describes `schedule`.
-
-        Raises:
-            ScheduleError: An extension is nothing that JSON can express.
-        """
-        target, ranker = schedule.target, schedule.ranker
-        entry = RankerEntry(name=ranker.name, params=dict(ranker.params))
-        try:
-            return cls(
-                schedule=ScheduleEntry(keep=list(schedule.keep), ranker=entry),
-                target=None if target is None else TargetEntry(**vars(target)),
-                results=results,
-                provenance=provenance,
-                extensions=dict(extensions or {}),
-            )
-        except ValidationError as error:
-            raise ScheduleError(explain(error)) from None
-
-    def to_schedule(self) -> Schedule:
-        """Return the schedule that the file describes.
-
-        Raises:
-            InputError: The schedule breaks one of its own rules.
-        """
-        ranker = self.schedule.ranker
-        return Schedule(
-            self.schedule.keep,
-            RankerSpec.from_mapping(ranker.name, ranker.params),
-            None if self.target is None else Target(**self.target.model_dump()),
-        )
 
 
 def json_schema() -> dict[str, Any]:

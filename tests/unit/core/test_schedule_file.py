@@ -85,7 +85,7 @@ def test_valid_golden_file_survives_reading_and_writing(path, tmp_path, validato
 
 def test_full_golden_file_yields_all_it_says():
     file = read_schedule_file(GOLDEN / "valid" / "full.json")
-    schedule = file.to_schedule()
+    schedule = Schedule.from_file(file)
 
     ranker = RankerSpec.from_mapping("random", {"seed": 7, "share": 0.5, "rows": "prompt"})
     assert schedule == Schedule((1.0, 1.0, 0.640625, 0.5, 0.28, 0.0), ranker)
@@ -103,7 +103,7 @@ def test_full_golden_file_yields_all_it_says():
 @pytest.mark.parametrize("path", INVALID, ids=lambda path: path.stem)
 def test_invalid_golden_file_is_refused_with_its_message(path):
     with pytest.raises(ScheduleError) as caught:
-        read_schedule_file(path)
+        Schedule.load(path)
     message = path.with_suffix(".txt").read_text(encoding="utf-8").strip()
     assert str(caught.value).startswith(f"{path}: ")
     assert message in str(caught.value)
@@ -135,7 +135,7 @@ def test_unreadable_content_is_one_clear_error(content, message, tmp_path):
     path = tmp_path / "bad.json"
     path.write_bytes(content)
     with pytest.raises(ScheduleError, match=message) as caught:
-        read_schedule_file(path)
+        Schedule.load(path)
     assert str(caught.value).startswith(f"{path}: ")
     assert len(str(caught.value)) < 400
 
@@ -158,9 +158,9 @@ def test_saved_schedule_loads_as_itself(place, schedule, extensions):
     schedule.save(place, results=RESULTS, provenance=PROVENANCE, extensions=extensions)
 
     file = read_schedule_file(place)
-    assert file.to_schedule() == schedule
-    assert file.to_schedule().target == schedule.target
-    assert file.to_schedule().digest() == schedule.digest()
+    assert Schedule.from_file(file) == schedule
+    assert Schedule.from_file(file).target == schedule.target
+    assert Schedule.from_file(file).digest() == schedule.digest()
     assert (file.results, file.provenance) == (RESULTS, PROVENANCE)
     assert file.extensions == extensions
     assert Draft202012Validator(json_schema()).is_valid(json.loads(place.read_text("utf-8")))
