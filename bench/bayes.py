@@ -261,7 +261,7 @@ def asking(table: Table, make: Callable[..., Budgeted]) -> float:
         history[each.number] = replace(each, state=TrialState.RUNNING, measurement=None)
     seconds = []
     for seed in range(5):
-        sampler = make(**table.problem, seed=seed, trials=201, questions=5)
+        sampler = make(**table.problem, seed=seed, trials=201, concurrent_trials=5)
         began = time.process_time()
         assert len(sampler.ask(history)) == 1
         seconds.append(time.process_time() - began)

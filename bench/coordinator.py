@@ -64,7 +64,7 @@ class Instant:
 class Thoughtless:
     """Asks one random falling schedule after another."""
 
-    name, questions = "thoughtless", 1
+    name, concurrent_trials = "thoughtless", 1
 
     def __init__(self, trials: int, clock: Clock) -> None:
         self._trials = trials

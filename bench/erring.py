@@ -5,9 +5,9 @@ published for LLaVA-1.5-7B; one sample in ten needs no vision at all. The full m
 samples as its score says. Three kinds of model:
 
 * `nested`: what keep-all misses stays missed, so that keeping more is never worse.
-* `gains`: every fourth of the missed samples is answered once its distractor is dropped.
+* `gains`: every fourth of the missed samples is answered once its distractor is removed.
 * `noise`: besides, a few samples, whichever the full model made of them, toss a coin under every
-  schedule that drops tokens of theirs.
+  schedule that removes tokens of theirs.
 
 Trials are measured by the product's own `Measuring`, with its order of reading, its probes and its
 early stops, on a store in memory. Needs no torch.
@@ -45,7 +45,7 @@ class Cost:
     """What a search has cost, and what it found; passes in full-forward equivalents."""
 
     passes: float
-    questions: int
+    concurrent_trials: int
     counts: tuple[int, ...]
 
 
@@ -140,8 +140,8 @@ class Erring:
             table = {n: schedule.counts(n) for n in self.subject.n_visions}
             counts = np.array([table[one.n_vision] for one in self.subject.tokens])
             fits = (counts >= self._needs).all(axis=1)
-            dropped = (counts < self._distractors).any(axis=1)
-            found = np.where(self._right, fits, fits & dropped)
+            removed = (counts < self._distractors).any(axis=1)
+            found = np.where(self._right, fits, fits & removed)
             for place in self._marginal:
                 if counts[place].min() < self.subject.tokens[place].n_vision:
                     toss = f"{self._seed} {place} {counts[place]}".encode()
@@ -189,7 +189,7 @@ def search(target: Erring, history: list[Trial] | None = None, **settings: Any) 
     )
     executor = LocalExecutor(lambda: target)
     scoring = Scoring("", subject, cast(Store, _Memory()), executor, cuts=sampler.screens)
-    measuring = Measuring(scoring, sampler, sampler.questions)
+    measuring = Measuring(scoring, sampler, sampler.concurrent_trials)
     while questions := sampler.ask(trials):
         opened = [
             Trial(number, one.params, one.schedule, TrialState.RUNNING, samples=one.samples)

@@ -155,7 +155,7 @@ def measure(
                 "reduced": found[name],
             }
         )
-    # What looking for tokens adds to dropping as many without a look.
+    # What looking for tokens adds to removing as many without a look.
     shares = [
         (looked - blind) / looked
         for looked, blind in zip(

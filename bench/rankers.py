@@ -1,7 +1,7 @@
 """Rankers side by side on an embedded model: one ratio for all layers, at the same FLOPs.
 
-Rankers that read attention drop before layer 1 at the earliest, the others before layer 0 too.
-Held-out samples, exact match, teacher-forced.
+Rankers that read attention remove tokens before layer 1 at the earliest, the others before
+layer 0 too. Held-out samples, exact match, teacher-forced.
 """
 
 import argparse

@@ -195,7 +195,7 @@ TRUE_SIZE = {
         side=24,
         tokens=576,
     ),
-    # A square image of 672 pixels: two by two tiles and one view, a newline behind each row.
+    # A square image of 672 pixels: two by two tiles and one view, a newline after each row.
     "llava-next-7b": Case(
         "llava-hf/llava-v1.6-vicuna-7b-hf",
         (LlavaNextForConditionalGeneration, llava_next),
@@ -249,7 +249,7 @@ def build(case: Case, device: str, dtype: torch.dtype) -> Any:
 
 
 def prompts(case: Case, batch: int, device: str, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """Random prompts: half of the text before the image, half behind; no padding."""
+    """Random prompts: half of the text before the image, half after; no padding."""
     torch.manual_seed(0)
     ids = torch.randint(5, END, (batch, TEXT + case.tokens))
     ids[:, TEXT // 2 : TEXT // 2 + case.tokens] = IMAGE

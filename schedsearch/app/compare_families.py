@@ -60,9 +60,9 @@ FAMILY_SEARCHES = (
     FamilySearch(OURS, "a falling sigmoid with a floor", "sigmoid"),
     FamilySearch("logistic", "the sigmoid without a floor", "logistic"),
     FamilySearch("linear", "a straight line, cut off at 0 and 1", "linear"),
-    FamilySearch(FASTV, "everything before a layer, one share behind it", "step"),
+    FamilySearch(FASTV, "everything before a layer, one share after it", "step"),
     FamilySearch("PyramidDrop", "the same factor at even stairs", "staircase"),
-    FamilySearch(VTW, "everything before a layer, nothing behind it", "withdraw"),
+    FamilySearch(VTW, "everything before a layer, nothing after it", "withdraw"),
     FamilySearch("uniform", "one share from the first layer on", "uniform"),
     FamilySearch("random monotone", "falling schedules at random", "layerwise", "random-monotone"),
 )

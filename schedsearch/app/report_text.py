@@ -127,9 +127,9 @@ def _found(study: "Study") -> str:
     headers = ["layer", f"vision tokens of {study.sampler.n_max}", "keep ratio"]
     rows = [[str(one.layer), str(one.count), f"{one.keep:.4f}"] for one in layers]
     asked = ""
-    if layers[0].questions is not None:
-        headers.append("questions")
-        rows = [[*row, str(one.questions)] for row, one in zip(rows, layers, strict=True)]
+    if layers[0].trials is not None:
+        headers.append("trials")
+        rows = [[*row, str(one.trials)] for row, one in zip(rows, layers, strict=True)]
         asked = " A question is a trial that asked about the layer."
     drop = "" if measured.drop is None else f", {measured.drop:.4f} below the full model"
     return "\n\n".join(

@@ -119,7 +119,7 @@ def check_unchanged(identity: Identity, now: Identity) -> None:
 
 
 class Watch:
-    """Says once, behind the first trial, that a scorer changes itself by scoring.
+    """Says once, after the first trial, that a scorer changes itself by scoring.
 
     Args:
         identity: What it was when the study was opened.

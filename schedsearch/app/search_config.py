@@ -1,5 +1,6 @@
 """The `search` section of a study file: settings of the sampler that it names."""
 
+import logging
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
@@ -23,6 +24,12 @@ MISSING: Mapping[str, str] = {
 """What to add where a key has no default on purpose: nobody else can choose it."""
 
 
+_FORMER = {"questions": "concurrent_trials"}
+"""Names that keys had, and have now."""
+
+log = logging.getLogger(__name__)
+
+
 def settings_class(given: Any) -> type[SamplerSettings] | None:
     """Class of the settings that a section is for; G-Search's where it names no sampler."""
     name = given.get("sampler", "g-search") if isinstance(given, Mapping) else None
@@ -38,7 +45,17 @@ def _settings(given: Any) -> SamplerSettings:
     if section is None:
         problem = "must be settings whose `sampler` is one of {names}"
         raise PydanticCustomError("sampler", problem, {"names": ", ".join(SAMPLERS)})
-    return section.model_validate(section.named(given))
+    return section.model_validate(section.named(_renamed(given, section)))
+
+
+def _renamed(given: Mapping[str, Any], section: type[SamplerSettings]) -> dict[str, Any]:
+    """Settings with the present name of each key; one that has both names is left as it is."""
+    settings = dict(given)
+    for former, name in _FORMER.items():
+        if former in settings and name not in settings and name in section.model_fields:
+            log.warning("`%s` in the settings of a search is called `%s` now", former, name)
+            settings[name] = settings.pop(former)
+    return settings
 
 
 SearchConfig = Annotated[

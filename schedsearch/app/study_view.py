@@ -35,13 +35,13 @@ class Layers:
         layer: The layer.
         count: Vision tokens of the result, on the largest prompt.
         keep: The same as a ratio.
-        questions: Trials that asked about this layer; None of searches that do not ask so.
+        trials: Trials that asked about this layer; None of searches that do not ask so.
     """
 
     layer: int
     count: int
     keep: float
-    questions: int | None
+    trials: int | None
 
 
 @dataclass(frozen=True)
@@ -187,7 +187,7 @@ class StudyView:
         return self.best_trial if budget is None else best
 
     def layers(self) -> list[Layers]:
-        """Result and number of questions, layer by layer."""
+        """Result and number of trials, layer by layer."""
         best = self.best
         counts = best.counts(self.sampler.n_max)
         asked = [trial.params.get("layer") for trial in self.trials if trial.params.get("pass")]

@@ -72,7 +72,7 @@ class WorkerSpec:
             if self.first == 0 and reads_attention:
                 raise InputError(
                     f"`first` must be at least 1 with ranker {self.ranker.name}, which reads the "
-                    "attention of the layer before a drop, but got 0; raise it, or choose diverse "
+                    "attention of the layer before a cut, but got 0; raise it, or choose diverse "
                     "or tower"
                 )
         if isinstance(self.model, (str, os.PathLike)):

@@ -72,7 +72,7 @@ def bar(length: int) -> str:
 
 
 def table(*headers: str, title: str | None = None) -> Table:
-    """Table whose columns behind the first are right-aligned.
+    """Table whose columns after the first are right-aligned.
 
     What is too long for its column goes on in the next line: an ellipsis would cut the end of a
     number or a name, which nobody could tell from a whole one.

@@ -34,7 +34,7 @@ def profile(
     repeats: Annotated[
         int, typer.Option(min=1, max=10_000, help="Measured runs of every part.")
     ] = 7,
-    ranker: Annotated[str, typer.Option(help="Orders the tokens that are dropped.")] = "last",
+    ranker: Annotated[str, typer.Option(help="Orders the tokens that are removed.")] = "last",
     out: Annotated[
         Path,
         typer.Option(

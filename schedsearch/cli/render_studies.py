@@ -50,7 +50,7 @@ def curve(view: "StudyView") -> None:
     rows.columns[-1].justify = "left"
     for layer in view.layers():
         kept = bar(round(layer.keep * _BAR))
-        asked = "" if layer.questions is None else str(layer.questions)
+        asked = "" if layer.trials is None else str(layer.trials)
         rows.add_row(str(layer.layer), str(layer.count), f"{layer.keep:.3f}", asked, kept)
     show(rows)
     picked(view.best_trial)

@@ -118,7 +118,7 @@ def show(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the last trials, questions per layer and the curve so far."""
+    """Show the last trials, trials per layer and the curve so far."""
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 

@@ -1,7 +1,7 @@
 """What a prefill takes on one device, in milliseconds, predicted from the time of single layers.
 
     prefill = outside + the sum over layers of layer(tokens in that layer)
-              + reduce, if the prompt loses any token, + drop x the layers before which it does
+              + reduce, if the prompt loses any token, + cut x the layers before which it does
 
 All terms are measured, for one batch size; `schedsearch profile` measures them.
 """
@@ -168,7 +168,7 @@ class LatencyModel:
         """Return the function of a schedule: mean milliseconds of a prefill over the samples.
 
         A schedule that is solved for a limit in `measure` never takes longer, and with one more
-        token in every layer it would, but for the time of drops that come or go with it; the time
+        token in every layer it would, but for the time of cuts that come or go with it; the time
         of the layers never falls when a ratio grows.
 
         Raises:
@@ -237,8 +237,8 @@ class LatencyModel:
         times = []
         for n_vision, texts in prompts.items():
             counts = Counter(schedule.counts(n_vision)).items()
-            drops = len(schedule.drop_layers(n_vision))
-            fixed = self.outside_ms + self.drop_ms * drops + (self.reduce_ms if drops else 0.0)
+            cuts = len(schedule.cut_layers(n_vision))
+            fixed = self.outside_ms + self.drop_ms * cuts + (self.reduce_ms if cuts else 0.0)
             times += [
                 samples * (fixed + math.fsum(n * layer(count + n_text) for count, n in counts))
                 for n_text, samples in texts.items()

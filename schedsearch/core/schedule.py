@@ -49,7 +49,7 @@ def reducible_layers(first: int, layers: int) -> range:
     if not 0 <= first < layers:
         raise InputError(
             f"`first` must be one of the layers 0 to {layers - 1}, but got {first}; name the "
-            f"first layer that may drop vision tokens"
+            f"first layer that may remove vision tokens"
         )
     return range(first, layers)
 
@@ -229,7 +229,7 @@ class Schedule:
         """Return the vision tokens per layer, shape (layers,), of a sample with `n_vision`."""
         return tuple([kept_count(keep, n_vision) for keep in self.keep])
 
-    def drop_layers(self, n_vision: int) -> tuple[int, ...]:
+    def cut_layers(self, n_vision: int) -> tuple[int, ...]:
         """Return the layers before which tokens leave a sample with `n_vision` vision tokens."""
         counts = (n_vision, *self.counts(n_vision))
         return tuple(layer for layer in range(self.layers) if counts[layer + 1] < counts[layer])

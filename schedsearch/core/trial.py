@@ -212,7 +212,7 @@ class Trial:
         state: Where the trial stands.
         measurement: Of a complete trial, and of no other: a partial mean is not comparable.
         reason: Why a trial failed or was pruned; how many samples did not reject a screened one.
-        samples: How many samples are asked of those that cannot gain on keep-all, behind all that
+        samples: How many samples are asked of those that cannot gain on keep-all, after all that
             can, in reading order; None for all samples. Only trials that ask all can be complete.
         read: How many samples, in reading order, had been read when the trial was closed.
     """

@@ -1,7 +1,7 @@
 """Training batches: one image, then many short segments that see the image but not each other.
 
 The mask gives every segment the view it has when its question is asked alone: the prompt's head
-with the image, and itself. Positions restart behind the image for the same reason.
+with the image, and itself. Positions restart after the image for the same reason.
 """
 
 from collections.abc import Iterable, Sequence
@@ -35,7 +35,7 @@ PADDING = -1
 
 @dataclass
 class Row:
-    """Tokens behind an image of `size` pixels; segment 0 is the prompt's head, which all see."""
+    """Tokens after an image of `size` pixels; segment 0 is the prompt's head, which all see."""
 
     size: int = IMAGE_SIZE
     tokens: list[int] = field(init=False)

@@ -137,7 +137,7 @@ A small LLaVA that answers one-word questions about coloured shapes and digits:
 It exists so that searches for keep schedules can be run, tested and compared offline; it knows
 nothing else.
 Data: generator `{GENERATOR}`, questions of one to {hops} look-ups. In training it never saw a
-dropped token. Weights are float16; the accuracy below is theirs when computing in float32.
+removed token. Weights are float16; the accuracy below is theirs when computing in float32.
 """
 
 

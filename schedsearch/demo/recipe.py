@@ -113,7 +113,7 @@ class Recipe:
         shares: Shares of `steps` for tower, alignment and captions; questions get the rest.
         tower_images: Images per step while only the vision tower or the projector learns.
         images: Images per step while the decoder learns.
-        questions: Questions packed behind each image.
+        questions: Questions packed after each image.
         early_answers: Positions before the last that must predict the answer too, and until which
             fraction of the questions stage: more gradient while the answer is still hard to find.
         caption_mix: Every how many steps captions return in the questions stage, and until which

@@ -2,8 +2,8 @@
 
 Joint training from scratch stays near chance at this size, so each stage hands the next one a
 solved part: patches that know what they show, a projector that says it in words, a decoder that can
-look up a word, and at last questions. No stage drops tokens: the model must not know what reduction
-is.
+look up a word, and at last questions. No stage removes tokens: the model must not know what
+reduction is.
 """
 
 import random

@@ -57,7 +57,7 @@ class EncodedSample:
 
 @dataclass(frozen=True)
 class Row:
-    """One row of a batch: a prompt, and the answer that is forced behind it.
+    """One row of a batch: a prompt, and the answer that is forced after it.
 
     Attributes:
         sample: Where it comes from.
@@ -81,7 +81,7 @@ class Row:
 
     @property
     def bucket(self) -> tuple[int, int, Layout]:
-        """Equal for rows that run together without padding, before and behind every drop."""
+        """Equal for rows that run together without padding, before and after every cut."""
         return self.width, self.prompt.n_vision, self.prompt.layout
 
 

@@ -19,7 +19,7 @@ Relieve = Callable[[], bool]
 
 
 class FullModel:
-    """What the model says of samples when no layer drops anything; called outside reductions.
+    """What the model says of samples when no layer removes anything; called outside reductions.
 
     Args:
         model: A multimodal model with an adapter.

@@ -154,7 +154,7 @@ class _Loop:
         self._began = time.monotonic()
         self._asked_at_once = 1
         self._known_before = scoring.evaluated
-        self._measuring = Measuring(scoring, sampler, sampler.questions)
+        self._measuring = Measuring(scoring, sampler, sampler.concurrent_trials)
         self._history = history
         self._waiting: deque[Trial] = deque()
         self._status = Status("", 0)

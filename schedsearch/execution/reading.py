@@ -48,7 +48,7 @@ class Reading:
         return tuple(dict.fromkeys([*self._gainful, *losers])) if losers else ()
 
     def first(self, samples: int | None) -> tuple[str, ...]:
-        """So many of those that can lose alone, behind all that can gain; None for all samples."""
+        """So many of those that can lose alone, after all that can gain; None for all samples."""
         return self.order if samples is None else self.order[: self.gainful + samples]
 
     def losers(self, scores: Iterable[SampleScore]) -> list[SampleScore]:

@@ -38,7 +38,7 @@ class Scoring:
         store: Knows and keeps scores.
         executor: Finds those that are missing.
         chunk: Most samples in a task; what is lost when a worker dies.
-        cuts: Numbers of samples behind which a task always ends, so that the same samples share a
+        cuts: Numbers of samples after which a task always ends, so that the same samples share a
             task whether some or all are asked: a worker finds what it kept for them.
 
     Attributes:
@@ -115,7 +115,7 @@ class Scoring:
                 calibration order.
             again: As in `Asked`.
             shared: As in `Task`.
-            behind: Leading samples behind which a task ends too, and the cuts are counted.
+            behind: Leading samples after which a task ends too, and the cuts are counted.
 
         Raises:
             EvaluationError: The schedule is of another depth than the model.

@@ -21,7 +21,7 @@ class Prompt:
         vision: `(batch, sequence)` bool, vision tokens.
         valid: `(batch, sequence)` bool, everything that is not padding.
         last_row: `(batch,)` long, column of the last prompt token of each row. What stands
-            behind it is a teacher-forced answer and never ranks.
+            after it is a teacher-forced answer and never ranks.
         keys: One string per row, equal for equal samples; seeds whatever is random.
         n_vision: Vision tokens of each row.
         n_other: Remaining valid tokens of each row.
@@ -54,7 +54,7 @@ def make_prompt(
         input_ids: `(batch, sequence)` token ids.
         vision: `(batch, sequence)` bool.
         attention_mask: `(batch, sequence)`, zero at padding; `None` where there is none.
-        lengths: Column behind each row's last prompt token, padding included; for batches that
+        lengths: Column after each row's last prompt token, padding included; for batches that
             hold teacher-forced answers.
         keys: One per row, or one per group of equal rows (beams); default: a hash of the
             prompt's tokens, so that padding and batch do not matter.
@@ -98,7 +98,7 @@ def lengths_from_labels(
         label.
 
     Raises:
-        UnsupportedError: Labels begin before, or right behind, the last vision token of a row.
+        UnsupportedError: Labels begin before, or right after, the last vision token of a row.
     """
     if labels.shape != vision.shape:
         raise _untold(f"have shape {tuple(labels.shape)} and the tokens {tuple(vision.shape)}")
@@ -123,7 +123,7 @@ def lengths_from_labels(
 def check_labels(
     labels: torch.Tensor, vision: torch.Tensor, attention_mask: torch.Tensor | None
 ) -> None:
-    """Refuse labels that a dropped token would have to predict.
+    """Refuse labels that a removed token would have to predict.
 
     Args:
         labels: As for `lengths_from_labels`.
@@ -131,7 +131,7 @@ def check_labels(
         attention_mask: As for `lengths_from_labels`.
 
     Raises:
-        UnsupportedError: One stands right behind a vision token.
+        UnsupportedError: One stands right after a vision token.
     """
     valid = torch.ones_like(vision) if attention_mask is None else attention_mask.bool()
     labelled = valid & (labels.to(vision.device) != _IGNORED)
@@ -140,7 +140,7 @@ def check_labels(
         row, column = (int(one) for one in lost.nonzero()[0])
         raise UnsupportedError(
             f"`labels` ask in row {row} for column {column + 1} to be predicted by the vision "
-            f"token before it, which may be dropped; label what follows a vision token with "
+            f"token before it, which may be removed; label what follows a vision token with "
             f"{_IGNORED}"
         )
 
@@ -174,7 +174,7 @@ def _last_rows(
     if not bool(fits.all()):
         row = int(fits.int().argmin())
         raise InputError(
-            "`lengths` must point behind a text token that follows all vision tokens of its row, "
+            "`lengths` must point after a text token that follows all vision tokens of its row, "
             f"but got {int(last_row[row]) + 1} in row {row}; count the columns of the padded row "
             "up to the end of its prompt"
         )

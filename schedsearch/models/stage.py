@@ -1,6 +1,6 @@
 """The tokens that run through a layer, in absolute columns of the padded batch.
 
-A *stage* is the set of tokens that runs through the layers between two drops. Its rows are
+A *stage* is the set of tokens that runs through the layers between two cuts. Its rows are
 padded on the left with -1 where samples keep different numbers of tokens.
 """
 
@@ -11,7 +11,7 @@ import torch
 
 @dataclass(frozen=True)
 class Stage:
-    """Tokens alive between two drops.
+    """Tokens alive between two cuts.
 
     Attributes:
         positions: `(batch, kept)` long, ascending columns of the unreduced batch; -1 is padding.

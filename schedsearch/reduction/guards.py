@@ -26,7 +26,7 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
 
     Raises:
         ScheduleError: Architecture, depth or width differ, the ranker is unknown, or tokens are
-            dropped before the layer that would rank them.
+            removed before the layer that would rank them.
         UnsupportedError: The model runs an attention implementation without support.
     """
     shape, architecture = adapter.shape(model), adapter.architecture(model)
@@ -50,7 +50,7 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
     if schedule.keep[0] < 1 and make_ranker(schedule.ranker).reads_attention:
         raise ScheduleError(
             f"`keep` must be 1 at layer 0, but got {schedule.keep[0]}: no layer before it has "
-            "seen the tokens that would be dropped; drop from layer 1 on, or use a ranker "
+            "seen the tokens that would be removed; remove from layer 1 on, or use a ranker "
             "that works before the layers, such as diverse"
         )
     if (getattr(model, "tp_size", None) or 1) > 1:
@@ -76,11 +76,11 @@ def check_fits(model: nn.Module, adapter: Adapter, schedule: Schedule) -> None:
 def check_ranking(
     architecture: str, ranked: Iterable[int], ranking: Sequence[int | None]
 ) -> list[int]:
-    """The layer that ranks each drop.
+    """The layer that ranks each cut.
 
     Args:
         architecture: Class name of the model.
-        ranked: Layers before which the ranker reads attention to drop tokens.
+        ranked: Layers before which the ranker reads attention to remove tokens.
         ranking: For each layer the earlier one whose attention ranks; `None` if there is none.
 
     Raises:
@@ -92,10 +92,10 @@ def check_ranking(
         if source is None:
             able = (n for n, layer_before in enumerate(ranking) if layer_before is not None)
             first = next(able, None)
-            later = f"drop from layer {first} on, or " if first is not None else ""
+            later = f"remove from layer {first} on, or " if first is not None else ""
             raise ScheduleError(
                 f"no layer of {architecture} before layer {layer} attends to the whole prompt, so "
-                f"none can rank the tokens that the schedule drops there; {later}use a ranker "
+                f"none can rank the tokens that the schedule removes there; {later}use a ranker "
                 "without attention, such as diverse"
             )
         sources.append(source)
@@ -141,7 +141,7 @@ def check_forward(
     *,
     continues: bool,
 ) -> None:
-    """Refuse forward calls under which the runtime cannot know what to drop.
+    """Refuse forward calls under which the runtime cannot know what to remove.
 
     Args:
         inputs: Arguments of the multimodal module; `None` if only its decoder was called.
@@ -236,7 +236,7 @@ def _holds_something(value: Any) -> bool:
 
 
 def check_prompt(prompt: Prompt) -> None:
-    """Refuse prompts whose last token might be dropped.
+    """Refuse prompts whose last token might be removed.
 
     Raises:
         UnsupportedError: A prompt ends in a vision token, whose row predicts the answer.
@@ -245,7 +245,7 @@ def check_prompt(prompt: Prompt) -> None:
     if bool(ends.any()):
         raise UnsupportedError(
             f"the prompt in row {int(ends.int().argmax())} ends in a vision token, which may be "
-            "dropped although it predicts the answer; put the question behind the images, and "
+            "removed although it predicts the answer; put the question after the images, and "
             "count padding on the left in where you pass prompt lengths"
         )
 

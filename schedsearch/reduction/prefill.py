@@ -1,4 +1,4 @@
-"""The prefill under a schedule: at each drop the ranker chooses and the states are gathered."""
+"""The prefill under a schedule: at each cut the ranker chooses and the states are gathered."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -26,10 +26,10 @@ class Snapshot:
 
     Attributes:
         layer: Index of the layer, 1 or more.
-        states: `(batch, n, hidden)` that enter it, before it drops anything.
-        stage: Tokens of the layer before; `None` while nothing has been dropped.
-        attention: `(batch, sequence)` float32 logarithms that the ranker reads at a drop before
-            this layer, or behind it while no later layer can rank; `None` where nobody read it.
+        states: `(batch, n, hidden)` that enter it, before it removes anything.
+        stage: Tokens of the layer before; `None` while nothing has been removed.
+        attention: `(batch, sequence)` float32 logarithms that the ranker reads at a cut before
+            this layer, or after it while no later layer can rank; `None` where nobody read it.
     """
 
     layer: int
@@ -67,21 +67,21 @@ class Prefill:
     Attributes:
         prompt: The batch.
         schedule: How many vision tokens each layer processes.
-        drops: Layers before which `schedule.keep` falls.
+        cuts: Layers before which `schedule.keep` falls.
         ranking: For each layer the earlier one whose attention ranks what enters it.
         ranker: Chooses which tokens stay.
         implementation: Attention implementation of the model.
         passage: Where to start, and what to take along.
         tower: `(batch, sequence)` float32 logarithm of the attention in the vision tower, where the
             ranker reads it.
-        stages: Tokens of each layer passed so far; `None` while nothing has been dropped, and for
+        stages: Tokens of each layer passed so far; `None` while nothing has been removed, and for
             layers before the start.
-        stage: Tokens of the layer that runs; `None` while nothing has been dropped.
+        stage: Tokens of the layer that runs; `None` while nothing has been removed.
     """
 
     prompt: Prompt
     schedule: Schedule
-    drops: tuple[int, ...]
+    cuts: tuple[int, ...]
     ranking: tuple[int | None, ...]
     ranker: Ranker
     implementation: str
@@ -95,7 +95,7 @@ class Prefill:
 
     def reduces(self, layer: int) -> bool:
         """Whether a layer processes fewer tokens than the prompts have."""
-        return bool(self.drops) and layer >= self.drops[0] and max(self.prompt.n_vision) > 0
+        return bool(self.cuts) and layer >= self.cuts[0] and max(self.prompt.n_vision) > 0
 
     def enter(
         self, layer: int, states: torch.Tensor, kwargs: Mapping[str, Any]
@@ -119,8 +119,8 @@ class Prefill:
         if layer and layer == self.passage.take:
             attention = self._attention.get(self.ranking[layer])
             self.passage.taken = Snapshot(layer, states, self.stage, attention)
-        if layer in self.drops and max(self.prompt.n_vision) > 0:
-            states = self._drop(layer, states)
+        if layer in self.cuts and max(self.prompt.n_vision) > 0:
+            states = self._cut(layer, states)
         self.stages.append(self.stage)
         if self.stage is None:
             return (states, {}) if 0 < layer == first else None
@@ -136,7 +136,7 @@ class Prefill:
     def observe(
         self, layer: int, queries: torch.Tensor, keys: torch.Tensor, scaling: float
     ) -> None:
-        """Note how much the ranking rows attend to each token in the layer before a drop."""
+        """Note how much the ranking rows attend to each token in the layer before a cut."""
         if max(self.prompt.n_vision) == 0:
             return
         if self._rows is None:
@@ -147,7 +147,7 @@ class Prefill:
         )
 
     def restore(self, states: torch.Tensor) -> torch.Tensor:
-        """Spread the last layer's states over the whole sequence again, zeros at dropped tokens.
+        """Spread the last layer's states over the whole sequence again, zeros at removed tokens.
 
         Args:
             states: `(batch, n, hidden)`.
@@ -174,13 +174,13 @@ class Prefill:
         passage, n_vision = self.passage, self.prompt.n_vision
         if passage.order is not None or max(n_vision) == 0:
             return
-        if not (self.drops or passage.shared):
+        if not (self.cuts or passage.shared):
             return
-        keep = 1.0 if passage.shared else self.schedule.keep[self.drops[0]]
+        keep = 1.0 if passage.shared else self.schedule.keep[self.cuts[0]]
         most = max(kept_count(keep, n) for n in n_vision)
         passage.order = self.ranker.order(self.prompt, features, self.tower, most)
 
-    def _drop(self, layer: int, states: torch.Tensor) -> torch.Tensor:
+    def _cut(self, layer: int, states: torch.Tensor) -> torch.Tensor:
         prompt, width, old = self.prompt, self.prompt.shape[1], self.stage
         alive = prompt.valid if old is None else old.scatter(old.alive, width, False)
         counts = [kept_count(self.schedule.keep[layer], n) for n in prompt.n_vision]

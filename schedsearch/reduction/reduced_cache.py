@@ -23,7 +23,7 @@ class PrefillRecord:
     Attributes:
         reduction: Names the reduction that ran it.
         rows: Prompts, or beams on them.
-        width: Columns of the unreduced prefill; later tokens take the columns behind it.
+        width: Columns of the unreduced prefill; later tokens take the columns after it.
         stages: For each layer the tokens it cached; `None` where it cached them all.
     """
 
@@ -33,7 +33,7 @@ class PrefillRecord:
     stages: tuple[Stage | None, ...]
 
     @property
-    def dropped(self) -> int:
+    def removed(self) -> int:
         """Columns that layer 0 lacks."""
         first = self.stages[0]
         return 0 if first is None else self.width - first.positions.shape[1]
@@ -75,7 +75,7 @@ class _Following:
 
     def get_seq_length(self, layer_idx: int = 0) -> int:
         own: int = super().get_seq_length(layer_idx)  # type: ignore[misc]
-        return own + _record(self).dropped if layer_idx == 0 and own else own
+        return own + _record(self).removed if layer_idx == 0 and own else own
 
     def reorder_cache(self, beam_idx: torch.Tensor) -> None:
         super().reorder_cache(beam_idx)  # type: ignore[misc]
@@ -126,7 +126,7 @@ def attach(cache: Any, record: PrefillRecord | None) -> None:
 
     Args:
         cache: Its class changes to a subclass of the same name, back again without a record.
-        record: What the prefill left; `None` if it dropped nothing.
+        record: What the prefill left; `None` if it removed nothing.
     """
     kind = type(cache)
     own = kind.__mro__[2] if issubclass(kind, _Following) else kind
@@ -166,7 +166,7 @@ def serving(reduction: str) -> Iterator[None]:
 
 
 def record_of(cache: Any, reduction: str) -> PrefillRecord | None:
-    """What `reduction` left in a cache; `None` if it dropped nothing there."""
+    """What `reduction` left in a cache; `None` if it removed nothing there."""
     record: PrefillRecord | None = getattr(cache, _RECORD, None)
     return record if record is not None and record.reduction == reduction else None
 

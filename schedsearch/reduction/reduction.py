@@ -1,7 +1,7 @@
 """The runtime: removes vision tokens from the sequence while the model runs.
 
-Keyword pre-hooks on the decoder layers gather the hidden states at each drop and hand every later
-layer its own rotary embeddings and mask. What stays keeps its order and original position; dropped
+Keyword pre-hooks on the decoder layers gather the hidden states at each cut and hand every later
+layer its own rotary embeddings and mask. What stays keeps its order and original position; removed
 tokens leave sequence and KV cache for good. Method: arXiv 2412.00556, section 3.
 """
 
@@ -49,7 +49,7 @@ def reduce(model: nn.Module, schedule: Schedule) -> Iterator["Reduction"]:
     """Run `model` with the tokens of `schedule` inside the context.
 
     `model(...)`, `model.generate(...)` and pipelines work as always; logits keep their shape
-    `(batch, sequence, vocab)`, with no meaning in the rows of dropped tokens. Generation that
+    `(batch, sequence, vocab)`, with no meaning in the rows of removed tokens. Generation that
     continues a KV cache must stay inside the context that filled it. Threads may share the model
     inside the context. The model is exactly as before when the context ends, also by an exception.
 
@@ -95,15 +95,13 @@ class Reduction:
         self._model = model
         self._adapter = adapter
         before = (1.0, *schedule.keep)
-        self._drops = tuple(
+        self._cuts = tuple(
             layer for layer, keep in enumerate(schedule.keep) if keep < before[layer]
         )
         self._windows = adapter.windows(model)
         self._tower = adapter.tower(model) if self.ranker.reads_tower else None
         self._ranking = tuple(adapter.ranking_layer(model, n) for n in range(schedule.layers))
-        ranked = [
-            drop for drop in self._drops if schedule.keep[drop] and self.ranker.reads_attention
-        ]
+        ranked = [cut for cut in self._cuts if schedule.keep[cut] and self.ranker.reads_attention]
         sources = check_ranking(adapter.architecture(model), ranked, self._ranking)
         self._readings = tuple(zip(ranked, sources, strict=True))
         self._calls = Calls()
@@ -117,7 +115,7 @@ class Reduction:
         """Describe the prompt of this thread's next call, and of no other.
 
         Args:
-            lengths: `(batch,)` column behind the last prompt token of each row, padding included,
+            lengths: `(batch,)` column after the last prompt token of each row, padding included,
                 where teacher-forced answers follow the prompt. Answers never rank. Labels with
                 -100 at the prompt tell the same.
             keys: A stable name per row, which seeds the random ranker; default: the prompt's
@@ -130,15 +128,15 @@ class Reduction:
         self._calls.pending.passage = passage
 
     def needs_attention(self, layer: int) -> bool:
-        """Whether a drop before `layer` or behind it reads attention of the layers before it."""
-        return any(ranking < layer <= drop for drop, ranking in self._readings)
+        """Whether a cut before `layer` or after it reads attention of the layers before it."""
+        return any(ranking < layer <= cut for cut, ranking in self._readings)
 
     def observing(self, layer: int) -> AbstractContextManager[None]:
-        """Note the ranker's attention before `layer` even if this schedule drops nothing there.
+        """Note the ranker's attention before `layer` even if this schedule removes nothing there.
 
-        Another schedule that agrees up to `layer` may drop there, and go on from a snapshot.
+        Another schedule that agrees up to `layer` may remove there, and go on from a snapshot.
         """
-        if self._tower is not None and not self._drops:
+        if self._tower is not None and not self._cuts:
             return read_tower(self._tower, self._on_tower)
         ranking = self._ranking[layer]
         if ranking is None or not self.ranker.reads_attention or self.needs_attention(layer):
@@ -181,7 +179,7 @@ class Reduction:
         if tapped:
             modules = {layer: adapter.attention(model, layer) for layer in tapped}
             stack.enter_context(tap_attention(modules, opaque(self._on_attention)))
-        if self._tower is not None and self._drops:
+        if self._tower is not None and self._cuts:
             stack.enter_context(read_tower(self._tower, self._on_tower))
         stack.enter_context(adapter.between_layers(model, self._alive))
         stack.enter_context(watch_calls(model, self._generating, self._forwarding))
@@ -251,16 +249,16 @@ class Reduction:
         passage = known.description.passage or Passage()
         if passage.prompt is None:
             passage.prompt = self._make_prompt(call, inputs, known)
-        if self._drops:
+        if self._cuts:
             check_prompt(passage.prompt)
         tower = None
-        if self._tower is not None and passage.order is None and (self._drops or passage.shared):
+        if self._tower is not None and passage.order is None and (self._cuts or passage.shared):
             ids = self._adapter.vision_token_ids(self._model)
             tower = spread(known.tower, passage.prompt, input_ids, ids)
         return Prefill(
             passage.prompt,
             self.schedule,
-            self._drops,
+            self._cuts,
             self._ranking,
             self.ranker,
             self._implementation(),
@@ -273,7 +271,7 @@ class Reduction:
         vision = self._adapter.vision_mask(self._model, input_ids)
         lengths, keys = known.description.lengths, known.description.keys
         labels = next((one.labels for one in call.lineage if one.labels is not None), None)
-        if labels is not None and self._drops:
+        if labels is not None and self._cuts:
             if lengths is None:
                 try:
                     lengths = lengths_from_labels(labels, vision, mask)

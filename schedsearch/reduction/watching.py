@@ -122,6 +122,6 @@ def _check_generation(model: Any, args: tuple[Any, ...], kwargs: Mapping[str, An
         )
     if setting("prefill_chunk_size") is not None:
         raise UnsupportedError(
-            "`prefill_chunk_size` splits the prompt, so no layer sees all of it before a drop; "
+            "`prefill_chunk_size` splits the prompt, so no layer sees all of it before a cut; "
             "leave it unset"
         )

@@ -28,9 +28,9 @@ TRIES = 64
 class Budgeted(ABC):
     """Asks for points of a family's space, each with the schedule that uses the budget up.
 
-    A question depends on the trials before it alone, and of the `questions` - 1 last ones on their
-    points alone, even where their outcome is already known. So a study of several questions at once
-    asks the same ones in whatever order they are answered; at most `questions` are open.
+    A trial depends on those before it alone, and of the `concurrent_trials` - 1 last ones on their
+    points alone, even where their outcome is already known. So a study of several trials at once
+    asks the same ones in whatever order they are measured; at most `concurrent_trials` are open.
 
     What loses more than the best trial is stopped; the same trials count as for a question. Trials
     that were pruned or have failed never reach a model and are not asked again.
@@ -44,7 +44,7 @@ class Budgeted(ABC):
         ranker: Orders the tokens.
         seed: Of everything random.
         trials: How many trials the search has; those of a person do not count.
-        questions: How many are open at once.
+        concurrent_trials: How many are open at once.
         starts: Points to ask first; those that do not reach the budget are passed over.
 
     Raises:
@@ -58,14 +58,14 @@ class Budgeted(ABC):
     ranker: RankerSpec = RankerSpec()
     seed: int = 0
     trials: int = 50
-    questions: int = 1
+    concurrent_trials: int = 1
     starts: tuple[Mapping[str, float], ...] = ()
 
     screens: ClassVar[tuple[int, ...]] = ()
     on_failure: ClassVar[OnFailure] = "continue"
 
     def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("questions", 1), ("seed", 0)):
+        for name, least in (("trials", 1), ("concurrent_trials", 1), ("seed", 0)):
             Parameter(name, least, 2**32 - 1, integer=True).check(getattr(self, name))
         if not self.tokens:
             raise InputError("`tokens` must name the calibration samples, but is empty; add them")
@@ -102,7 +102,7 @@ class Budgeted(ABC):
         first = _next_number(trials)
         taken = _taken(trials)
         asked: list[Question] = []
-        for number in range(first, first + self.questions):
+        for number in range(first, first + self.concurrent_trials):
             if not all(trial.state.finished for trial in self._before(trials, number)):
                 break
             known = self._known(trials, number, asked)
@@ -166,7 +166,7 @@ class Budgeted(ABC):
             return Status("finished", known.asked, 0)
         closed = sum(trial.state.finished for trial in trials if self._point(trial) is not None)
         phase = "start" if closed < len(self.starts) else self._phase(known)
-        return Status(phase, known.asked, math.ceil(left / self.questions) + opened)
+        return Status(phase, known.asked, math.ceil(left / self.concurrent_trials) + opened)
 
     @abstractmethod
     def _candidates(self, known: Known) -> Iterator[Point]:
@@ -242,7 +242,7 @@ class Budgeted(ABC):
     def _known(self, trials: Sequence[Trial], number: int, asked: Sequence[Question] = ()) -> Known:
         """Return what the question with this number depends on."""
         points = [(point, one) for one in trials if (point := self._point(one)) is not None]
-        seen = number - self.questions
+        seen = number - self.concurrent_trials
         return Known(
             number,
             tuple((point, trial) for point, trial in points if trial.number <= seen),
@@ -252,7 +252,7 @@ class Budgeted(ABC):
 
     def _before(self, trials: Sequence[Trial], number: int) -> list[Trial]:
         """Return the trials whose outcome the one with this number may know."""
-        return [trial for trial in trials if trial.number <= number - self.questions]
+        return [trial for trial in trials if trial.number <= number - self.concurrent_trials]
 
     def _comparable(self, history: Iterable[Trial]) -> list[Trial]:
         """Return the trials on all samples, with this ranker and as many layers."""

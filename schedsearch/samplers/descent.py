@@ -17,7 +17,7 @@ class Descent:
     n_max: int
     first: int = 2
     method: Method = "gallop"
-    questions: int = 1
+    concurrent_trials: int = 1
     max_passes: int = 1
     floor: int = 0
     screens: Counts = ()
@@ -79,7 +79,7 @@ class Descent:
 
     def _down(self, settled: Counts, screens: Counts) -> Settling:
         """Settle from shallow to deep what layers keep together with all below them."""
-        narrowing = Narrowing(self.method, self.questions, screens, bool(self.guess))
+        narrowing = Narrowing(self.method, self.concurrent_trials, screens, bool(self.guess))
         lines = self.layers - self.first
         ledger, in_depth = Ledger(lines * (lines + 1) / 2), Ledger()
         found: Counts = ()
@@ -120,7 +120,7 @@ class Descent:
         Mostly none falls, and no screen would be enough to see it.
         """
         narrowing, ledger = (
-            Narrowing(self.method, self.questions, guessed=True),
+            Narrowing(self.method, self.concurrent_trials, guessed=True),
             Ledger(self.layers - self.first),
         )
         for layer in self._order(number):
@@ -191,9 +191,9 @@ class Descent:
     def _rounds_among(self, possible: int) -> int:
         """Return how many rounds of bisection or scan single one out of `possible`, at most."""
         if self.method == "scan":
-            return -(-(possible - 1) // self.questions)
+            return -(-(possible - 1) // self.concurrent_trials)
         rounds = 0
         while possible > 1:
-            possible = -(-possible // (self.questions + 1))
+            possible = -(-possible // (self.concurrent_trials + 1))
             rounds += 1
         return rounds

@@ -34,7 +34,7 @@ class FamilySettings(SamplerSettings):
         family: Whose parameters are searched.
         first: First layer that may process fewer vision tokens than there are.
         trials: How many schedules are tried.
-        questions: How many schedules are open at once.
+        concurrent_trials: How many schedules are open at once.
         warm_start: Curves to begin with, each as the nearest member of the family: `published`,
             `study:NAME` for the result of another study in the same store, or a schedule file,
             relative to the study file.
@@ -46,7 +46,7 @@ class FamilySettings(SamplerSettings):
     family: Annotated[str, NameIn(FAMILIES)] = "sigmoid"
     first: Layer = 2
     trials: Count = 50
-    questions: Count = 1
+    concurrent_trials: Count = 1
     warm_start: list[Text] = []
     starts: list[dict[str, float]] | None = None
     family_params: Params = {}
@@ -113,7 +113,7 @@ class FamilySettings(SamplerSettings):
             "ranker": ranker,
             "seed": seed,
             "trials": self.trials,
-            "questions": self.questions,
+            "concurrent_trials": self.concurrent_trials,
             "starts": tuple(self.starts or ()),
         }
 

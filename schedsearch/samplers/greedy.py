@@ -74,7 +74,7 @@ class GSearch:
             one of a search that measures everything, even where a greater count is rejected and a
             smaller one accepted. `scan` goes from the least count upwards, which
             finds the least accepted count even where a greater one is rejected.
-        questions: How many are asked at once.
+        concurrent_trials: How many are open at once.
         max_passes: The most passes over the layers.
         floor: The least count of any layer.
         screens: Numbers of samples, ascending and fewer than there are, on which counts are tried
@@ -102,7 +102,7 @@ class GSearch:
     acceptance: Rule = "drop"
     tolerance: float = 0.0
     method: Method = "gallop"
-    questions: int = 1
+    concurrent_trials: int = 1
     max_passes: int = 1
     floor: int = 0
     screens: tuple[int, ...] = ()
@@ -114,7 +114,7 @@ class GSearch:
 
     def __post_init__(self) -> None:
         reducible_layers(self.first, self.layers)
-        for name, least in (("n_max", 1), ("questions", 1), ("max_passes", 1)):
+        for name, least in (("n_max", 1), ("concurrent_trials", 1), ("max_passes", 1)):
             Parameter(name, least, math.inf, integer=True).check(getattr(self, name))
         Parameter("floor", 0, self.n_max, integer=True).check(self.floor)
         Parameter("slack", 0, math.nextafter(1, 0)).check(self.slack)
@@ -218,7 +218,7 @@ class GSearch:
             self.n_max,
             self.first,
             self.method,
-            self.questions,
+            self.concurrent_trials,
             self.max_passes,
             self.floor,
             self.screens,

@@ -115,13 +115,13 @@ class Narrowing:
         method: `gallop` starts at the position expected, moves away from it in steps that double,
             and halves what is left; where the ledger says that this does not pay, it asks what
             bisection asks. `bisection` halves, from `widest` on. `scan` goes upwards.
-        questions: How many positions are tried at once.
+        concurrent_trials: How many positions are tried at once.
         screens: Numbers of leading samples, ascending.
         guessed: Whether what is expected comes from outside; else it is that nothing changes.
     """
 
     method: Method
-    questions: int = 1
+    concurrent_trials: int = 1
     screens: Counts = ()
     guessed: bool = False
 
@@ -161,7 +161,7 @@ class Narrowing:
         else:
             for stage, samples in enumerate((*self.screens, None)):
                 yield from self._stage(line, stage, samples, bounds, before, expected)
-        told = _halved(low, high, line.widest, line.high, self.questions)
+        told = _halved(low, high, line.widest, line.high, self.concurrent_trials)
         line.ledger.settle(told, weight, line.high == high if before else None)
         return tuple(min(bound, line.high) for bound in bounds)
 
@@ -208,14 +208,16 @@ class Narrowing:
         passed = rejected = False
         while top - line.low > 1:
             if self.method == "scan":
-                tries = tuple(range(line.low + 1, min(top, line.low + 1 + self.questions)))
+                tries = tuple(range(line.low + 1, min(top, line.low + 1 + self.concurrent_trials)))
             elif self.method == "bisection":
-                wide, cuts = _cuts(line.low, top, wide, self.questions)
+                wide, cuts = _cuts(line.low, top, wide, self.concurrent_trials)
                 tries = tuple(cut for cut in cuts if cut < top)
             elif start is None or (passed and rejected):
-                tries = _evenly(line.low, top, self.questions)
+                tries = _evenly(line.low, top, self.concurrent_trials)
             else:
-                tries = _steps(start, step if rejected else -step, line.low, top, self.questions)
+                tries = _steps(
+                    start, step if rejected else -step, line.low, top, self.concurrent_trials
+                )
             top, answers = yield from line.put(tries, samples, top, wide)
             if self.method == "gallop" and samples and not line.ledger.screens_pay:
                 return
@@ -234,13 +236,13 @@ class Narrowing:
         """Ask what bisection asks; before that, where it pays, whether nothing has changed."""
         wide = line.widest
         if from_top and line.open:
-            told = _halved(line.low, line.high, wide, line.high, self.questions)
+            told = _halved(line.low, line.high, wide, line.high, self.concurrent_trials)
             if line.ledger.plateau_pays(len(told)):
-                tries = _steps(line.high - 1, -1, line.low, line.high, self.questions)
+                tries = _steps(line.high - 1, -1, line.low, line.high, self.concurrent_trials)
                 _, passed = yield from line.put(tries)
                 line.ledger.try_plateau(len(told), line.weight, not any(passed))
         while line.open:
-            wide, cuts = _cuts(line.low, line.high, wide, self.questions)
+            wide, cuts = _cuts(line.low, line.high, wide, self.concurrent_trials)
             yield from line.put(tuple(cut for cut in cuts if cut < line.high), wide=wide)
             wide = min((cut for cut in cuts if cut >= line.high), default=wide)
 
@@ -254,7 +256,7 @@ class Narrowing:
         position, ledger = start, line.ledger
         while line.open:
             step = ledger.step(position - start, line.high - line.low, patience)
-            tries = _ladder(position, step, line.low, line.high, self.questions)
+            tries = _ladder(position, step, line.low, line.high, self.concurrent_trials)
             yield from line.put(tries)
             ahead = line.high - line.low
             position = line.low + ledger.step(line.low - start, ahead, patience)

@@ -47,7 +47,7 @@ class Replay:
         method: Of `OptunaSampler`.
         study_seed: Of a sampler that is asked for the whole history.
         question_seed: Of one that is given the history.
-        questions: How many are open at once.
+        concurrent_trials: How many are open at once.
         starts: Points that were asked first.
     """
 
@@ -56,7 +56,7 @@ class Replay:
     method: str
     study_seed: int
     question_seed: int
-    questions: int
+    concurrent_trials: int
     starts: tuple[Point, ...]
 
     def named(self) -> Iterator[Point]:
@@ -102,10 +102,10 @@ class Replay:
                 study.tell(asked, value, state)
 
         for point, trial in self.known.answered:
-            tell(self.questions - 1)
+            tell(self.concurrent_trials - 1)
             untold.append((self._ask_again(study, point), trial))
         for behind, (point, _) in enumerate(self.known.pending, start=1):
-            tell(max(0, self.questions - behind))
+            tell(max(0, self.concurrent_trials - behind))
             self._ask_again(study, point)
         tell(0)
         return study

@@ -59,4 +59,4 @@ class OptunaSampler(Budgeted):
 
         starts = tuple(map(self.space.check, self.starts))
         seeds = self.study_seed, self.question_seed(known.number)
-        return Replay(known, self.space, self.method, *seeds, self.questions, starts)
+        return Replay(known, self.space, self.method, *seeds, self.concurrent_trials, starts)

@@ -66,7 +66,7 @@ class Sampler(Protocol):
         """The name under which studies ask for it."""
 
     @property
-    def questions(self) -> int:
+    def concurrent_trials(self) -> int:
         """How many are at work at once."""
 
     def ask(self, history: Sequence[Trial]) -> Sequence[Question]:

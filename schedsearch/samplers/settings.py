@@ -52,7 +52,7 @@ class SamplerSettings(Section, ABC):
     if TYPE_CHECKING:
         # Every sampler has these; where they stand among the keys is for each to say.
         first: int
-        questions: int
+        concurrent_trials: int
 
     @abstractmethod
     def make(self, facts: Facts, ranker: RankerSpec, seed: int) -> StudySampler:
@@ -105,7 +105,7 @@ class GSearchSettings(SamplerSettings):
         first: First layer that may process fewer vision tokens than there are.
         max_passes: The most passes over the layers.
         floor: The fewest vision tokens of any layer.
-        questions: How many schedules are open at once.
+        concurrent_trials: How many schedules are open at once.
         screens: Numbers of samples on which schedules are tried before all; left out: a twelfth.
         guess: Expected count of each layer, or `attention`: what the full model's attention
             suggests. A wrong guess costs time alone.
@@ -120,7 +120,7 @@ class GSearchSettings(SamplerSettings):
     first: Layer = 2
     max_passes: Count = 1
     floor: Tokens = 0
-    questions: Count = 1
+    concurrent_trials: Count = 1
     screens: list[Count] | None = None
     guess: list[Tokens] | Literal["attention"] = []
     slack: Annotated[float, Field(ge=0, lt=1)] = 0.0

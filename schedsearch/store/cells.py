@@ -19,7 +19,7 @@ class Cell(TypeDecorator[T]):
 
     Args:
         null: Whether the column may be empty.
-        **options: Of the type behind it.
+        **options: Of the type after it.
     """
 
     cache_ok = True

@@ -44,7 +44,7 @@ class Attempt:
 
 
 def rows_of(study_id: int, after: int = -1) -> Select[Any]:
-    """Return a query for the trials of a study behind a number, with their schedules, by number."""
+    """Return a query for the trials of a study after a number, with their schedules, by number."""
     columns = (ScheduleRow.keep, ScheduleRow.ranker, *TrialRow.__table__.columns)
     return (
         select(*columns)
@@ -55,7 +55,7 @@ def rows_of(study_id: int, after: int = -1) -> Select[Any]:
 
 
 def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
-    """Return the trials of a study behind a number, by number."""
+    """Return the trials of a study after a number, by number."""
     return [trial_from_row(row) for row in connection.execute(rows_of(study_id, after))]
 
 

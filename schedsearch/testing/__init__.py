@@ -8,7 +8,7 @@ In a test module, with pytest:
         vision_tokens = (151655,)
 
 Nothing of a trained model matters to a wrong position or mask, so small random ones find them; but
-where dropping tokens hardly moves the logits nothing would be found, and the suite says so.
+where removing tokens hardly moves the logits nothing would be found, and the suite says so.
 """
 
 from collections.abc import Mapping
@@ -113,7 +113,7 @@ class AdapterContract(CallsContract):
 
     @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
     def test_keep_all_changes_no_bit(self, subject: Subject, dtype: torch.dtype) -> None:
-        """Nothing dropped, and everything ranked and gathered but nothing dropped."""
+        """Nothing removed, and everything ranked and gathered but nothing removed."""
         subject = subject.cast(dtype)
         model, batch = subject.model, subject.batch()
         valid = batch["attention_mask"].bool()
@@ -173,7 +173,7 @@ class AdapterContract(CallsContract):
         check_against_masked(subject, batch, list(subject.samples), subject.falling, side=side)
 
     def test_rows_of_one_length_keep_their_own_counts(self, subject: Subject) -> None:
-        """Without padding in the prompts, drops alone make rows of different lengths."""
+        """Without padding in the prompts, cuts alone make rows of different lengths."""
         rows, keep = subject.one_length(), subject.falling
         with reduce(subject.model, Schedule(keep)) as reduction:
             logits = subject.model(**padded(rows, "left")).logits
@@ -221,7 +221,7 @@ class AdapterContract(CallsContract):
             assert_close(found, masked.logits[-STEPS - 1 :], f"{name}: forced answer")
 
     def test_cache_bytes_equal_the_formula(self, subject: Subject) -> None:
-        """Dropped tokens leave the KV cache of every layer behind the drop."""
+        """Removed tokens leave the KV cache of every layer after the cut."""
         shape = subject.adapter.shape(subject.model)
         windows = subject.adapter.windows(subject.model)
         for name, sample in subject.samples.items():
@@ -254,7 +254,7 @@ class AdapterContract(CallsContract):
         n_text = sample["input_ids"].shape[1] - n_vision
         counts = schedule.counts(n_vision)
         ranked = {
-            subject.adapter.ranking_layer(model, drop) for drop in schedule.drop_layers(n_vision)
+            subject.adapter.ranking_layer(model, cut) for cut in schedule.cut_layers(n_vision)
         }
         for layer, module in enumerate(subject.adapter.layers(model)):
             counted = by_module[f"{type(model).__name__}.{paths[id(module)]}"]

@@ -85,7 +85,7 @@ class CallsContract:
             model(**sample, labels=everything)
 
     @pytest.mark.parametrize("ranker", ["last", "random"])
-    def test_labels_that_a_dropped_token_would_predict_are_refused(
+    def test_labels_that_a_removed_token_would_predict_are_refused(
         self, subject: Subject, ranker: str
     ) -> None:
         """Whoever ranks, and whether or not it is known where the prompt ends."""
@@ -171,13 +171,13 @@ class CallsContract:
 
 
 def _behind_vision(subject: Subject, sample: Inputs) -> torch.Tensor:
-    """The vision tokens of a sample, and what stands right behind one."""
+    """The vision tokens of a sample, and what stands right after one."""
     vision = subject.adapter.vision_mask(subject.model, sample["input_ids"])
     return vision | torch.nn.functional.pad(vision[:, :-1], (1, 0))
 
 
 def _with_labels(subject: Subject, side: str) -> tuple[Inputs, list[int], torch.Tensor]:
-    """All samples with an answer behind each, their prompts' lengths, and labels at the answers."""
+    """All samples with an answer after each, their prompts' lengths, and labels at the answers."""
     answer = subject.answer[:STEPS]
     batch = padded([appended(one, answer) for one in subject.samples.values()], side)
     lengths = [one["input_ids"].shape[1] for one in subject.samples.values()]

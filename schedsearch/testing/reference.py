@@ -1,6 +1,6 @@
 """Independent reference for reduced models: eager attention over everything, nothing ever removed.
 
-Dropped tokens are hidden as keys from every row at every later layer. The kept sets come from what
+Removed tokens are hidden as keys from every row at every later layer. The kept sets come from what
 the softmax of the eager model's ranking layer is given, in double precision, where attention does
 not end at 0. One prompt at a time, no padding, no KV cache: decoding recomputes everything. Shares
 no code with the runtime.
@@ -43,7 +43,7 @@ def ranking_layer(model: Any, layer: int) -> int:
         layer -= 1
         if types is None or types[layer] == "full_attention":
             return layer
-    raise ValueError("no layer before the drop attends to the whole prompt")
+    raise ValueError("no layer before the cut attends to the whole prompt")
 
 
 @contextmanager
@@ -56,7 +56,7 @@ def masking(
     vision_tokens: Sequence[int] | None = None,
     window: int = 1,
 ) -> Iterator[Kept]:
-    """Hide what `keep` drops from every forward of `model` inside the context.
+    """Hide what `keep` removes from every forward of `model` inside the context.
 
     Args:
         model: Loaded with eager attention, to be called without a KV cache.
@@ -68,7 +68,7 @@ def masking(
         window: Neighbouring vision tokens of which the best come before any second best.
 
     Yields:
-        Kept vision columns by drop layer, of the latest forward.
+        Kept vision columns by cut layer, of the latest forward.
     """
     ids = vision_tokens_of(model) if vision_tokens is None else vision_tokens
     vision = [column for column, token in enumerate(prompt.tolist()) if token in ids]
@@ -171,7 +171,7 @@ def masked_decode(
 
 
 def appended(inputs: Mapping[str, torch.Tensor], tokens: Sequence[int]) -> Inputs:
-    """One unpadded sample with more text tokens behind it."""
+    """One unpadded sample with more text tokens after it."""
     prompt = inputs["input_ids"]
     new = torch.tensor([list(tokens)], dtype=torch.long)
     longer = {

@@ -25,16 +25,16 @@ TOLERANCE = 1e-4
 """On float32 logits of size 1: other shapes sum in another order, 2e-5 measured, times five."""
 
 EFFECT = 0.1
-"""Least change of a logit by the dropped tokens; what is wrong changes logits as much."""
+"""Least change of a logit by the removed tokens; what is wrong changes logits as much."""
 
 STEPS = 8
-"""Decode steps behind the prefill."""
+"""Decode steps after the prefill."""
 
 _HOOKS = ("hooks", "hooks_with_kwargs", "hooks_always_called")
 
 
 def randomise(model: Any, seed: int = 1) -> Any:
-    """Random weights under which attention is peaky, so that dropping tokens moves the logits."""
+    """Random weights under which attention is peaky, so that removing tokens moves the logits."""
     generator = torch.Generator().manual_seed(seed)
     for name, parameter in model.named_parameters():
         if parameter.dim() > 1:
@@ -50,12 +50,12 @@ def randomise(model: Any, seed: int = 1) -> Any:
 
 @dataclass(frozen=True)
 class Expected:
-    """What the masked model says of one sample with the answer behind it.
+    """What the masked model says of one sample with the answer after it.
 
     Attributes:
         logits: `(sequence + STEPS, vocab)`.
-        kept: Vision columns by drop layer.
-        effect: How much the dropped tokens change the logits behind the prompt.
+        kept: Vision columns by cut layer.
+        effect: How much the removed tokens change the logits after the prompt.
     """
 
     logits: torch.Tensor
@@ -69,7 +69,7 @@ class Subject:
 
     Attributes:
         model: With the attention implementation under test.
-        twin: The same weights behind eager attention.
+        twin: The same weights with eager attention.
         adapter: Of the model.
         samples: Prompts of one row by name.
         vision_tokens: Placeholder ids.
@@ -96,14 +96,14 @@ class Subject:
         return next(layer for layer, source in enumerate(ranked) if source is not None)
 
     def keep(self, *ratios: float) -> tuple[float, ...]:
-        """Keep ratios from the first possible drop on; the last one holds to the end."""
+        """Keep ratios from the first possible cut on; the last one holds to the end."""
         open_layers = self.layers - self.first
         wanted = (*ratios, *[ratios[-1]] * open_layers)
         return (1.0,) * self.first + wanted[:open_layers]
 
     @property
     def falling(self) -> tuple[float, ...]:
-        """Drops in neighbouring layers and after a pause."""
+        """Cuts in neighbouring layers and after a pause."""
         return self.keep(0.6, 0.4, 0.4, 0.15)
 
     def n_vision(self, name: str) -> int:
@@ -138,7 +138,7 @@ class Subject:
         return replace(self, model=model, samples=samples, _expected={})
 
     def one_length(self) -> list[Inputs]:
-        """All samples with more text behind the shorter ones."""
+        """All samples with more text after the shorter ones."""
         width = max(one["input_ids"].shape[1] for one in self.samples.values())
         gaps = [width - one["input_ids"].shape[1] for one in self.samples.values()]
         return [
@@ -207,7 +207,7 @@ def by_hand(
         subject: The model.
         batch: The prompts.
         chunks: How many tokens each forward takes.
-        change: What is done to the cache behind the prefill.
+        change: What is done to the cache after the prefill.
         rows: The rows that it then holds, by their numbers in the batch; default: all of them.
     """
     model, mask = subject.model, batch["attention_mask"]
@@ -262,7 +262,7 @@ def check_against_masked(
     for row, name in enumerate(names):
         masked = subject.expected(name, keep, ranker)
         assert masked.effect > EFFECT, (
-            f"{name}: dropping tokens changes logits by {masked.effect:.3f} only, so nothing could "
+            f"{name}: removing tokens changes logits by {masked.effect:.3f} only, so nothing could "
             "fail; scale the weights, as `randomise` does"
         )
         assert kept_vision(subject, kept, batch, row, masked.kept) == masked.kept, name

@@ -54,7 +54,7 @@ def g_search(questions: int, **settings: Any) -> GSearch:
         ranker=RANKER,
         acceptance="drop",
         tolerance=0.25,
-        questions=questions,
+        concurrent_trials=questions,
         max_passes=3,
         on_failure="continue",
         **settings,
@@ -75,7 +75,7 @@ def budgeted(
         tokens=(SampleTokens(N_MAX, 4),),
         ranker=RANKER,
         trials=trials,
-        questions=questions,
+        concurrent_trials=questions,
     )
 
 

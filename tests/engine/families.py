@@ -238,7 +238,7 @@ def tiles(model: Any) -> Mapping[str, Sample]:
 def tiles_and_video(model: Any) -> Mapping[str, Sample]:
     pixels = noise(34, 1, 2, 3, 16, 16)
     pooled = 2 * 2
-    one = prompt(34, [[VIDEO] * (2 * pooled + 1)])  # two frames, and a newline behind them
+    one = prompt(34, [[VIDEO] * (2 * pooled + 1)])  # two frames, and a newline after them
     return {**tiles(model), "video": one | {"pixel_values_videos": pixels}}
 
 

@@ -44,7 +44,7 @@ SEARCH = (
     Step((64, 64, 40, 30, 6, 4), 4, 4),
     Step((64, 64, 40, 20, 8, 4), 3, 3),
     Step((64, 64, 35, 20, 8, 4), 2, 2),
-    # Drops nothing where it goes on, then in the layer behind the vision tokens' first.
+    # Drops nothing where it goes on, then in the layer after the vision tokens' first.
     Step((64, 64, 64, 36, 36, 36), 3, 2),
     Step((64, 60, 36, 20, 8, 4), 1, 0),
     Step((64, 50, 36, 36, 8, 8), 4, 1),

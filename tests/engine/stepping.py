@@ -24,7 +24,7 @@ class Stepper:
         return self.prompt_logits[torch.arange(len(self._last)), self._last]
 
     def feed(self, tokens: torch.Tensor, valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Logits `(batch, n, vocab)` of tokens `(batch, n)` behind what was fed before."""
+        """Logits `(batch, n, vocab)` of tokens `(batch, n)` after what was fed before."""
         new = torch.ones_like(tokens) if valid is None else valid
         self.mask = torch.cat([self.mask, new], dim=1)
         positions = text_positions(self.mask)[:, -tokens.shape[1] :]

@@ -113,7 +113,7 @@ def test_a_record_goes_to_the_device_of_the_next_tokens() -> None:
 
 @pytest.mark.parametrize("place", ["layers.0", "layers.1.self_attn", "layers.1.layer_norm2"])
 def test_a_prompt_inside_the_vision_tower_disturbs_neither(place: str) -> None:
-    """Before and behind the layer whose attention ranks."""
+    """Before and after the layer whose attention ranks."""
     model = build(TinyLlava())
     tower = model.model.vision_tower
     module = getattr(tower, "vision_model", tower).encoder.get_submodule(place)
@@ -218,7 +218,7 @@ def test_positions_that_jump_are_one_prompt_where_keys_are_cached() -> None:
 
 
 def test_labels_that_tell_nothing_are_nothing_to_a_ranker_without_attention() -> None:
-    """But for those behind a vision token, which nobody predicts once it is dropped."""
+    """But for those after a vision token, which nobody predicts once it is dropped."""
     model, labels = shared(), SAMPLE["input_ids"].clone()
     vision = adapter_for(model).vision_mask(model, labels)
     labels[vision | torch.nn.functional.pad(vision[:, :-1], (1, 0))] = -100

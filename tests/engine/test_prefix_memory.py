@@ -277,7 +277,7 @@ def test_the_model_is_as_before_whatever_happens(
 
 def test_a_model_that_writes_into_its_states_does_not_spoil_what_is_kept() -> None:
     def write(_module: Any, _args: Any, output: torch.Tensor) -> None:
-        output.mul_(1.5)  # as vision features are added behind the first layers of some models
+        output.mul_(1.5)  # as vision features are added after the first layers of some models
 
     made, plain = evaluator(), evaluator(max_prefix_bytes=0)
     handle = made.model.model.language_model.layers[0].register_forward_hook(write)

@@ -27,7 +27,7 @@ RANKERS = ["last", "text"]
 
 
 def with_answers(answers: list[list[int]], side: str) -> tuple[dict[str, Any], torch.Tensor]:
-    """Padded batch of prompts with answers, and the column behind each prompt."""
+    """Padded batch of prompts with answers, and the column after each prompt."""
     whole = [appended(prompt, answer) for prompt, answer in zip(PROMPTS, answers, strict=True)]
     batch = pad(whole, side)
     starts = batch["attention_mask"].argmax(1)
@@ -148,7 +148,7 @@ def test_prompt_lengths_serve_one_forward_only() -> None:
         "two dimensions",
         "before the row",
         "in the padding",
-        "behind the row",
+        "after the row",
         "before the images",
         "between the images",
         "at the end of the images",

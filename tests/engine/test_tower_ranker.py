@@ -1,6 +1,6 @@
 """Tower attention on vision tokens equals eager attention on the patches that become them.
 
-Which patches become a token is found by disturbing them one at a time behind the layer.
+Which patches become a token is found by disturbing them one at a time after the layer.
 """
 
 import sys

@@ -85,7 +85,7 @@ def shared(tiny: TinyLlava = TinyLlava()) -> Any:  # noqa: B008
 
 
 def eager_twin(tiny: TinyLlava) -> Any:
-    """The same weights behind eager attention, for the reference."""
+    """The same weights with eager attention, for the reference."""
     return shared(replace(tiny, attention="eager"))
 
 

@@ -23,8 +23,8 @@ from tests.unit.execution.synthetic import (
 
 SEARCHES = {
     "one by one": SEARCH,
-    "three at once": replace(SEARCH, questions=3),
-    "scan, two passes": replace(SEARCH, method="scan", questions=2, max_passes=2),
+    "three at once": replace(SEARCH, concurrent_trials=3),
+    "scan, two passes": replace(SEARCH, method="scan", concurrent_trials=2, max_passes=2),
     "confident": replace(SEARCH, acceptance="confident"),
 }
 

@@ -38,14 +38,14 @@ from tests.unit.execution.synthetic import (
 KILLED = -signal.SIGKILL
 SHORT = replace(SEARCH, first=4)
 OPTIONS = {"sampler": SHORT}
-IN_ROUNDS = replace(SEARCH, questions=3)
+IN_ROUNDS = replace(SEARCH, concurrent_trials=3)
 RANDOM = RandomSearch(
     family=Sigmoid(),
     budget=Budget("feasible", 0.5),
     shape=SUBJECT.shape,
     tokens=SUBJECT.tokens,
     trials=8,
-    questions=3,
+    concurrent_trials=3,
 )
 
 

@@ -127,7 +127,7 @@ def test_pause_lets_the_trial_at_work_finish_and_begins_no_other(place):
 @pytest.mark.parametrize("wish", ["pause", "stop"])
 def test_wishes_at_any_task_change_no_trial(tmp_path, monkeypatch, wish, questions):
     monkeypatch.setattr(heartbeat, "PERIOD", 0.0)
-    sampler = replace(SEARCH, questions=questions)
+    sampler = replace(SEARCH, concurrent_trials=questions)
     whole = new_place(tmp_path / "whole")
     whole.search(sampler)
     for wished in (1, 2, 5, 12):

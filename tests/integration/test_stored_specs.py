@@ -53,7 +53,7 @@ def test_settings_are_values_and_facts_are_apart(path):
     with open_store(path) as store:
         layers, budget, milliseconds = map(store.spec, SEARCHES)
     assert layers.search["screens"] == [4]
-    assert (layers.search["guess"], layers.search["questions"]) == ([], 1)
+    assert (layers.search["guess"], layers.search["concurrent_trials"]) == ([], 1)
     assert (layers.facts.layers, layers.facts.n_visions, layers.facts.shape) == (8, (64,), None)
     assert budget.search["budget"] == {"flops": 0.7}
     assert budget.search["starts"][1] == {

@@ -17,7 +17,7 @@ class Layerwise(Family):
     """Layer l processes the share `keep_l`, or less where a layer before it does; then scaled.
 
     `scale`, 0 to 2, moves the whole curve: up to 1 it multiplies what is kept, from 1 on
-    2 - `scale` multiplies what is dropped. So 1 is the curve itself and every curve reaches every
+    2 - `scale` multiplies what is removed. So 1 is the curve itself and every curve reaches every
     budget, which a plain factor on ratios near 0 does not.
     """
 
@@ -47,9 +47,9 @@ def random_monotone(family: Layerwise, layers: int, seed: int) -> dict[str, floa
     """
     draw = random.Random(seed)
     cuts = reducible_layers(family.first, layers)
-    drops = sorted(draw.sample(cuts, draw.randint(1, len(cuts))))
-    ratios = [1.0, *sorted((draw.random() for _ in drops), reverse=True)]
-    return {f"keep_{layer}": ratios[bisect_right(drops, layer)] for layer in cuts}
+    falls = sorted(draw.sample(cuts, draw.randint(1, len(cuts))))
+    ratios = [1.0, *sorted((draw.random() for _ in falls), reverse=True)]
+    return {f"keep_{layer}": ratios[bisect_right(falls, layer)] for layer in cuts}
 
 
 def _scaled(keep: float, scale: float) -> float:

@@ -27,7 +27,7 @@ class PublishedCurve:
     source: str = "arXiv 2412.00556, G-Search, measured off the figure"
 
     def keep(self) -> tuple[float, ...]:
-        """Return a ratio for every layer: straight lines between those read, level behind them."""
+        """Return a ratio for every layer: straight lines between those read, level after them."""
         known = sorted(self.read)
         curve = []
         for layer in range(self.layers):

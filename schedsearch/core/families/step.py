@@ -10,7 +10,7 @@ from schedsearch.core.space import Parameter
 
 @dataclass(frozen=True)
 class Step(Family):
-    """Layers before `layer` process everything, `layer` and those behind it the share `keep`.
+    """Layers before `layer` process everything, `layer` and those after it the share `keep`.
 
     FastV's K is `layer` and its R is 1 - `keep`.
     """

@@ -10,7 +10,7 @@ from schedsearch.core.space import Parameter
 
 @dataclass(frozen=True)
 class Withdraw(Family):
-    """Layers before `layer` process everything, `layer` and those behind it nothing.
+    """Layers before `layer` process everything, `layer` and those after it nothing.
 
     The budget determines `layer`, which is whole: the schedule costs up to one layer's vision
     tokens less than the budget. VTW's K is `layer`; the number of layers means that nothing leaves.

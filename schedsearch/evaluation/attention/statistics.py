@@ -86,7 +86,7 @@ def attention_statistics(
     template: str | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> AttentionStatistics:
-    """Measure one forward per sample, nothing dropped.
+    """Measure one forward per sample, nothing removed.
 
     Args:
         model: A multimodal model.

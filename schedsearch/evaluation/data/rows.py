@@ -55,7 +55,7 @@ def read_rows(
     """Samples of rows, and the content of each.
 
     Args:
-        rows: Each behind the place that errors name.
+        rows: Each after the place that errors name.
         sample: Of a row.
         content: Of a sample, images included.
         what: What a row is called.

@@ -41,10 +41,10 @@ def measure_latency(
 ) -> tuple[LatencyModel, list[float]]:
     """Measure what a prefill costs, part by part, and whole prefills to check the sum.
 
-    Layers are alike, so the first eight behind layer 0 are timed in a row, with an empty KV cache
+    Layers are alike, so the first eight after layer 0 are timed in a row, with an empty KV cache
     and the tokens, mask and rotary embeddings that the runtime gives them, and the mean stands for
     all. The rest of the model is timed without any layers. What a reduction costs beyond its layers
-    comes from whole prefills that drop one vision token once, and one before every layer from 2 on;
+    comes from whole prefills that lose one vision token once, and one before every layer from 2 on;
     where the noise of the clock leaves less than nothing, it is 0.
 
     Args:
@@ -128,10 +128,10 @@ def measure_latency(
         differences = [long - short for long, short in zip(dearer, cheaper, strict=True)]
         return median(differences) - layers_ms
 
-    more = len(often.drop_layers(n_vision)) - 1
-    drop = max(0.0, extra(many, often, single, once) / more) if more > 0 else 0.0
-    lost = extra(single, once, full, whole) - drop
-    latency = replace(plain, reduce_ms=max(0.0, lost), drop_ms=drop)
+    more = len(often.cut_layers(n_vision)) - 1
+    cut = max(0.0, extra(many, often, single, once) / more) if more > 0 else 0.0
+    lost = extra(single, once, full, whole) - cut
+    latency = replace(plain, reduce_ms=max(0.0, lost), drop_ms=cut)
     times = [median(runs) for runs in checked]
     errors = [
         abs(latency.prefill_time(tried, sample) - time)
@@ -223,9 +223,9 @@ def _even(layers: int, keep: float) -> Schedule:
     return Schedule((1.0,) + (keep,) * (layers - 1), RankerSpec("uniform"))
 
 
-def _staircase(layers: int, n_vision: int, drops: int, ranker: RankerSpec) -> Schedule:
-    """One token less before each of `drops` layers, from layer 2 on."""
-    gone = [min(max(0, layer - 1), drops, n_vision) for layer in range(layers)]
+def _staircase(layers: int, n_vision: int, cuts: int, ranker: RankerSpec) -> Schedule:
+    """One token less before each of `cuts` layers, from layer 2 on."""
+    gone = [min(max(0, layer - 1), cuts, n_vision) for layer in range(layers)]
     return Schedule.from_counts([n_vision - one for one in gone], n_vision, ranker)
 
 

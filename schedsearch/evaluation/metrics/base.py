@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class AnswerPredictions:
-    """What the model says of reference answers that are forced behind their prompts.
+    """What the model says of reference answers that are forced after their prompts.
 
     Attributes:
         log_probs: `(batch, n)` float32, natural log-probability of each answer token, the end
@@ -80,12 +80,12 @@ class ComparedMetric(Metric):
     """Scores how near the reduced model stays to the full one; samples need no answers.
 
     Both are read off one forward over the prompt and the greedy answer of the full model, which is
-    forced behind it. Where a schedule keeps everything, it is compared with itself.
+    forced after it. Where a schedule keeps everything, it is compared with itself.
 
     Attributes:
         compares: What is read where a token of that answer is predicted, the end token included:
             "tokens" `(n,)` long, the likeliest, all end tokens as one; "logits" `(n, vocab)`
-            float32; "states" `(n, hidden)` float32, of the last layer behind the final norm.
+            float32; "states" `(n, hidden)` float32, of the last layer after the final norm.
         max_new_tokens: Longest answer, in tokens, the end token included. With 1 the row of the
             last prompt token is all that is compared, and nothing is generated.
     """

@@ -13,7 +13,7 @@ class ExactMatch(TeacherForcedMetric):
 
     Greedy decoding produces exactly these tokens then, and only then: by induction, its input at
     each step is the reference up to there. This speaks of the tokenisation that the reference
-    gets behind the prompt; a model that spells the same text in other tokens scores 0.
+    gets after the prompt; a model that spells the same text in other tokens scores 0.
     """
 
     name = "exact_match"

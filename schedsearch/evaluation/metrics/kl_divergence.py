@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 class KlDivergence(ComparedMetric):
     """Minus KL(full || reduced) of the next-token distributions, in nats, in float64.
 
-    By default behind the prompt only, where nothing has to be generated; with a longer
+    By default after the prompt only, where nothing has to be generated; with a longer
     `max_new_tokens` the mean over the tokens of the full model's greedy answer.
 
     Args:

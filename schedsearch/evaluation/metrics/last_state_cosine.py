@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class LastStateCosine(ComparedMetric):
-    """Cosine between the states of the last prompt token behind the last layer, in float64.
+    """Cosine between the states of the last prompt token after the last layer, in float64.
 
     Source: VFlowOpt (arXiv 2508.05211).
-    Reconstruction: the state is read behind the final norm, as transformers counts the last of a
+    Reconstruction: the state is read after the final norm, as transformers counts the last of a
     model's hidden states: it is what the head predicts the answer from.
     """
 

@@ -1,1 +1,1 @@
-"""States that candidates share, kept so that the layers before a drop run once."""
+"""States that candidates share, kept so that the layers before a cut run once."""

@@ -53,7 +53,7 @@ class _Kept:
         return self.ranker == reduction.schedule.ranker or self.counts[-1] == n_vision
 
     def serves(self, reduction: Reduction) -> bool:
-        """Whether what agrees also knows the attention that a drop right here needs."""
+        """Whether what agrees also knows the attention that a cut right here needs."""
         if not reduction.needs_attention(len(self.counts)):
             return True
         return self.attention and self.ranker == reduction.schedule.ranker

@@ -14,7 +14,7 @@ from schedsearch.models.stage import Stage
 from schedsearch.models.tower import Tower, unclear
 
 AliveTokens = Callable[[], Stage | None]
-"""Tokens in the layer that runs right now in this thread; `None` while none were dropped."""
+"""Tokens in the layer that runs right now in this thread; `None` while none were removed."""
 
 
 class Adapter:

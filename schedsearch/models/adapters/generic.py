@@ -54,7 +54,7 @@ class GenericAdapter(Adapter):
         if not layers or decoder is trunk:
             found.append("a decoder with `layers` inside the multimodal module")
         if not isinstance(getattr(decoder, "norm", None), nn.Module):
-            found.append("a final `norm` behind the layers")
+            found.append("a final `norm` after the layers")
         if not isinstance(getattr(decoder, "rotary_emb", None), nn.Module):
             found.append("a `rotary_emb` that makes the layers' position embeddings")
         if not self.vision_token_ids(model):

@@ -47,7 +47,7 @@ def _layers_of(module: Any) -> str:
 class LlavaNextAdapter(LlavaAdapter):
     """A view of the whole image, then the tiles that its shape asks for (AnyRes).
 
-    The newline features behind each row of tiles stand on image ids and count as vision tokens.
+    The newline features after each row of tiles stand on image ids and count as vision tokens.
     Source: the LLaVA-NeXT release notes; `transformers.models.llava_next` for the layout.
     """
 

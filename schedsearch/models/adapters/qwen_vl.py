@@ -55,9 +55,9 @@ def _window_order(module: Any, grid_thw: torch.Tensor) -> torch.Tensor:
 
 
 class Qwen3VLAdapter(QwenVLAdapter):
-    """Also adds features of earlier vision layers to the states behind the first decoder layers.
+    """Also adds features of earlier vision layers to the states after the first decoder layers.
 
-    What is added to dropped tokens goes with them. Source: DeepStack, arXiv 2406.04334.
+    What is added to removed tokens goes with them. Source: DeepStack, arXiv 2406.04334.
     """
 
     @contextmanager

@@ -12,7 +12,7 @@ class Ranker(ABC):
     """Orders the vision tokens of each sample; the best-scored ones stay.
 
     Attributes:
-        reads_attention: Whether scores come from the attention of the layer before the drop;
+        reads_attention: Whether scores come from the attention of the layer before the cut;
             then `query_rows` says whose attention.
         reads_tower: Whether `order` needs the attention of the vision tower.
     """
@@ -31,7 +31,7 @@ class Ranker(ABC):
         tower: torch.Tensor | None,  # noqa: ARG002
         most: int,  # noqa: ARG002
     ) -> torch.Tensor | None:
-        """Order the tokens once, before layer 0; `None`, the default, leaves it to every drop.
+        """Order the tokens once, before layer 0; `None`, the default, leaves it to every cut.
 
         Args:
             prompt: The batch.
@@ -41,7 +41,7 @@ class Ranker(ABC):
             most: Most vision tokens that will stay in any row; the others need no order.
 
         Returns:
-            `(batch, sequence)` float32 scores that hold at every drop.
+            `(batch, sequence)` float32 scores that hold at every cut.
         """
         return None
 
@@ -90,4 +90,4 @@ class AttentionRanker(GivenRanker):
 
 
 class EarlyRanker(GivenRanker):
-    """Ranks before layer 0, so it may drop there too; every later drop goes by the same order."""
+    """Ranks before layer 0, so it may remove there too; every later cut goes by the same order."""

@@ -29,7 +29,7 @@ class DiverseRanker(EarlyRanker):
         tower: torch.Tensor | None,  # noqa: ARG002
         most: int,
     ) -> torch.Tensor:
-        """Minus the place in the greedy order; tokens behind the first `most` share the last."""
+        """Minus the place in the greedy order; tokens after the first `most` share the last."""
         batch, width = prompt.shape
         stage = stage_of(prompt.vision, prompt.n_vision)
         index = stage.columns[..., None].expand(-1, -1, features.shape[-1])

@@ -13,9 +13,9 @@ from schedsearch.reduction.rankers.text import TextRanker
 class LocalRanker(Ranker):
     """Orders tokens by their place within a window of neighbours, then by attention.
 
-    What the model will look up next gets no attention yet, so attention alone drops it. Neighbours
-    carry much of the same content; keeping one of each loses less. Counts above 1 / `window` cover
-    the whole image; below that, attention decides which neighbourhoods leave.
+    What the model will look up next gets no attention yet, so attention alone removes it.
+    Neighbours carry much of the same content; keeping one of each loses less. Counts above
+    1 / `window` cover the whole image; below that, attention decides which neighbourhoods leave.
 
     Differs: arXiv 2412.00556 ranks by attention alone.
 

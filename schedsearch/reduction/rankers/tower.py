@@ -12,7 +12,7 @@ class TowerRanker(EarlyRanker):
     Read in the layer whose features the decoder gets; a token that several patches were merged
     into has their mean. Source: VTC-CLS, arXiv 2412.05819, and FasterVLM, arXiv 2412.01818, for the
     class token; VisionZip, arXiv 2412.04467, for the mean. Differs: VTC-CLS joins several layers,
-    VisionZip merges what it drops.
+    VisionZip merges what it removes.
     """
 
     reads_tower = True

@@ -62,8 +62,14 @@ def test_shipped_studies_are_valid():
         (("tolerance: 0.01", "tolerance: -1.0"), "`search.tolerance` must be greater than or"),
         (("tolerance: 0.01", "tolerance: .nan"), "`search.tolerance` must be a finite number"),
         (("tolerance: 0.01", "tolerance: low"), "but got 'low'"),
-        (("tolerance: 0.01", "tolerance: 0.01\n  questions: 0"), "`search.questions`"),
-        (("tolerance: 0.01", "tolerance: 0.01\n  questions: true"), "`search.questions`"),
+        (
+            ("tolerance: 0.01", "tolerance: 0.01\n  concurrent_trials: 0"),
+            "`search.concurrent_trials`",
+        ),
+        (
+            ("tolerance: 0.01", "tolerance: 0.01\n  concurrent_trials: true"),
+            "`search.concurrent_trials`",
+        ),
         (
             ("model: demo", "model: demo\nmetric: accuracy"),
             "must be one of exact_match, log_likelihood, vqa_accuracy, answer_match, kl_divergence",

@@ -61,7 +61,7 @@ def spec_of(settings: dict, folder: Path, name: str = "s") -> StudySpec:
     "settings",
     [
         BUDGET,
-        BUDGET | {"family": "step", "first": 1, "trials": 9, "questions": 3},
+        BUDGET | {"family": "step", "first": 1, "trials": 9, "concurrent_trials": 3},
         {"sampler": "optuna", "method": "gp", "budget": {"kv": 0.5}},
         {"sampler": "random", "budget": {"mean_keep": 0.5}, "family": "linear"},
         {"sampler": "random-monotone", "budget": {"feasible": 0.25}},
@@ -84,7 +84,7 @@ def test_specification_brings_the_sampler_back(tmp_path, settings):
         if name in settings:
             assert getattr(sampler, name) == settings[name]
     question, *_ = asked = sampler.ask([])
-    assert len(asked) == settings.get("questions", 1)
+    assert len(asked) == settings.get("concurrent_trials", 1)
     if "budget" in settings:
         cost = sampler.budget.cost(SHAPE, TOKENS)(question.schedule)
         limit = sampler.budget.limit(SHAPE, TOKENS, sampler.first)
@@ -240,3 +240,13 @@ def test_python_settings_are_checked_like_a_file(tmp_path):
         open_study("demo", [], sampler={"sampler": "bayes"}, store=tmp_path / "s.db")
     with pytest.raises(InputError, match="`sampler`: must be settings whose `sampler` is one of"):
         open_study("demo", [], sampler={"sampler": ["bayes"]}, store=tmp_path / "s.db")
+
+
+def test_former_name_of_a_key_is_taken_with_a_warning(caplog):
+    settings = parse_search({"tolerance": 0.0, "questions": 3})
+    assert settings == parse_search({"tolerance": 0.0, "concurrent_trials": 3})
+    assert [record.getMessage() for record in caplog.records] == [
+        "`questions` in the settings of a search is called `concurrent_trials` now"
+    ]
+    with pytest.raises(InputError, match="`questions` is no setting of this search"):
+        parse_search({"tolerance": 0.0, "questions": 3, "concurrent_trials": 3})

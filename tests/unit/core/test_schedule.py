@@ -88,14 +88,14 @@ def test_counts_hold_for_every_prompt_length():
     assert schedule.counts(0) == (0, 0, 0, 0, 0)
 
 
-def test_drop_layers_are_those_before_which_tokens_leave():
-    assert Schedule((1.0, 1.0, 0.5, 0.5, 0.25)).drop_layers(8) == (2, 4)
-    assert Schedule((0.5, 0.5)).drop_layers(8) == (0,)
-    assert Schedule.full(4).drop_layers(8) == ()
+def test_cut_layers_are_those_before_which_tokens_leave():
+    assert Schedule((1.0, 1.0, 0.5, 0.5, 0.25)).cut_layers(8) == (2, 4)
+    assert Schedule((0.5, 0.5)).cut_layers(8) == (0,)
+    assert Schedule.full(4).cut_layers(8) == ()
 
 
 def test_no_layer_drops_where_a_short_prompt_rounds_to_the_same_count():
-    assert Schedule((1.0, 0.9, 0.6)).drop_layers(2) == ()
+    assert Schedule((1.0, 0.9, 0.6)).cut_layers(2) == ()
 
 
 @given(schedules, st.integers(0, 3000))

@@ -228,7 +228,7 @@ def spec(study: str = STUDY) -> StudySpec:
         calibration="synthetic",
         calibration_digest="c0ffee",
         metric="score",
-        search={"sampler": "g-search", "questions": 1, "screens": [], "guess": []},
+        search={"sampler": "g-search", "concurrent_trials": 1, "screens": [], "guess": []},
         facts=Facts.of(SUBJECT.shape, SUBJECT.tokens),
     )
 

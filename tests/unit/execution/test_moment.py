@@ -46,7 +46,7 @@ def moments(folder, **options) -> list[Moment]:
 
 @pytest.mark.parametrize("questions", [1, 3])
 def test_what_is_shown_is_consistent_from_beginning_to_end(tmp_path, questions):
-    shown = moments(tmp_path, sampler=replace(SEARCH, questions=questions))
+    shown = moments(tmp_path, sampler=replace(SEARCH, concurrent_trials=questions))
 
     for one in shown:
         assert 0 <= one.done <= one.samples == DIFFERENT
@@ -64,7 +64,7 @@ def test_what_is_shown_is_consistent_from_beginning_to_end(tmp_path, questions):
 
 @pytest.mark.parametrize("questions", [1, 3])
 def test_estimate_of_the_trials_left_is_never_too_small(tmp_path, questions):
-    shown = moments(tmp_path, sampler=replace(SEARCH, questions=questions))
+    shown = moments(tmp_path, sampler=replace(SEARCH, concurrent_trials=questions))
     trials = shown[-1].trial.number + 1
     for one in shown:
         if one.trial.number > 0:  # keep-all is asked alone, which tells nothing of other rounds

@@ -60,7 +60,7 @@ def history(sampler, executor, **options):
 def test_every_trial_is_the_same_with_any_number_of_slots_in_any_order(
     search, questions, slots, seed
 ):
-    sampler = replace(search, questions=questions)
+    sampler = replace(search, concurrent_trials=questions)
     alone = history(sampler, partial(Shuffled, slots=1))
     assert history(sampler, partial(Shuffled, slots=slots, seed=seed)) == alone
 
@@ -73,7 +73,7 @@ def seconds(slots: int, questions: int, chunk: int) -> float:
             made.append(Clocked(inner, slots, lambda task: float(len(task.sample_ids))))
             return made[0]
 
-        sampler = replace(RANDOM, questions=questions, trials=40)
+        sampler = replace(RANDOM, concurrent_trials=questions, trials=40)
         new_place(Path(folder)).search(sampler, chunk=chunk, executor=clocked)
         return made[0].now
 
@@ -97,12 +97,14 @@ def test_at_most_as_many_trials_are_at_work_as_the_sampler_asks_at_once(tmp_path
         most = max(most, len(running))
         return evaluate(task)
 
-    place.search(replace(RANDOM, questions=3), watched, executor=partial(Shuffled, slots=20))
+    place.search(
+        replace(RANDOM, concurrent_trials=3), watched, executor=partial(Shuffled, slots=20)
+    )
     assert most == 3
 
 
 def test_a_stop_lets_all_trials_at_work_wait_and_the_next_run_ends_alike(tmp_path):
-    sampler = replace(RANDOM, questions=3)
+    sampler = replace(RANDOM, concurrent_trials=3)
     several = partial(Shuffled, slots=4)
     expected = history(sampler, several)
     place, closed = new_place(tmp_path), []
@@ -128,7 +130,9 @@ def test_a_failed_trial_stops_the_run_and_the_others_wait(tmp_path):
         return evaluate(task)
 
     with pytest.raises(RunError, match="failed: no such image; remove the cause"):
-        place.search(replace(RANDOM, questions=3), fails, executor=partial(Shuffled, slots=4))
+        place.search(
+            replace(RANDOM, concurrent_trials=3), fails, executor=partial(Shuffled, slots=4)
+        )
     states = [trial.state for trial in place.trials()]
     assert states.count(TrialState.FAIL) == 1
     assert set(states) == {TrialState.FAIL, WAITING}
@@ -136,7 +140,7 @@ def test_a_failed_trial_stops_the_run_and_the_others_wait(tmp_path):
 
 def test_limit_counts_the_trials_at_work(tmp_path):
     place = new_place(tmp_path)
-    sampler = replace(RANDOM, questions=4)
+    sampler = replace(RANDOM, concurrent_trials=4)
     options = {"executor": partial(Shuffled, slots=9), "limits": Limits(trials=2)}
     run = place.search(sampler, **options)
     assert (run.ending, run.closed) == ("trials", 2)
@@ -146,7 +150,7 @@ def test_limit_counts_the_trials_at_work(tmp_path):
 
 def test_scores_that_come_after_the_verdict_are_kept(tmp_path):
     place = Place(tmp_path)
-    sampler = replace(SEARCH, questions=2)
+    sampler = replace(SEARCH, concurrent_trials=2)
     run = place.search(sampler, subject=BOUNDED, chunk=1, executor=partial(Shuffled, slots=6))
     assert any(trial.state is TrialState.PRUNED for trial in place.trials())
     with place.store() as store:

@@ -30,7 +30,7 @@ class Engine:
     """Answers questions about samples with needs of their own, and counts the work.
 
     A trial asks its probes first, the samples that have lost under the mildest schedules, and ends
-    at the first border of tasks behind which it is hopeless. The layers that a task's last
+    at the first border of tasks after which it is hopeless. The layers that a task's last
     evaluation shares with the best schedule are kept; the next one of the same samples that agrees
     in them runs the others alone.
 

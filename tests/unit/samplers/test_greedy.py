@@ -31,7 +31,7 @@ def settings_of_a_search(draw: st.DrawFn) -> dict:
         "first": first,
         "ranker": draw(st.sampled_from([RankerSpec(), RankerSpec("random", (("seed", 3),))])),
         "method": draw(st.sampled_from(METHODS)),
-        "questions": draw(st.integers(1, 4)),
+        "concurrent_trials": draw(st.integers(1, 4)),
         "floor": draw(st.integers(0, n_max)),
     }
 
@@ -169,13 +169,13 @@ def test_later_passes_go_from_deep_to_shallow_until_nothing_moves():
 def test_count_rejected_above_an_accepted_one_does_not_end_the_layer():
     # The first round asks 1 and 3.
     accepted = {(6,), (1,), (0,)}.__contains__
-    sampler = GSearch(layers=1, n_max=6, first=0, questions=2)
+    sampler = GSearch(layers=1, n_max=6, first=0, concurrent_trials=2)
     assert result(sampler, all_or_nothing(accepted))[0] == (0,)
 
 
 @given(st.data(), st.integers(1, 40), st.integers(1, 8), st.integers(1, 4), st.booleans())
 def test_rounds_are_bounded_by_the_logarithm_of_the_grid(data, n_max, depth, questions, nested):
-    settings = {"layers": depth, "n_max": n_max, "first": 0, "questions": questions}
+    settings = {"layers": depth, "n_max": n_max, "first": 0, "concurrent_trials": questions}
     settings["method"] = "bisection"
     if nested:
         differences = per_sample([data.draw(needs(settings))] * 2)

@@ -39,7 +39,7 @@ def after_keep_all(sampler: GSearch) -> list[Trial]:
 
 
 def test_rounds_wait_for_keep_all_alone():
-    four = GSearch(layers=6, n_max=8, method="bisection", questions=4)
+    four = GSearch(layers=6, n_max=8, method="bisection", concurrent_trials=4)
     (keep_all,) = four.ask([])
     assert keep_all.schedule == Schedule.full(6)
     assert four.ask([running(0, keep_all)]) == []
@@ -60,13 +60,13 @@ def test_parameters_say_pass_layer_and_count():
 
 
 def test_scan_asks_upwards_from_the_floor():
-    scan = GSearch(layers=4, n_max=8, method="scan", questions=2, floor=1)
+    scan = GSearch(layers=4, n_max=8, method="scan", concurrent_trials=2, floor=1)
     history, _ = search(scan, 8, per_sample([(8, 8, 4, 2)] * 2))
     assert [trial.params["count"] for trial in history] == [8, 1, 2, 3, 4, 1, 2]
 
 
 def test_round_ends_only_when_all_its_questions_are_answered():
-    three = GSearch(layers=6, n_max=8, method="bisection", questions=3)
+    three = GSearch(layers=6, n_max=8, method="bisection", concurrent_trials=3)
     history = after_keep_all(three)
     low, middle, high = three.ask(history)
     for done in ([], [(middle, LOST)], [(middle, LOST), (high, KEPT)]):
@@ -80,7 +80,7 @@ def test_round_ends_only_when_all_its_questions_are_answered():
 def test_schedules_tried_besides_change_nothing_but_save_questions(seed, questions, method):
     # Whatever a person enqueued, the search ends where it ends without it.
     rng = random.Random(seed)
-    sampler = GSearch(layers=5, n_max=6, questions=questions, method=method)
+    sampler = GSearch(layers=5, n_max=6, concurrent_trials=questions, method=method)
     differences = all_or_nothing(arbitrary(seed, 0.5, 6))
     plain, _ = search(sampler, 6, differences)
     besides = {(6, 6, *sorted(rng.choices(range(7), k=3), reverse=True)) for _ in range(12)} | {
@@ -212,7 +212,7 @@ def test_status_names_phase_layer_and_bracket():
     st.integers(0, 3),
 )
 def test_estimate_of_a_single_pass_is_never_too_low_and_falls(seed, questions, method, floor):
-    sampler = GSearch(layers=6, n_max=9, questions=questions, method=method, floor=floor)
+    sampler = GSearch(layers=6, n_max=9, concurrent_trials=questions, method=method, floor=floor)
     history, rounds = search(sampler, 9, all_or_nothing(arbitrary(seed, 0.5, 9)))
     estimates, n = [], 0
     for size in [*rounds, 0]:
@@ -251,8 +251,8 @@ def test_nesting_compares_what_was_measured_under_the_same_ranker():
     [
         ({"layers": 2}, "`first` must be one of the layers 0 to 1, but got 2"),
         ({"n_max": 0}, "`n_max` must be an integer in .* but got 0"),
-        ({"questions": 0}, "`questions` must be an integer in .* but got 0"),
-        ({"questions": 1.5}, "`questions` must be an integer in .* but got 1.5"),
+        ({"concurrent_trials": 0}, "`concurrent_trials` must be an integer in .* but got 0"),
+        ({"concurrent_trials": 1.5}, "`concurrent_trials` must be an integer in .* but got 1.5"),
         ({"max_passes": 0}, "`max_passes` must be an integer in .* but got 0"),
         ({"floor": -1}, r"`floor` must be an integer in \[0, 8\], but got -1"),
         ({"floor": 9}, r"`floor` must be an integer in \[0, 8\], but got 9"),

@@ -42,7 +42,7 @@ def searches(draw: st.DrawFn) -> tuple[GSearch, int]:
         acceptance=draw(st.sampled_from(["drop", "confident"])),
         tolerance=draw(st.sampled_from([0.0, 0.1, 0.3, 0.6])),
         method=draw(st.sampled_from(METHODS)),
-        questions=draw(st.integers(1, 4)),
+        concurrent_trials=draw(st.integers(1, 4)),
         floor=draw(st.integers(0, n_max)),
         screens=tuple(sorted(draw(st.sets(st.integers(1, n - 1), max_size=3)))),
         guess=draw(st.just(()) | st.tuples(*[st.integers(0, n_max)] * layers)),
@@ -78,7 +78,9 @@ def found(sampler: GSearch, history: list[Trial]) -> Counts:
 
 
 def plain(sampler: GSearch) -> GSearch:
-    return dataclasses.replace(sampler, method="bisection", screens=(), guess=(), questions=1)
+    return dataclasses.replace(
+        sampler, method="bisection", screens=(), guess=(), concurrent_trials=1
+    )
 
 
 @given(st.data(), searches(), few)

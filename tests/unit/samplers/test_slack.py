@@ -19,7 +19,7 @@ def searches(draw: st.DrawFn) -> GSearch:
         n_max=n_max,
         first=first,
         method=draw(st.sampled_from(["gallop", "bisection", "scan"])),
-        questions=draw(st.integers(1, 3)),
+        concurrent_trials=draw(st.integers(1, 3)),
         floor=draw(st.integers(0, n_max)),
         screens=draw(st.sampled_from([(), (1,), (2, 3)])),
         slack=draw(st.sampled_from([0.001, 0.1, 0.3, 0.5, 0.9])),

@@ -83,7 +83,7 @@ def at_random(sampler: Budgeted, seed: int, loss: Loss = needs) -> tuple[Trial, 
         for question in sampler.ask(history):
             history.append(opened(len(history), question))
         left = [trial.number for trial in history if not trial.state.finished]
-        assert 0 < len(left) <= sampler.questions
+        assert 0 < len(left) <= sampler.concurrent_trials
         chosen = history[rng.choice(left)]
         others = [trial for trial in history if trial is not chosen]
         history[chosen.number] = close(sampler, others, chosen, loss(chosen.schedule))

@@ -81,8 +81,8 @@ def test_state_of_torch_is_left_as_it_was_and_means_nothing():
 
 
 def test_open_trials_are_taken_into_account():
-    sampler, history = modelled(questions=2)
-    (first,) = asked(replace(sampler, questions=1), history)
+    sampler, history = modelled(concurrent_trials=2)
+    (first,) = asked(replace(sampler, concurrent_trials=1), history)
     waiting = replace(history[-1], state=TrialState.WAITING, measurement=None)
     near = {**first, "midpoint": min(1.0, first["midpoint"] + 1e-6)}
     far = {"steepness": 1.0, "midpoint": 0.0}

@@ -45,7 +45,7 @@ START = {"steepness": 20.0, "midpoint": 0.3, "floor": 0.1}
 
 @each_sampler
 def test_order_of_answers_and_of_rows_means_nothing(make_one):
-    sampler = make_one(trials=9, questions=3, seed=5)
+    sampler = make_one(trials=9, concurrent_trials=3, seed=5)
     history = at_random(sampler, 0)
     assert at_random(sampler, 1) == history
     for n in (3, 6, 8):
@@ -57,19 +57,19 @@ def test_order_of_answers_and_of_rows_means_nothing(make_one):
 
 @each_sampler
 def test_search_continues_from_any_prefix_and_seeds_differ(make_one):
-    sampler = make_one(trials=10, questions=2)
+    sampler = make_one(trials=10, concurrent_trials=2)
     history = search(sampler)
     for n in range(len(history)):
         asked = sampler.ask(history[:n])
         assert asked
         for question, trial in zip(asked, history[n:], strict=False):
             assert (question.params, question.schedule) == (trial.params, trial.schedule)
-    assert search(make_one(trials=10, questions=2, seed=1)) != history
+    assert search(make_one(trials=10, concurrent_trials=2, seed=1)) != history
 
 
 @each_sampler
 def test_every_question_is_new_and_uses_the_budget_up(make_one):
-    sampler = make_one(trials=14, questions=2)
+    sampler = make_one(trials=14, concurrent_trials=2)
     history = search(sampler)
     assert len(history) == 14
     assert len(set(map(evaluation, history))) == 14
@@ -149,7 +149,7 @@ def test_a_budget_that_nothing_reaches_is_refused():
     ("settings", "named"),
     [
         ({"trials": 0}, "trials"),
-        ({"questions": 0}, "questions"),
+        ({"concurrent_trials": 0}, "concurrent_trials"),
         ({"seed": -1}, "seed"),
         ({"tokens": ()}, "tokens"),
         ({"starts": ({"slope": 1.0},)}, "slope"),
@@ -161,7 +161,7 @@ def test_settings_out_of_range_are_refused(settings, named):
 
 
 def three(losses, sampler=None):
-    sampler = sampler or any_sampler(questions=3)
+    sampler = sampler or any_sampler(concurrent_trials=3)
     asked = sampler.ask([])
     return [
         complete(opened(i, one), loss)
@@ -192,8 +192,8 @@ def test_among_equals_the_cheaper_then_the_earlier_is_best():
 
 
 def test_hopeless_is_what_has_lost_more_than_the_best_known_to_the_trial():
-    sampler = any_sampler(questions=2)
-    history = three([0.2, 0.1, 0.3], any_sampler(questions=3))
+    sampler = any_sampler(concurrent_trials=2)
+    history = three([0.2, 0.1, 0.3], any_sampler(concurrent_trials=3))
     late = replace(opened(2, sampler.ask(history[:2])[0]), number=2)
     # Of 2 questions at once, the third knows the first trial only.
     assert not sampler.hopeless(history[:2], late, 0.2)
@@ -204,7 +204,7 @@ def test_hopeless_is_what_has_lost_more_than_the_best_known_to_the_trial():
 
 
 def test_window_of_open_questions_slides():
-    sampler = any_sampler(questions=3)
+    sampler = any_sampler(concurrent_trials=3)
     history = [opened(i, one) for i, one in enumerate(sampler.ask([]))]
     assert len(history) == 3
     behind = [history[0], *(complete(one, 0.1) for one in history[1:])]

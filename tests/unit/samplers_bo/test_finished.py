@@ -62,7 +62,7 @@ def test_no_candidate_is_chosen_to_say_whether_a_search_is_over(family):
 def test_a_search_is_over_exactly_where_nothing_is_asked(
     sampler_class, questions, family, settings
 ):
-    sampler = make(sampler_class, family, questions=questions, **settings)
+    sampler = make(sampler_class, family, concurrent_trials=questions, **settings)
     history = search(sampler)
     assert len(history) < 8
     for n in range(len(history) + 1):

@@ -65,7 +65,7 @@ def ratio(trial):
 
 
 def test_order_of_answers_and_of_rows_means_nothing():
-    sampler = make(family="uniform", trials=7, questions=2, seed=5)
+    sampler = make(family="uniform", trials=7, concurrent_trials=2, seed=5)
     history = at_random(sampler, 0)
     assert at_random(sampler, 1) == history
     for n in (3, 6):
@@ -136,8 +136,8 @@ def test_state_of_torch_is_left_as_it_was_and_means_nothing():
 
 
 def test_open_trials_are_taken_into_account():
-    sampler, history = modelled(n=9, questions=2)
-    (first,) = asked(replace(sampler, questions=1), history[:8])
+    sampler, history = modelled(n=9, concurrent_trials=2)
+    (first,) = asked(replace(sampler, concurrent_trials=1), history[:8])
     busy = replace(history[8], state=TrialState.WAITING, measurement=None, params=first)
     (beside,) = asked(sampler, [*history[:8], busy])
     cube = in_cube(sampler.space, [first, beside])
@@ -187,11 +187,11 @@ def test_hopeless_is_what_a_known_trial_beats():
     cheaper = replace(opened(8, numbered[3]), number=8)
     assert not sampler.hopeless(numbered, cheaper, 0.3001)
     assert not sampler.hopeless(numbered[:7], replace(trial, number=7), 9.0)  # no model yet
-    assert not replace(sampler, questions=2).hopeless(numbered, trial, 9.0)
+    assert not replace(sampler, concurrent_trials=2).hopeless(numbered, trial, 9.0)
     assert not sampler.hopeless(numbered, replace(trial, params={}), 9.0)
     beside = [*numbered, complete(replace(trial, number=8), 0.0)]
     late = replace(trial, number=9)
-    assert not replace(sampler, questions=2).hopeless(beside, late, 0.3)
+    assert not replace(sampler, concurrent_trials=2).hopeless(beside, late, 0.3)
     assert sampler.hopeless(beside, late, 0.3)
     foreign = [
         replace(one, schedule=replace(one.schedule, ranker=RankerSpec("random")))

@@ -43,7 +43,9 @@ def history_of(sampler: OptunaSampler, n: int) -> tuple:
         for question in sampler.ask(history):
             trial = opened(len(history), question)
             number = len(history)
-            history += (trial if number >= n - sampler.questions + 1 else ENDS[number % 4](trial),)
+            history += (
+                trial if number >= n - sampler.concurrent_trials + 1 else ENDS[number % 4](trial),
+            )
     return history[:n]
 
 
@@ -52,7 +54,7 @@ def history_of(sampler: OptunaSampler, n: int) -> tuple:
     [("tpe", optuna.samplers.TPESampler), ("gp", optuna.samplers.GPSampler)],
 )
 def test_asks_what_optuna_asks_on_the_same_study(method, make_own):
-    sampler = make(OptunaSampler, method=method, trials=100, questions=3)
+    sampler = make(OptunaSampler, method=method, trials=100, concurrent_trials=3)
     history = history_of(sampler, 26)
 
     (question,) = sampler.ask(history)
@@ -148,7 +150,7 @@ def test_what_was_passed_over_is_not_named_again(method, make_own):
 @pytest.mark.parametrize("family", ["sigmoid", "staircase", "step"])
 def test_a_search_that_goes_on_asks_what_it_would_have_asked(method, family, questions):
     starts = ({"steepness": 20.0, "midpoint": 0.5, "floor": 0.0},) if family == "sigmoid" else ()
-    settings = {"method": method, "trials": 12, "questions": questions, "starts": starts}
+    settings = {"method": method, "trials": 12, "concurrent_trials": questions, "starts": starts}
     history = search(make(OptunaSampler, family, **settings))
 
     for number in range(len(history) // questions):

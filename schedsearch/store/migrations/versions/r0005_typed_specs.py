@@ -30,10 +30,10 @@ def typed(spec: Mapping[str, Any]) -> dict[str, Any]:
     """A specification in its new form."""
     own = dict(spec)
     sampler, family = own.pop("sampler"), own.pop("family", None)
-    params, questions = dict(sampler["params"]), own.pop("questions", 1)
+    params, at_once = dict(sampler["params"]), own.pop("questions", 1)
     g_search = sampler["name"] == "g-search"
     search, facts = _g_search(params) if g_search else _of_family(params, family)
-    own["search"] = {"sampler": sampler["name"], "questions": questions, **search}
+    own["search"] = {"sampler": sampler["name"], "concurrent_trials": at_once, **search}
     return {**own, "facts": facts}
 
 
