@@ -40,6 +40,8 @@ def goal(study: "Study") -> str:
             "The least number of vision tokens that each decoder layer needs, from shallow to deep "
             "(G-Search, arXiv 2412.00556)."
         )
+    if "family" not in spec.search:
+        return f"What the sampler {escape(study.sampler.name)} looks for."
     family = f"Schedules of the family {escape(str(spec.search.get('family')))}"
     if "budget" not in spec.search:
         return f"{family}: the best at every cost."
@@ -58,6 +60,11 @@ def rule(study: "Study") -> str:
             f"stopped before they had seen all samples. Among many on the same samples the best "
             f"flatters itself. Held-out samples had no part in the choice. frontier.png shows what "
             f"was found at every cost."
+        )
+    if "family" not in study.spec.search and not isinstance(sampler, GSearch):
+        return (
+            f"### Which schedule is the result\n\nThe one that the sampler {escape(sampler.name)} "
+            f"says is best. Held-out samples had no part in the choice."
         )
     if not isinstance(sampler, GSearch):
         return (

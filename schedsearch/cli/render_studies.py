@@ -130,8 +130,8 @@ def study(view: "StudyView", every: bool) -> None:
 
 
 def _cells(trial: "Trial") -> tuple[str, ...]:
-    asked = ", ".join(f"{name} {_figure(value)}" for name, value in trial.params.items())
-    asked = asked or "enqueued"
+    chosen = ", ".join(f"{name} {_figure(value)}" for name, value in trial.params.items())
+    asked = "enqueued" if trial.enqueued else chosen
     measured = trial.measurement
     if measured is None:
         return str(trial.number), str(trial.state), asked, "", "", "", trial.reason

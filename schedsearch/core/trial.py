@@ -207,7 +207,7 @@ class Trial:
 
     Attributes:
         number: Counts from 0 within the study, in the order in which trials were asked.
-        params: What the sampler chose.
+        params: What the sampler chose; none where a person asked for the schedule.
         schedule: What the family made of it.
         state: Where the trial stands.
         measurement: Of a complete trial, and of no other: a partial mean is not comparable.
@@ -234,3 +234,8 @@ class Trial:
         assert self.state is not TrialState.SCREENED or not whole, "all samples screen nothing"
         unexplained = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
         assert self.reason or self.state in unexplained, "no reason"
+
+    @property
+    def enqueued(self) -> bool:
+        """Whether a person asked for the schedule, and no sampler."""
+        return not self.params

@@ -221,12 +221,15 @@ class FrontierSettings(FamilySettings):
 
     Attributes:
         max_drop: The result is the cheapest schedule that loses at most this much of the metric.
+        reference_drop: A schedule that loses this much or more adds nothing to the frontier; left
+            out: half of the greatest drop at the start.
         latency: The file that `schedsearch profile` wrote, relative to the study file: cost is
             milliseconds then; left out: FLOPs.
     """
 
     sampler: Literal["frontier"]
     max_drop: Annotated[float, Field(ge=0)]
+    reference_drop: Annotated[float, Field(gt=0)] | None = None
     latency: Latency | None = None
 
     def make(self, facts: Facts, ranker: RankerSpec, seed: int) -> StudySampler:
@@ -238,7 +241,7 @@ class FrontierSettings(FamilySettings):
             measure, shape = self.latency.measure, facts.decoder
             full = measure.cost(shape, facts.samples())(Schedule.full(shape.layers))
             shared["budget"] = Budget(measure, full)
-        return Frontier(**shared, max_drop=self.max_drop)
+        return Frontier(**shared, max_drop=self.max_drop, reference_drop=self.reference_drop)
 
     def resolved(self, around: Surroundings) -> Self:
         """Return the settings with `starts`, and the latency model in place of its file.

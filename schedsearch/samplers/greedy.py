@@ -170,8 +170,8 @@ class GSearch:
         Sound under both rules: what `confident` compares is never below the mean drop. Keep-all,
         and what a person has asked for, are measured to their end.
         """
-        own = "pass" in trial.params and min(trial.schedule.keep) < 1
-        return own and least_drop > self.tolerance
+        keeps_all = min(trial.schedule.keep) == 1
+        return not (trial.enqueued or keeps_all) and least_drop > self.tolerance
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the complete trial on all samples, accepted, with the counts settled so far."""

@@ -251,21 +251,16 @@ class Store:
         with self._database.reading() as connection:
             return trials.attempts(connection, studies.study_id(connection, study), number)
 
-    def enqueue(
-        self, study: str, schedule: Schedule, params: Mapping[str, ParamValue] | None = None
-    ) -> Trial:
+    def enqueue(self, study: str, schedule: Schedule) -> Trial:
         """Ask for one more schedule, also while the study is being searched.
 
         A trial of the same schedule that has not failed is returned as it is, so a script may
         enqueue again whenever it runs again.
-
-        Raises:
-            InputError: A parameter is no finite number and no text.
         """
         with self._database.writing() as connection:
             key = lease.lock(connection, study)
             found = trials.find(connection, key, schedule)
-            return found or trials.add(connection, key, params or {}, schedule)
+            return found or trials.add(connection, key, {}, schedule)
 
     def open_trial(
         self,

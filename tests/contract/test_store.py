@@ -367,10 +367,10 @@ def test_measurement_that_is_not_finite_leaves_the_trial_running(store):
 
 def test_enqueued_schedule_waits_while_another_process_coordinates(store, url):
     with store.lease(STUDY) as lease, open_store(url) as elsewhere:
-        store.open_trial(lease, {}, FULL)
-        assert elsewhere.enqueue(STUDY, HALF, {"by": "hand"}).number == 1
-        store.open_trial(lease, {}, FULL)
-    assert [trial.params for trial in store.trials(STUDY)] == [{}, {"by": "hand"}, {}]
+        store.open_trial(lease, {"layer": 0}, FULL)
+        assert elsewhere.enqueue(STUDY, HALF).number == 1
+        store.open_trial(lease, {"layer": 1}, FULL)
+    assert [trial.params for trial in store.trials(STUDY)] == [{"layer": 0}, {}, {"layer": 1}]
 
 
 def test_schedule_is_enqueued_again_only_after_it_failed(store):

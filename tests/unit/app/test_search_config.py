@@ -65,7 +65,7 @@ def spec_of(settings: dict, folder: Path, name: str = "s") -> StudySpec:
         {"sampler": "optuna", "method": "gp", "budget": {"kv": 0.5}},
         {"sampler": "random", "budget": {"mean_keep": 0.5}, "family": "linear"},
         {"sampler": "random-monotone", "budget": {"feasible": 0.25}},
-        {"sampler": "frontier", "max_drop": 0.02},
+        {"sampler": "frontier", "max_drop": 0.02, "reference_drop": 0.3},
     ],
     ids=str,
 )
@@ -80,7 +80,7 @@ def test_specification_brings_the_sampler_back(tmp_path, settings):
     assert sorted(map(vars, sampler.tokens), key=str) == sorted(map(vars, TOKENS), key=str)
     assert (sampler.shape, sampler.seed, sampler.ranker) == (SHAPE, 7, RankerSpec("text"))
     assert sampler.trials == settings.get("trials", 50)
-    for name in ("method", "max_drop"):
+    for name in ("method", "max_drop", "reference_drop"):
         if name in settings:
             assert getattr(sampler, name) == settings[name]
     question, *_ = asked = sampler.ask([])
