@@ -45,7 +45,7 @@ class Cost:
     """What a search has cost, and what it found; passes in full-forward equivalents."""
 
     passes: float
-    concurrent_trials: int
+    questions: int
     counts: tuple[int, ...]
 
 
