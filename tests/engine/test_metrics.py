@@ -54,7 +54,7 @@ def test_metrics_carry_the_name_they_are_registered_under(name: str) -> None:
 def test_unknown_metrics_and_parameters_are_errors_that_say_what_exists() -> None:
     with pytest.raises(InputError, match=r"must be one of exact_match, .*, but got 'bleu'"):
         make_metric("bleu")
-    with pytest.raises(InputError, match="parameters of metric 'exact_match' do not fit"):
+    with pytest.raises(InputError, match="parameters of metric `exact_match` do not fit"):
         make_metric("exact_match", {"strict": True})
     with pytest.raises(InputError, match="`max_new_tokens` must be at least 1, but got 0"):
         make_metric("vqa_accuracy", {"max_new_tokens": 0})
