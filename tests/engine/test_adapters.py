@@ -211,7 +211,7 @@ def gemma3() -> Any:
 
 def test_a_drop_that_no_layer_can_rank_names_the_first_that_can() -> None:
     schedule = Schedule((1.0, 0.5, 0.5, 0.5, 0.5, 0.5))
-    with pytest.raises(ScheduleError, match="before layer 1 .*drop from layer 2 on"):
+    with pytest.raises(ScheduleError, match="before layer 1 .*remove from layer 2 on"):
         reduce(gemma3(), schedule).__enter__()
 
     with reduce(gemma3(), Schedule(schedule.keep, RankerSpec("random"))):
