@@ -12,7 +12,7 @@ from schedsearch.core.files import Kind, replacing
 from schedsearch.core.streams import is_stream, open_stream
 from schedsearch.errors import InputError, RunError
 from schedsearch.store.database import Database
-from schedsearch.store.place import log_of
+from schedsearch.store.log import log_of
 
 STORE = Kind("a store", re.compile(rb"\ASQLite format 3\0"))
 

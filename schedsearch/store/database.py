@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
 )
 
-from schedsearch.errors import InputError, RunError
+from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.store.failures import DamagedCell, described, meaning
 from schedsearch.store.place import Place, ReadOnlyPlace
 from schedsearch.store.tables import Base
@@ -162,8 +162,21 @@ class Database:
         except _DAMAGE as error:
             raise described("damaged", self.name, error) from error
 
+    def drop_log(self) -> None:
+        """Where the file is lost, keep its log from whatever takes its place.
+
+        A file that was moved gets what the log has.
+        """
+        if self._place is None:
+            return
+        if self._place.moved:
+            with suppress(SchedsearchError), self.driver(lost=True) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._place.drop_log()
+
     def close(self) -> None:
         """Close all connections."""
+        self.drop_log()
         self._engine.dispose()
         if self._place:
             self._place.close()

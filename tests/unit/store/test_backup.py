@@ -114,8 +114,10 @@ def test_backup_is_not_put_before_the_log_of_another_store(store, tmp_path, forc
     other.execute("CREATE TABLE photos (name)")
     if not force:
         (tmp_path / "other.db").unlink()
-    with pytest.raises(InputError, match=r"other\.db-wal exists and would be applied"):
-        store.backup(tmp_path / "other.db", force=force)
+    (tmp_path / "link.db").symlink_to("other.db")
+    for target in ("other.db", "link.db"):
+        with pytest.raises(InputError, match=r"other\.db-wal exists and would be applied"):
+            store.backup(tmp_path / target, force=force or target == "link.db")
     other.close()
 
 
