@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schedsearch.core.files import guarded
 from schedsearch.errors import InputError
-from schedsearch.store.database import url_of
+from schedsearch.store.address import check_folder, file_of, name_of, url_of
 from schedsearch.store.store import Store, find_store
 
 Target = str | os.PathLike[str]
@@ -16,7 +16,7 @@ Target = str | os.PathLike[str]
 @contextmanager
 def in_use(store: Target, *files: Path) -> Iterator[None]:
     """Let no output of a command replace its store or the files that it reads."""
-    file = _file(store)
+    file = file_of(url_of(store))
     with guarded(*files, *([file] if file else [])):
         yield
 
@@ -32,38 +32,26 @@ def look(target: Target, study: str, create: bool = True) -> Store | None:
     Raises:
         InputError: The store cannot be opened or made, or lacks the study.
     """
-    found = find_store(target)
+    url, found = url_of(target), find_store(target)
     try:
         known = [] if found is None else [one.spec.name for one in found.studies()]
         if study not in known and not create:
             raise InputError(
                 f"study `{study}` has no result yet: "
-                f"{'there is no store' if found is None else 'it is not in'} {_name(target)}; "
+                f"{'there is no store' if found is None else 'it is not in'} {name_of(url)}; "
                 f"run `schedsearch search` first"
             )
     except BaseException:
         if found is not None:
             found.close()
         raise
-    if found is None:
-        _check_place(target)
+    file = file_of(url)
+    if found is None and file is not None:
+        _check_place(file)
     return found
 
 
-def _check_place(target: Target) -> None:
-    file = _file(target)
-    if file is None:
-        return
-    if not file.parent.is_dir():
-        raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
+def _check_place(file: Path) -> None:
+    check_folder(file)
     if not os.access(file.parent, os.W_OK | os.X_OK):
         raise InputError(f"the store {file} cannot be made: no right to write in {file.parent}")
-
-
-def _file(target: Target) -> Path | None:
-    url = url_of(target)
-    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-
-
-def _name(target: Target) -> str:
-    return str(_file(target) or url_of(target).render_as_string(hide_password=True))

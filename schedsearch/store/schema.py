@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
-from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError
+from schedsearch.store.address import check_folder, file_of, is_there, name_of
 from schedsearch.store.database import BUSY_SECONDS, Access, Database
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.place import writable
@@ -52,7 +52,8 @@ def find(url: URL) -> Database | None:
         InputError: It has an older or newer revision, belongs to somebody else, or cannot be
             reached.
     """
-    if url.get_backend_name() == "sqlite" and not os.path.lexists(url.database or ""):
+    file = file_of(url)
+    if file and not is_there(file):
         return None
     with ExitStack() as stack:
         database = _opened(url, "read")
@@ -126,16 +127,11 @@ def check_tables(database: Database) -> None:
 
 
 def _opened(url: URL, access: Access) -> Database:
-    file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-    if file and is_partial(file):
-        raise InputError(f"{file} is what an interrupted backup has left; delete it")
-    if file and not os.path.exists(file):
+    file = file_of(url)
+    if file and not is_there(file):
         if access != "create":
             raise nothing(url)
-        if not os.path.isdir(file.parent):
-            raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
-    if file and os.path.isdir(file):
-        raise InputError(f"the store must be a file, but {file} is a folder; name a file in it")
+        check_folder(file)
     if file and access != "read" and os.path.exists(file) and not writable(file):
         # SQLite would find out too, but leave its log beside the file.
         raise InputError(
@@ -211,8 +207,8 @@ def _switched_to_wal(connection: sqlite3.Connection) -> str:
 
 def nothing(url: URL) -> InputError:
     """The error for a database without a table, or without a file, where none may be made."""
-    name = url.render_as_string() if url.get_backend_name() != "sqlite" else str(url.database)
-    if "://" in name or os.path.lexists(name):
+    file, name = file_of(url), name_of(url)
+    if file is None or is_there(file):
         return InputError(f"{name} is empty, there is no store in it; give one that exists")
     return InputError(f"there is no store {name}; give the path of one that exists")
 

@@ -11,7 +11,8 @@ import pytest
 from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Store, backup, open_store
-from schedsearch.store.database import Database, url_of
+from schedsearch.store.address import url_of
+from schedsearch.store.database import Database
 from tests.unit.store.strategies import EVALUATIONS, SPEC
 
 STUDY = SPEC.name

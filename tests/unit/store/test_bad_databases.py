@@ -8,7 +8,8 @@ from sqlalchemy import Engine, event
 
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Evaluation, database, find_store, open_store, schema
-from schedsearch.store.database import Database, url_of
+from schedsearch.store.address import url_of
+from schedsearch.store.database import Database
 from tests.unit.store.strategies import FULL, SPEC
 
 
