@@ -1,6 +1,7 @@
 """The state of a database's tables: created when new, checked when opened, upgraded on demand."""
 
 import os
+import re
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -9,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 from schedsearch.store.address import check_folder, file_of, is_there, name_of
 from schedsearch.store.database import BUSY_SECONDS, Access, Database
-from schedsearch.store.failures import DamagedCell
+from schedsearch.store.failures import DamagedCell, described
 from schedsearch.store.place import writable
 from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
 
@@ -218,12 +219,14 @@ def _check_revision(revision: str, name: str) -> None:
         raise _other_revision(revision, name)
 
 
-def _other_revision(revision: str, name: str) -> InputError:
+def _other_revision(revision: str, name: str) -> InputError | RunError:
     if revision in _known():
         return InputError(
             f"{name} has tables of revision {revision}, but this schedsearch works with "
             f"{REVISION}; make a backup and run `schedsearch db upgrade`"
         )
+    if not re.fullmatch("[0-9]{4}", revision) or revision < REVISION:
+        return described("damaged", name, f"the revision in `{VERSION_TABLE}` is {revision!r:.60}")
     return InputError(
         f"{name} was written by a newer schedsearch (tables of revision {revision}, here "
         f"{REVISION}); install that version or a later one"
