@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schedsearch.core.files import guarded
 from schedsearch.errors import InputError
-from schedsearch.store.address import check_folder, file_of, name_of, url_of
+from schedsearch.store.address import check_folder, check_writable, file_of, name_of, url_of
 from schedsearch.store.store import Store, find_store
 
 Target = str | os.PathLike[str]
@@ -22,7 +22,9 @@ def in_use(store: Target, *files: Path) -> Iterator[None]:
 
 
 def look(target: Target, study: str, create: bool = True) -> Store | None:
-    """The store at a place, which the caller closes; None where it is yet to be made.
+    """The store at a place, to be read, which the caller closes; None where it is yet to be made.
+
+    Whoever looks is going to write there.
 
     Args:
         target: Path or URL.
@@ -30,9 +32,10 @@ def look(target: Target, study: str, create: bool = True) -> Store | None:
         create: Whether store and study may be missing.
 
     Raises:
-        InputError: The store cannot be opened or made, or lacks the study.
+        InputError: The store cannot be opened, made or written, or lacks the study.
     """
-    url, found = url_of(target), find_store(target)
+    url = url_of(target)
+    file, found = file_of(url), find_store(target)
     try:
         known = [] if found is None else [one.spec.name for one in found.studies()]
         if study not in known and not create:
@@ -41,17 +44,19 @@ def look(target: Target, study: str, create: bool = True) -> Store | None:
                 f"{'there is no store' if found is None else 'it is not in'} {name_of(url)}; "
                 f"run `schedsearch search` first"
             )
+        if file is not None:
+            _check_place(file, is_new=found is None)
     except BaseException:
         if found is not None:
             found.close()
         raise
-    file = file_of(url)
-    if found is None and file is not None:
-        _check_place(file)
     return found
 
 
-def _check_place(file: Path) -> None:
+def _check_place(file: Path, is_new: bool) -> None:
+    if not is_new:
+        check_writable(file)
+        return
     check_folder(file)
     if not os.access(file.parent, os.W_OK | os.X_OK):
         raise InputError(f"the store {file} cannot be made: no right to write in {file.parent}")

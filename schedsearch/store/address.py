@@ -91,6 +91,29 @@ def check_folder(file: Path) -> None:
     raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
 
 
+def check_writable(file: Path) -> None:
+    """See that a store that is there may be written; else SQLite would leave its log beside it.
+
+    Raises:
+        InputError: It may not.
+    """
+    real = file.resolve()
+    at_work = os.path.exists(f"{real}-wal")  # and no other file has to be made
+    for place in (file,) if at_work else (file, real.parent):
+        if not writable(place):
+            raise InputError(
+                f"{file} cannot be written (no right to write to {place}), and what a search or a "
+                f"report evaluates is stored there; get that right, or go on with a copy that "
+                f"`schedsearch db backup` makes"
+            )
+
+
+def writable(path: Path) -> bool:
+    """Say whether this process may write to a file or folder that exists."""
+    effective = os.access in os.supports_effective_ids
+    return os.access(path, os.W_OK, effective_ids=effective)
+
+
 def _shown(url: URL) -> str:
     """The URL; a password may also stand in the query, whose names depend on the driver."""
     shown = [

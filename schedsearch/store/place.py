@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from schedsearch.core.files import guarded
 from schedsearch.errors import RunError
+from schedsearch.store.address import writable
 from schedsearch.store.log import INDEX, LOGS, OpenLog, log_of, size_of
 
 _SIDES = (*LOGS, INDEX)
@@ -229,9 +230,3 @@ def _inode(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def writable(path: Path) -> bool:
-    """Say whether this process may write to a file or folder that exists."""
-    effective = os.access in os.supports_effective_ids
-    return os.access(path, os.W_OK, effective_ids=effective)

@@ -1,6 +1,5 @@
 """The state of a database's tables: created when new, checked when opened, upgraded on demand."""
 
-import os
 import re
 import sqlite3
 import time
@@ -11,10 +10,9 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store.address import check_folder, file_of, is_there, name_of
+from schedsearch.store.address import check_folder, check_writable, file_of, is_there, name_of
 from schedsearch.store.database import BUSY_SECONDS, Access, Database
 from schedsearch.store.failures import DamagedCell, described
-from schedsearch.store.place import writable
 from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
 
 if TYPE_CHECKING:
@@ -129,15 +127,13 @@ def check_tables(database: Database) -> None:
 
 def _opened(url: URL, access: Access) -> Database:
     file = file_of(url)
-    if file and not is_there(file):
+    if file and is_there(file):
+        if access != "read":
+            check_writable(file)
+    elif file:
         if access != "create":
             raise nothing(url)
         check_folder(file)
-    if file and access != "read" and os.path.exists(file) and not writable(file):
-        # SQLite would find out too, but leave its log beside the file.
-        raise InputError(
-            f"{file} cannot be written; give the right to write to it, or name another store"
-        )
     # Foreign keys stay off: SQLite changes a table by rebuilding it, which deletes what they guard.
     return Database(url, access, foreign_keys=False)
 
