@@ -1,5 +1,6 @@
 """Backups: complete or not there, and never over something that is in use."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -33,6 +34,37 @@ def test_backup_never_replaces_a_file(store, path, tmp_path):
         with pytest.raises(InputError, match=f"{taken.name} exists; give the backup a new name"):
             store.backup(taken)
         assert taken.read_bytes() == content
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_backup_never_replaces_a_file_that_came_meanwhile(store, tmp_path, monkeypatch, links):
+    target, fsync = tmp_path / "copy.db", os.fsync
+
+    def refused(*_paths) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def come(descriptor: int) -> None:
+        fsync(descriptor)
+        if not target.exists():
+            target.write_text("precious")
+
+    monkeypatch.setattr(os, "fsync", come)
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(InputError, match=r"copy\.db exists; give the backup a new name"):
+        store.backup(target)
+    assert target.read_text() == "precious"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_backup_needs_no_hard_links(store, tmp_path, monkeypatch):
+    def refused(*_paths) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    store.backup(tmp_path / "copy.db")
+    with open_store(tmp_path / "copy.db", create=False) as copy:
+        assert copy.trials(STUDY) == store.trials(STUDY)
 
 
 def test_backup_into_a_missing_folder_is_refused(store, tmp_path):
