@@ -90,6 +90,11 @@ class Amount(Real):
     cache_ok = True
     content = "a finite number from 0 on"
 
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        """Refuse what would not be read again."""
+        assert value is None or value >= 0, "negative amount"
+        return value
+
     def decode(self, value: Any) -> float | None:
         """Look at the sign, too."""
         found = super().decode(value)
