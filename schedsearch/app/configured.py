@@ -105,7 +105,7 @@ def prepare(
         InputError: Something cannot be used, or the study is missing and must not be made.
     """
     model_place(config.model, folder)
-    if (found := look(store, config.study)) is not None:
+    if (found := look(store, config.study, create)) is not None:
         found.close()
     config.search.check_files(folder)
     metric = make_metric(config.metric, config.metric_params)
@@ -118,8 +118,6 @@ def prepare(
         check_answers(held_out, metric)
         comparing = [progress(f"looking at {name} images") if progress else None for name in _SETS]
         check_apart(images_of(calibration, comparing[0]), images_of(held_out, comparing[1]))
-    if not create and (found := look(store, config.study, create)) is not None:
-        found.close()
     return Prepared(config, folder, store, create, calibration, held_out)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from schedsearch.core.files import guarded
 from schedsearch.errors import InputError
-from schedsearch.store.database import url_of
+from schedsearch.store.address import check_folder, check_writable, file_of, name_of, url_of
 from schedsearch.store.store import Store, find_store
 
 Target = str | os.PathLike[str]
@@ -16,13 +16,15 @@ Target = str | os.PathLike[str]
 @contextmanager
 def in_use(store: Target, *files: Path) -> Iterator[None]:
     """Let no output of a command replace its store or the files that it reads."""
-    file = _file(store)
+    file = file_of(url_of(store))
     with guarded(*files, *([file] if file else [])):
         yield
 
 
 def look(target: Target, study: str, create: bool = True) -> Store | None:
-    """The store at a place, which the caller closes; None where it is yet to be made.
+    """The store at a place, to be read, which the caller closes; None where it is yet to be made.
+
+    Whoever looks is going to write there.
 
     Args:
         target: Path or URL.
@@ -30,40 +32,31 @@ def look(target: Target, study: str, create: bool = True) -> Store | None:
         create: Whether store and study may be missing.
 
     Raises:
-        InputError: The store cannot be opened or made, or lacks the study.
+        InputError: The store cannot be opened, made or written, or lacks the study.
     """
-    found = find_store(target)
+    url = url_of(target)
+    file, found = file_of(url), find_store(target)
     try:
         known = [] if found is None else [one.spec.name for one in found.studies()]
         if study not in known and not create:
             raise InputError(
                 f"study `{study}` has no result yet: "
-                f"{'there is no store' if found is None else 'it is not in'} {_name(target)}; "
+                f"{'there is no store' if found is None else 'it is not in'} {name_of(url)}; "
                 f"run `schedsearch search` first"
             )
+        if file is not None:
+            _check_place(file, is_new=found is None)
     except BaseException:
         if found is not None:
             found.close()
         raise
-    if found is None:
-        _check_place(target)
     return found
 
 
-def _check_place(target: Target) -> None:
-    file = _file(target)
-    if file is None:
+def _check_place(file: Path, is_new: bool) -> None:
+    if not is_new:
+        check_writable(file)
         return
-    if not file.parent.is_dir():
-        raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
+    check_folder(file)
     if not os.access(file.parent, os.W_OK | os.X_OK):
         raise InputError(f"the store {file} cannot be made: no right to write in {file.parent}")
-
-
-def _file(target: Target) -> Path | None:
-    url = url_of(target)
-    return Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-
-
-def _name(target: Target) -> str:
-    return str(_file(target) or url_of(target).render_as_string(hide_password=True))

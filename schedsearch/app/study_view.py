@@ -77,7 +77,7 @@ class StudyView:
     def __init__(self, store: Store, name: str) -> None:
         self.store = store
         self.name = name
-        self.spec = store.spec(name)
+        self.spec = store.study(name).spec  # having read all else of the study
         self.sampler = make_sampler(self.spec)
         self._moment: tuple[list[Trial], Effort] | None = None
 

@@ -9,16 +9,14 @@ from rich.markup import escape
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import AsJson
 from schedsearch.cli.output import output, print_json
-from schedsearch.cli.studies import StorePath
+from schedsearch.cli.studies import DEFAULT_STORE, StorePath
 from schedsearch.cli.targets import Force, beside
 
 db = typer.Typer(name="db", help="Care for a store of studies.", no_args_is_help=True)
 
-_DEFAULT_STORE = "schedsearch.db"
-
 
 @db.command()
-def upgrade(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
+def upgrade(store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Bring the tables of an older version up to date; make a backup first."""
     from schedsearch.store.store import upgrade as bring_up
 
@@ -30,7 +28,7 @@ def upgrade(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
 
 
 @db.command()
-def check(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
+def check(store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
     """Look for damage; exit 1 if there is any."""
     from schedsearch.store.store import check_store
 
@@ -46,7 +44,7 @@ def check(store: StorePath = _DEFAULT_STORE, as_json: AsJson = False) -> None:
 @db.command()
 def prune(
     studies: Annotated[list[str] | None, typer.Argument(help="Studies to delete.")] = None,
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -64,7 +62,7 @@ def prune(
 @db.command()
 def backup(
     file: Annotated[Path, typer.Argument(help="New file; - for standard output.")],
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
@@ -83,7 +81,7 @@ def backup(
 @db.command()
 def free(
     study: Annotated[str, typer.Argument(help="Study whose coordinator is gone.")],
-    store: StorePath = _DEFAULT_STORE,
+    store: StorePath = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
     """Take a study from a coordinator on another host that is known to be gone."""

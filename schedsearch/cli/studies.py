@@ -123,12 +123,12 @@ def show(
     from schedsearch.store.store import open_store
 
     with open_store(store, read_only=True) as opened:
-        view = StudyView(opened, study).snapshot()
-        if as_json:
-            print_json([trial_row(trial) for trial in view.trials])
-        else:
-            render.study(view, every)
-            render.at_work(opened.study(study))
+        view, found = StudyView(opened, study).snapshot(), opened.study(study)
+    if as_json:
+        print_json([trial_row(trial) for trial in view.trials])
+    else:
+        render.study(view, every)
+        render.at_work(found)
 
 
 def export(

@@ -12,7 +12,7 @@ from schedsearch.core.files import Kind, replacing
 from schedsearch.core.streams import is_stream, open_stream
 from schedsearch.errors import InputError, RunError
 from schedsearch.store.database import Database
-from schedsearch.store.place import log_of
+from schedsearch.store.log import log_of
 
 STORE = Kind("a store", re.compile(rb"\ASQLite format 3\0"))
 
@@ -35,12 +35,15 @@ def backup(database: Database, target: Path, force: bool = False) -> None:
         if is_stream(target):
             _stream(database, target)
             return
-        _check_absent(target, force)
+        if not force and os.path.lexists(target):
+            raise _taken(target)
         target.parent.stat()
         with replacing(target, STORE, force=force) as part:
             _check_log(target)
             copy(database, part, target)
-            _check_absent(target, force)
+            _check_log(target)
+            if not force:
+                _claim(target, part)
     except OSError as error:
         raise InputError(f"{target} cannot be created ({error.strerror}); name another") from error
 
@@ -78,11 +81,24 @@ def _stream(database: Database, target: Path) -> None:
             shutil.copyfileobj(content, stream)
 
 
-def _check_absent(target: Path, force: bool) -> None:
-    if os.path.lexists(target) and not force:
-        raise InputError(
-            f"{target} exists; give the backup a new name, or replace the file with --force"
-        )
+def _claim(target: Path, part: Path) -> None:
+    """Give the copy its name in the step that finds it free; to rename it there changes nothing."""
+    with part.open("rb+") as written:
+        os.fsync(written.fileno())
+    try:
+        os.link(part, target)
+    except FileExistsError:
+        raise _taken(target) from None
+    except OSError as error:
+        # Without hard links a file that comes between this look and the renaming is replaced.
+        if os.path.lexists(target):
+            raise _taken(target) from error
+
+
+def _taken(target: Path) -> InputError:
+    return InputError(
+        f"{target} exists; give the backup a new name, or replace the file with --force"
+    )
 
 
 def _check_log(target: Path) -> None:

@@ -59,15 +59,15 @@ class Words(Cell[str]):
 
 
 class Whole(Cell[int]):
-    """A whole number."""
+    """A whole number; each one counts something or is a key."""
 
     cache_ok = True
     impl = Integer
-    content = "a whole number"
+    content = "a whole number from 0 on"
 
     def decode(self, value: Any) -> int | None:
         """Return a whole number as it is."""
-        return value if value.__class__ is int else super().decode(value)
+        return value if value.__class__ is int and value >= 0 else super().decode(value)
 
 
 class Real(Cell[float]):
@@ -82,6 +82,23 @@ class Real(Cell[float]):
         if value.__class__ is float and math.isfinite(value):
             return value
         return super().decode(value)
+
+
+class Amount(Real):
+    """A finite number from 0 on."""
+
+    cache_ok = True
+    content = "a finite number from 0 on"
+
+    def process_bind_param(self, value: float | None, dialect: Dialect) -> float | None:  # noqa: ARG002
+        """Refuse what would not be read again."""
+        assert value is None or value >= 0, "negative amount"
+        return value
+
+    def decode(self, value: Any) -> float | None:
+        """Look at the sign, too."""
+        found = super().decode(value)
+        return found if found is None or found >= 0 else Cell.decode(self, value)
 
 
 class UtcTime(Cell[datetime]):

@@ -23,7 +23,7 @@ from sqlalchemy.types import NullType
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import SchedsearchError
-from schedsearch.store.cells import Cell
+from schedsearch.store.cells import Cell, Whole
 from schedsearch.store.codec import (
     decoding,
     params_to_json,
@@ -37,6 +37,7 @@ from schedsearch.store.codec import (
 )
 from schedsearch.store.evaluations import unused_contexts
 from schedsearch.store.failures import DamagedCell
+from schedsearch.store.lease import sinceless
 from schedsearch.store.schema import absence, missing
 from schedsearch.store.studies import summaries
 from schedsearch.store.tables import (
@@ -59,7 +60,7 @@ _READERS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("trial", "target"): target_from_json,
     ("trial", "params"): params_to_json,
     ("trial", "state"): TrialState,
-    ("counts", "kept"): lambda kept: [int(count) for count in kept.split(",")],
+    ("counts", "kept"): lambda kept: [Whole().decode(int(count)) for count in kept.split(",")],
 }
 
 
@@ -90,6 +91,7 @@ def check(connection: Connection) -> CheckReport:
         return CheckReport(damage, (), {})
     problems = (
         *_dangling_references(connection),
+        *_study_problems(connection),
         *_schedule_problems(connection),
         *_trial_problems(connection),
     )
@@ -179,6 +181,15 @@ def _dangling_references(connection: Connection) -> Iterator[str]:
     if connection.dialect.name == "sqlite":
         for table, _, parent, _ in connection.execute(text("PRAGMA foreign_key_check")):
             yield f"a row of `{table}` refers to a row of `{parent}` that does not exist"
+
+
+def _study_problems(connection: Connection) -> Iterator[str]:
+    columns = (StudyRow.name, StudyRow.spec, StudyRow.lease_holder, StudyRow.lease_since)
+    for name, spec, holder, since in connection.execute(select(*columns)):
+        if spec["name"] != name:
+            yield f"study `{name}` is called `{spec['name']}` by its specification"
+        if holder is not None and since is None:
+            yield sinceless(name)
 
 
 def _schedule_problems(connection: Connection) -> Iterator[str]:

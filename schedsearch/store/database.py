@@ -1,14 +1,12 @@
 """Databases: where one is, how it is connected to, and what its errors mean to the caller."""
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, func, make_url, select
+from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     ArgumentError,
@@ -18,7 +16,8 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
 )
 
-from schedsearch.errors import InputError, RunError
+from schedsearch.errors import InputError, RunError, SchedsearchError
+from schedsearch.store.address import FORMS, file_of, name_of
 from schedsearch.store.failures import DamagedCell, described, meaning
 from schedsearch.store.place import Place, ReadOnlyPlace
 from schedsearch.store.tables import Base
@@ -32,34 +31,6 @@ _DAMAGE = (  # besides what the driver calls an error
     OverflowError,
     UnicodeDecodeError,
 )
-_FORMS = "a path such as runs.db, or postgresql://user:password@host/database"
-
-
-def url_of(target: str | os.PathLike[str]) -> URL:
-    """Return the URL of a store given as one, or as the path of an SQLite file.
-
-    Raises:
-        InputError: It is neither, or a database that cannot be a store.
-    """
-    text = os.fspath(target)
-    if "://" not in text:
-        if text in ("", ":memory:") or "\0" in text:
-            raise InputError(f"a store must outlast the process, but got {text!r}; give {_FORMS}")
-        return URL.create("sqlite", database=text)
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError) as error:
-        raise InputError(f"the address of the store cannot be read; give {_FORMS}") from error
-    backend = url.get_backend_name()
-    if backend not in ("sqlite", "postgresql"):
-        raise InputError(
-            f"the store must be SQLite or PostgreSQL, but got {backend}://...; give {_FORMS}"
-        )
-    if backend == "sqlite" and (url.query or url.database in (None, "", ":memory:")):
-        raise InputError(
-            f"an SQLite store must be a plain file, but got {text}; give its path: runs.db"
-        )
-    return url
 
 
 class Database:
@@ -84,7 +55,7 @@ class Database:
         reached: bool = False,
     ) -> None:
         self.url = url
-        self.file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
+        self.file = file_of(url)
         self._reached = reached
         self._place: Place | None = None
         if self.file:
@@ -100,8 +71,8 @@ class Database:
 
     @property
     def name(self) -> str:
-        """What messages call it: the path of the file, or the URL without the password."""
-        return str(self.file or self.url.render_as_string(hide_password=True))
+        """What messages call it."""
+        return name_of(self.url)
 
     @property
     def emptied(self) -> bool:
@@ -162,8 +133,21 @@ class Database:
         except _DAMAGE as error:
             raise described("damaged", self.name, error) from error
 
+    def drop_log(self) -> None:
+        """Where the file is lost, keep its log from whatever takes its place.
+
+        A file that was moved gets what the log has.
+        """
+        if self._place is None:
+            return
+        if self._place.moved:
+            with suppress(SchedsearchError), self.driver(lost=True) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._place.drop_log()
+
     def close(self) -> None:
         """Close all connections."""
+        self.drop_log()
         self._engine.dispose()
         if self._place:
             self._place.close()
@@ -172,7 +156,7 @@ class Database:
         try:
             engine = create_engine(self.url, json_serializer=_json, pool_pre_ping=not self.file)
         except NoSuchModuleError as error:
-            raise InputError(f"there is no driver {self.url.drivername}; give {_FORMS}") from error
+            raise InputError(f"there is no driver {self.url.drivername}; give {FORMS}") from error
         except ModuleNotFoundError as error:
             raise InputError(
                 f"a PostgreSQL store needs the driver {error.name}; run "

@@ -55,6 +55,8 @@ def idle(connection: Connection, study: str) -> Row[Any]:
     if row.lease_holder is not None:
         holder = process_from_json(row.lease_holder)
         running = holder.runs()
+        if row.lease_since is None:
+            raise DamagedCell(sinceless(study))
         if running is not False:
             raise _refusal(study, holder, row.lease_since, known=running is True)
     return row
@@ -94,7 +96,7 @@ def beat(connection: Connection, lease: Lease, progress: Progress | None) -> Wis
 def wish(connection: Connection, study: str, wished: Wish) -> Process | None:
     """Leave a wish for whoever searches a study, and return who that is; None if nobody does."""
     row = _found(connection, study)
-    holder = process_from_json(row.lease_holder) if row.lease_holder else None
+    holder = None if row.lease_holder is None else process_from_json(row.lease_holder)
     if holder is None or holder.runs() is False:
         return None
     connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(wish=wished))
@@ -120,6 +122,11 @@ def check(connection: Connection, lease: Lease) -> Row[Any]:
             f"it stored before is safe: let the other process go on, or run again when it has ended"
         )
     return row
+
+
+def sinceless(study: str) -> str:
+    """Return a sentence for a lease that is held since no moment."""
+    return f"the lease of study `{study}` does not say since when it is held"
 
 
 def _found(connection: Connection, study: str) -> Row[Any]:

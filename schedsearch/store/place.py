@@ -11,9 +11,10 @@ from urllib.parse import quote
 
 from schedsearch.core.files import guarded
 from schedsearch.errors import RunError
+from schedsearch.store.address import writable
+from schedsearch.store.log import INDEX, LOGS, OpenLog, log_of, size_of
 
-_LOGS = ("-wal", "-journal")
-_SIDES = (*_LOGS, "-shm")
+_SIDES = (*LOGS, INDEX)
 _COPIES = 3
 
 
@@ -31,11 +32,15 @@ class Place:
 
     def __init__(self, path: Path, create: bool = False) -> None:
         self.path = Path(os.path.abspath(path))
+        self._file = Path(os.path.realpath(path))  # which SQLite puts the log beside
         self._create = create
         self._name = str(path)
         self._identity = _identity(self.path)
+        self._emptied = False
+        self._log = OpenLog(self._file)
         self._open = ExitStack()
-        beside = (Path(f"{self.path}{side}") for side in _SIDES)
+        self._open.callback(self._log.close)
+        beside = (Path(f"{self._file}{side}") for side in _SIDES)
         self._open.enter_context(guarded(self.path, *beside))
 
     def connect(self, timeout: float) -> sqlite3.Connection:
@@ -64,6 +69,7 @@ class Place:
         if found is not None:
             raise StoreLostError(f"{self._name} was replaced by another file while it was in use")
         if self.emptied:
+            self._emptied = True
             raise StoreLostError(f"{self._name} was emptied while it was in use")
         raise StoreLostError(f"{self._name} was deleted or moved while it was in use")
 
@@ -85,8 +91,28 @@ class Place:
         """Let others replace the file."""
         self._open.close()
 
+    @property
+    def moved(self) -> bool:
+        """Whether nothing, or another file, is where SQLite has opened this one."""
+        return self._identity is not None and _inode(self._file) != self._identity
+
+    def drop_log(self) -> None:
+        """Leave no log beside a lost file's place; a file that was emptied gets nothing of it."""
+        if self._emptied or self.emptied:
+            self._log.empty()
+        elif not self.moved:
+            return
+        self._log.unlink()
+
     def _connect(self, timeout: float) -> sqlite3.Connection:
-        return _connect(self.path, timeout, "mode=rwc" if self._create else "mode=rw")
+        connection = _connect(self.path, timeout, "mode=rwc" if self._create else "mode=rw")
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()  # which opens the log
+        except BaseException:
+            connection.close()
+            raise
+        self._log.hold()
+        return connection
 
 
 class ReadOnlyPlace(Place):
@@ -128,18 +154,18 @@ class ReadOnlyPlace(Place):
         return _reader(self._copy, timeout)
 
     def _connect_in_place(self, timeout: float) -> sqlite3.Connection | None:
-        if writable(self.path) and writable(self.path.parent):
-            return _reader(self.path, timeout)
-        if all(os.path.exists(f"{self.path}{side}") for side in ("-wal", "-shm")):
-            connection = _connect(self.path, timeout, "mode=ro")
+        if writable(self._file) and writable(self._file.parent):
+            return _reader(self._file, timeout)
+        if all(os.path.exists(f"{self._file}{side}") for side in ("-wal", "-shm")):
+            connection = _connect(self._file, timeout, "mode=ro")
             try:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 return connection
             except sqlite3.OperationalError:
                 connection.close()
-        if log_of(self.path) is None:
+        if log_of(self._file) is None:
             self._unchanging = self._unchanging or self._state()
-            return _connect(self.path, timeout, "immutable=1")
+            return _connect(self._file, timeout, "immutable=1")
         return None
 
     def _copied(self) -> Path:
@@ -149,9 +175,9 @@ class ReadOnlyPlace(Place):
             self._open.callback(shutil.rmtree, folder, ignore_errors=True)
             for _ in range(_COPIES):
                 state = self._state()
-                for end in ("", *_LOGS):
-                    if _size(f"{self.path}{end}"):
-                        shutil.copyfile(f"{self.path}{end}", Path(folder) / f"store{end}")
+                for end in ("", *LOGS):
+                    if size_of(f"{self._file}{end}"):
+                        shutil.copyfile(f"{self._file}{end}", Path(folder) / f"store{end}")
                 if self._state() == state:
                     return Path(folder) / "store"
         except OSError as error:
@@ -165,9 +191,9 @@ class ReadOnlyPlace(Place):
     def _state(self) -> tuple[tuple[int, int, int], ...]:
         """What a change of the file or its logs changes; a log without content is none."""
         state = []
-        for end in ("", *_LOGS):
+        for end in ("", *LOGS):
             try:
-                found = os.stat(f"{self.path}{end}")
+                found = os.stat(f"{self._file}{end}")
             except OSError:
                 continue
             if found.st_size or not end:
@@ -176,12 +202,6 @@ class ReadOnlyPlace(Place):
 
     def _changed(self) -> RunError:
         return RunError(f"{self._name} was changed while it was read; run again")
-
-
-def log_of(path: Path) -> Path | None:
-    """The log that SQLite would apply to a file at this path, None where there is none."""
-    logs = (Path(f"{path}{log}") for log in _LOGS)
-    return next((log for log in logs if _size(log)), None)
 
 
 def _connect(path: Path, timeout: float, options: str) -> sqlite3.Connection:
@@ -204,14 +224,9 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if found.st_size else None
 
 
-def _size(path: str | Path) -> int:
+def _inode(path: Path) -> tuple[int, int] | None:
     try:
-        return os.stat(path).st_size
+        found = path.stat()
     except OSError:
-        return 0
-
-
-def writable(path: Path) -> bool:
-    """Say whether this process may write to a file or folder that exists."""
-    effective = os.access in os.supports_effective_ids
-    return os.access(path, os.W_OK, effective_ids=effective)
+        return None
+    return found.st_dev, found.st_ino

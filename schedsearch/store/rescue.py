@@ -42,7 +42,8 @@ def rescue(
 ) -> StoreLostError:
     """Write a new store beside the lost one; return an error that names it.
 
-    It has the whole content, if an open connection still has it, else what the search holds.
+    It has the whole content, if an open connection still has it, else what the search holds. The
+    lost file's log is dropped then.
 
     Args:
         database: Of the lost store.
@@ -50,6 +51,15 @@ def rescue(
         held: What the search holds.
         opener: Opens, or makes, a store.
     """
+    try:
+        return _saved(database, lost, held, opener)
+    finally:
+        database.drop_log()
+
+
+def _saved(
+    database: Database, lost: StoreLostError, held: Held, opener: Callable[[Path], "Store"]
+) -> StoreLostError:
     for path in _places(database):
         with suppress(OSError, SchedsearchError):
             path.open("xb").close()
@@ -88,10 +98,6 @@ def _copied(database: Database, path: Path) -> bool:
         copy(database, path, path, lost=True)
         with closing(sqlite3.connect(path)) as made:
             sound = made.execute("PRAGMA quick_check").fetchall() == [("ok",)]
-        if not os.path.lexists(database.file or ""):
-            # A log left behind would be applied to whatever takes the file's place.
-            with database.driver(lost=True) as source:
-                source.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     except (SchedsearchError, sqlite3.Error):
         sound = False
     if not sound:

@@ -1,6 +1,6 @@
 """The state of a database's tables: created when new, checked when opened, upgraded on demand."""
 
-import os
+import re
 import sqlite3
 import time
 from contextlib import ExitStack
@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import URL, Column, Connection, Table, inspect, text
 
-from schedsearch.core.partials import is_partial
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
+from schedsearch.store.address import check_folder, check_writable, file_of, is_there, name_of
 from schedsearch.store.database import BUSY_SECONDS, Access, Database
-from schedsearch.store.failures import DamagedCell
-from schedsearch.store.place import writable
+from schedsearch.store.failures import DamagedCell, described
 from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
 
 if TYPE_CHECKING:
@@ -52,7 +51,8 @@ def find(url: URL) -> Database | None:
         InputError: It has an older or newer revision, belongs to somebody else, or cannot be
             reached.
     """
-    if url.get_backend_name() == "sqlite" and not os.path.lexists(url.database or ""):
+    file = file_of(url)
+    if file and not is_there(file):
         return None
     with ExitStack() as stack:
         database = _opened(url, "read")
@@ -126,21 +126,14 @@ def check_tables(database: Database) -> None:
 
 
 def _opened(url: URL, access: Access) -> Database:
-    file = Path(url.database or "") if url.get_backend_name() == "sqlite" else None
-    if file and is_partial(file):
-        raise InputError(f"{file} is what an interrupted backup has left; delete it")
-    if file and not os.path.exists(file):
+    file = file_of(url)
+    if file and is_there(file):
+        if access != "read":
+            check_writable(file)
+    elif file:
         if access != "create":
             raise nothing(url)
-        if not os.path.isdir(file.parent):
-            raise InputError(f"the folder of {file} does not exist; create {file.parent} first")
-    if file and os.path.isdir(file):
-        raise InputError(f"the store must be a file, but {file} is a folder; name a file in it")
-    if file and access != "read" and os.path.exists(file) and not writable(file):
-        # SQLite would find out too, but leave its log beside the file.
-        raise InputError(
-            f"{file} cannot be written; give the right to write to it, or name another store"
-        )
+        check_folder(file)
     # Foreign keys stay off: SQLite changes a table by rebuilding it, which deletes what they guard.
     return Database(url, access, foreign_keys=False)
 
@@ -211,8 +204,8 @@ def _switched_to_wal(connection: sqlite3.Connection) -> str:
 
 def nothing(url: URL) -> InputError:
     """The error for a database without a table, or without a file, where none may be made."""
-    name = url.render_as_string() if url.get_backend_name() != "sqlite" else str(url.database)
-    if "://" in name or os.path.lexists(name):
+    file, name = file_of(url), name_of(url)
+    if file is None or is_there(file):
         return InputError(f"{name} is empty, there is no store in it; give one that exists")
     return InputError(f"there is no store {name}; give the path of one that exists")
 
@@ -222,12 +215,14 @@ def _check_revision(revision: str, name: str) -> None:
         raise _other_revision(revision, name)
 
 
-def _other_revision(revision: str, name: str) -> InputError:
+def _other_revision(revision: str, name: str) -> InputError | RunError:
     if revision in _known():
         return InputError(
             f"{name} has tables of revision {revision}, but this schedsearch works with "
             f"{REVISION}; make a backup and run `schedsearch db upgrade`"
         )
+    if not re.fullmatch("[0-9]{4}", revision) or revision < REVISION:
+        return described("damaged", name, f"the revision in `{VERSION_TABLE}` is {revision!r:.60}")
     return InputError(
         f"{name} was written by a newer schedsearch (tables of revision {revision}, here "
         f"{REVISION}); install that version or a later one"

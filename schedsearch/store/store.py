@@ -25,8 +25,9 @@ from schedsearch.store import (
     studies,
     trials,
 )
+from schedsearch.store.address import url_of
 from schedsearch.store.check import CheckReport
-from schedsearch.store.database import Database, url_of
+from schedsearch.store.database import Database
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.failures import DamagedError
 from schedsearch.store.lease import Lease

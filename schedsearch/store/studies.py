@@ -121,9 +121,9 @@ def summaries(connection: Connection, *which: ColumnElement[bool]) -> list[Study
             row.version,
             row.created,
             trials.get(row.id, {}),
-            process_from_json(row.lease_holder) if row.lease_holder else None,
+            process_from_json(row.lease_holder) if row.lease_holder is not None else None,
             wish_of(row.wish),
-            progress_from_json(row.progress) if row.progress else None,
+            progress_from_json(row.progress) if row.progress is not None else None,
             row.beat,
             (read_at - row.beat).total_seconds() if row.beat else None,
         )

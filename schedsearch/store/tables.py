@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from schedsearch.store.cells import Mapping, Numbers, Real, UtcTime, Whole, Words
+from schedsearch.store.cells import Amount, Mapping, Numbers, Real, UtcTime, Whole, Words
 
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
@@ -104,12 +104,12 @@ class TrialRow(Base):
     reason: Mapped[str]
     created: Mapped[datetime]
     score: Mapped[float | None] = mapped_column(Real(null=True))
-    standard_error: Mapped[float | None] = mapped_column(Real(null=True))
+    standard_error: Mapped[float | None] = mapped_column(Amount(null=True))
     n: Mapped[int | None] = mapped_column(Whole(null=True))
-    flops_ratio: Mapped[float | None] = mapped_column(Real(null=True))
-    kv_ratio: Mapped[float | None] = mapped_column(Real(null=True))
+    flops_ratio: Mapped[float | None] = mapped_column(Amount(null=True))
+    kv_ratio: Mapped[float | None] = mapped_column(Amount(null=True))
     drop: Mapped[float | None] = mapped_column(Real(null=True))
-    drop_standard_error: Mapped[float | None] = mapped_column(Real(null=True))
+    drop_standard_error: Mapped[float | None] = mapped_column(Amount(null=True))
     samples: Mapped[int | None] = mapped_column(Whole(null=True))
     """How many samples are asked besides those that can gain; empty for all samples."""
     read: Mapped[int] = mapped_column(server_default="0")
@@ -128,9 +128,9 @@ class AttemptRow(Base):
     ended: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
     reason: Mapped[str]
     """Why it ended without a measurement; empty while it runs and where it succeeded."""
-    spent: Mapped[float | None] = mapped_column(Real(null=True))
+    spent: Mapped[float | None] = mapped_column(Amount(null=True))
     """Work in full-forward equivalents; empty while it runs, and if it never said how it ended."""
-    naive: Mapped[float | None] = mapped_column(Real(null=True))
+    naive: Mapped[float | None] = mapped_column(Amount(null=True))
     """What the schedule would have cost on all samples by full forwards; 0 if it had been asked."""
 
 

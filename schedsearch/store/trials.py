@@ -1,11 +1,12 @@
 """Trials and their attempts in SQL."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, true, update
 
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
@@ -22,6 +23,7 @@ from schedsearch.store.codec import (
     trial_from_row,
 )
 from schedsearch.store.database import insert_or_ignore
+from schedsearch.store.failures import DamagedCell
 from schedsearch.store.lease import Lease
 from schedsearch.store.tables import AttemptRow, ScheduleRow, TrialRow
 
@@ -49,14 +51,18 @@ def rows_of(study_id: int, after: int = -1) -> Select[Any]:
     return (
         select(*columns)
         .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
-        .where(TrialRow.study_id == study_id, TrialRow.number > after)
+        .where(TrialRow.study_id == study_id, TrialRow.number > after if after >= 0 else true())
         .order_by(TrialRow.number)
     )
 
 
 def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
     """Return the trials of a study after a number, by number."""
-    return [trial_from_row(row) for row in connection.execute(rows_of(study_id, after))]
+    found = [trial_from_row(row) for row in connection.execute(rows_of(study_id, after))]
+    for number, trial in enumerate(found, after + 1):
+        if trial.number != number:
+            raise DamagedCell(f"trial {number} is missing")
+    return found
 
 
 def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt]:
@@ -72,12 +78,14 @@ def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt
 
 def effort(connection: Connection, study_id: int) -> Effort:
     """Return what all attempts of a study have cost together."""
-    spent, naive = connection.execute(
-        select(func.sum(AttemptRow.spent), func.sum(AttemptRow.naive))
+    # The database would add up what is damaged, too.
+    rows = connection.execute(
+        select(AttemptRow.spent, AttemptRow.naive)
         .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
         .where(TrialRow.study_id == study_id)
-    ).one()
-    return Effort(spent or 0.0, naive or 0.0)
+    ).all()
+    spent, naive = (math.fsum(row[place] or 0.0 for row in rows) for place in range(2))
+    return Effort(spent, naive)
 
 
 def add(

@@ -23,8 +23,8 @@ from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Evaluation, Store, open_store, schema, upgrade
 from schedsearch.store import lease as leases
+from schedsearch.store.address import url_of
 from schedsearch.store.codec import measurement_to_columns
-from schedsearch.store.database import url_of
 from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.process import Process
 from schedsearch.store.tables import VERSION_TABLE, Base, ScheduleRow, StudyRow, TrialRow

@@ -1,9 +1,13 @@
 """What would spoil a search, or its report, is said before it begins."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from PIL import Image
+
+from schedsearch.store import open_store
+from tests.unit.store.strategies import SPEC
 
 STUDY = """
 study: small
@@ -41,6 +45,9 @@ def written(tmp_path):
 
 def refused(run, command, study, store):
     extra = ["--budget", "flops:0.5"] if command == "compare" else []
+    if command == "report":  # of a study that there is
+        with open_store(store) as made:
+            made.create_study(replace(SPEC, name="small"))
     ran = run(command, study, "--store", store, *extra)
     assert ran.code == 2
     assert "Traceback" not in ran.err

@@ -4,10 +4,14 @@ import json
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
+
+from schedsearch.store import open_store
+from tests.unit.store.strategies import SPEC
 
 PROGRAM = """
 import sys
@@ -57,6 +61,7 @@ def place(tmp_path):
             lines.append(json.dumps(row))
         (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
     (tmp_path / "study.yaml").write_text(STUDY)
+    (tmp_path / "faulty.yaml").write_text(STUDY.replace("held-out.jsonl", "gone.jsonl"))
     return tmp_path
 
 
@@ -77,6 +82,9 @@ def refused(folder: Path, *args: str) -> str:
 def test_fault_of_a_study_file(place, command, fault):
     before, after, message = FAULTS[fault]
     (place / "study.yaml").write_text(STUDY.replace(before, after))
+    if command == "report":  # of a study that there is
+        with open_store(place / "schedsearch.db") as store:
+            store.create_study(replace(SPEC, name="small"))
     assert message in refused(place, command, "study.yaml", *EXTRA[command])
 
 
@@ -110,6 +118,7 @@ def test_folder_for_results_that_is_a_file(place, command):
         (("demo", "train", "study.yaml"), "study.yaml: cannot be used as a folder"),
         (("export", "small", "study.yaml", "--store", "gone.db"), "there is no store gone.db"),
         (("report", "study.yaml", "--store", "gone.db"), "there is no store gone.db"),
+        (("report", "faulty.yaml"), "study `small` has no result yet: there is no store"),
         (("search", "study.yaml", "--store", "gone/s.db"), "the folder of gone/s.db does not"),
     ],
 )

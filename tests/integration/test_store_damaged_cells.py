@@ -8,15 +8,22 @@ from typer.testing import CliRunner
 from schedsearch.cli import app
 from schedsearch.errors import InputError, SchedsearchError
 from schedsearch.store import open_store
-from schedsearch.store.store import check_store
+from schedsearch.store.cells import Amount, Cell, Whole
+from schedsearch.store.failures import DamagedError
+from schedsearch.store.store import check_store, upgrade
 from schedsearch.store.tables import Base
 from tests.integration.searched import COMMANDS, searched_store
 
 CELLS = [
     (table.name, column.name) for table in Base.metadata.sorted_tables for column in table.columns
 ]
+TABLES = Base.metadata.tables
 IDENTITIES = ("id", "study_id", "trial_id", "schedule_id", "context_id", "counts_id", "sample_id")
 NOT_UTF8 = "CAST(x'41ff' AS TEXT)"
+
+
+def cell_type(table: str, column: str) -> Cell:
+    return TABLES[table].columns[column].type
 
 
 @pytest.fixture
@@ -62,6 +69,93 @@ def test_no_cell_breaks_a_command_down(store, table, column, value):
         assert column in IDENTITIES or "UNIQUE" in str(error)  # noqa: PT017
     for command in COMMANDS:
         run(store, command)
+
+
+HARMS = [
+    *((*cell, "x'00ff'") for cell in CELLS),
+    *((*cell, "NULL") for cell in CELLS if not TABLES[cell[0]].columns[cell[1]].nullable),
+    *((*cell, "-5") for cell in CELLS if isinstance(cell_type(*cell), Whole)),
+    *((*cell, "-0.5") for cell in CELLS if isinstance(cell_type(*cell), Amount)),
+]
+READ = {"study": None, "trial": None, "schedule": ("keep", "ranker"), "attempt": ("spent", "naive")}
+"""What `show` and `export` read: of a table all columns, or some."""
+
+
+@pytest.mark.parametrize(("table", "column", "value"), HARMS, ids=map(" ".join, HARMS))
+def test_damage_to_any_cell_is_named_and_nothing_is_printed_before(store, table, column, value):
+    key = TABLES[table].primary_key.columns.keys()[0]
+    change(
+        store,
+        "PRAGMA writable_schema=ON",
+        *(
+            f"UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL{end}', '{end}')"  # noqa: S608
+            for end in (",", " CONSTRAINT")
+        ),
+    )
+    try:
+        change(
+            store,
+            f'UPDATE {table} SET "{column}" = {value} '  # noqa: S608
+            f"WHERE rowid = (SELECT min(rowid) FROM {table})"
+            if table != "evaluation"
+            else f'UPDATE {table} SET "{column}" = {value} '  # noqa: S608
+            f"WHERE ({key}, counts_id, sample_id) = "
+            f"(SELECT {key}, counts_id, sample_id FROM {table} LIMIT 1)",
+        )
+    except sqlite3.IntegrityError:
+        assert TABLES[table].columns[column].primary_key  # noqa: PT017
+        return
+    assert f"column `{column}` of table `{table}`" in problems(store)
+    for command in COMMANDS[:3]:
+        ended = run(store, command)
+        if ended.exit_code:
+            assert ended.stdout == ""
+        reads = ("study", None) if command == ("list",) else (table, READ.get(table, ()))
+        if table == reads[0] and (reads[1] is None or column in reads[1]):
+            assert isinstance(ended.exception, DamagedError), (command, ended.stdout)
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("UPDATE trial SET number = -5 WHERE id = 3", "-5 instead of a whole number from 0 on"),
+        ("DELETE FROM trial WHERE id = 3", "trial 2 is missing"),
+        ("UPDATE study SET lease_holder = '{}'", "the holder of a lease cannot be read"),
+        ("UPDATE study SET progress = '{}'", "the progress of a search cannot be read"),
+    ],
+)
+def test_damage_is_seen_by_whoever_reads_the_study(store, statement, problem):
+    change(store, "PRAGMA foreign_keys=OFF", statement)
+    assert problems(store)
+    for command in COMMANDS[1:3]:
+        ended = run(store, command)
+        assert isinstance(ended.exception, DamagedError)
+        assert problem in str(ended.exception)
+        assert ended.stdout == ""
+
+
+def test_lease_without_its_moment_is_named(store):
+    change(store, "UPDATE study SET lease_since = NULL")
+    problem = "the lease of study `other` does not say since when it is held"
+    assert problem in problems(store)
+    with open_store(store, create=False) as opened, pytest.raises(DamagedError, match=problem):
+        opened.acquire("other")
+
+
+def test_study_under_another_name_than_its_own_is_named(store):
+    change(store, "UPDATE study SET name = 'renamed' WHERE id = 1")
+    assert "study `renamed` is called `synthetic` by its specification" in problems(store)
+
+
+@pytest.mark.parametrize("revision", ["zzz", "", "4", "00005", "0000", "0005 "])
+def test_revision_that_no_schedsearch_has_is_damage(store, revision):
+    change(store, f"UPDATE schedsearch_version SET version_num = '{revision}'")  # noqa: S608
+    problem = f"the revision in `schedsearch_version` is '{revision}'"
+    assert problem in problems(store)
+    for opening in (open_store, lambda path: open_store(path, read_only=True), upgrade):
+        with pytest.raises(DamagedError) as error:
+            opening(store)
+        assert problem in str(error.value)
 
 
 @pytest.mark.parametrize(

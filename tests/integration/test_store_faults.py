@@ -14,7 +14,7 @@ from sqlalchemy.pool import Pool
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, SampleScore
 from schedsearch.store import Evaluation, EvaluationKey, Store, open_store
-from schedsearch.store.database import url_of
+from schedsearch.store.address import url_of
 from schedsearch.store.tables import Base
 from tests.postgres import new_database, server
 from tests.unit.store.strategies import SPEC, complete

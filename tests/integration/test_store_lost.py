@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import threading
 import time
 from pathlib import Path
@@ -13,6 +14,8 @@ from schedsearch.execution import heartbeat
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import StoreLostError, open_store
+from schedsearch.store.store import check_store
+from tests.unit.execution.children import Halting, child, pipe, search_and_tell, wait_for
 from tests.unit.execution.synthetic import (
     CHUNK,
     SEARCH,
@@ -134,6 +137,104 @@ def test_moved_store_is_complete_where_it_is_now(place):
         assert store.check().problems == ()
         assert len(store.trials(STUDY)) > 1
     assert not place.database.exists()
+
+
+def assert_is_other(path: Path) -> None:
+    """It is the store that was moved in: sound, and with its own content alone."""
+    assert check_store(path).problems == ()
+    with open_store(path, create=False) as store:
+        assert [study.spec.name for study in store.studies()] == ["other"]
+
+
+@pytest.fixture
+def other(place):
+    """Another store, beside the one that will be searched."""
+    path = place.database.with_name("other.db")
+    with open_store(path) as store:
+        store.create_study(spec("other"))
+    return path
+
+
+@pytest.mark.parametrize("task", [1, 12])
+def test_store_that_was_moved_in_stays_what_it_is(place, other, task):
+    content = other.read_bytes()
+    with pytest.raises(StoreLostError):
+        place.search(inner=Harmful(other.replace, place.database, task))
+    assert place.database.read_bytes() == content
+    assert not list(place.folder.glob("runs.db-*"))
+    assert_is_other(place.database)
+
+
+def test_store_that_was_moved_in_beside_a_search_process_stays_what_it_is(place, other):
+    told, answer = pipe()
+    with child(search_and_tell, place, answer, {"inner": Halting(12, place.folder)}) as process:
+        wait_for(place.folder / f"reached-{process.pid}")
+        other.replace(place.database)
+        (place.folder / "go").touch()
+        assert "was replaced by another file" in told.recv()
+        process.join()
+    assert_is_other(place.database)
+
+
+def test_log_of_the_store_that_was_moved_in_is_not_touched(place, other):
+    def replaced(_path: Path) -> None:
+        with open_store(other) as store:
+            store.create_study(spec("in the log"))
+            for side in ("", "-wal"):
+                copy = shutil.copyfile(f"{other}{side}", f"{place.database}{side}.copy")
+                os.replace(copy, f"{place.database}{side}")
+
+    with pytest.raises(StoreLostError):
+        place.search(inner=Harmful(replaced, place.database, 12))
+    with open_store(place.database, create=False) as store:
+        assert [study.spec.name for study in store.studies()] == ["other", "in the log"]
+        assert store.check().problems == ()
+
+
+def test_moved_store_is_complete_also_where_another_has_its_place(place, other):
+    def moved(path: Path) -> None:
+        move(path)
+        other.replace(place.database)
+
+    with pytest.raises(StoreLostError):
+        place.search(inner=Harmful(moved, place.database, 12))
+    with open_store(place.database.with_name("elsewhere.db"), create=False) as store:
+        assert store.check().problems == ()
+        assert len(store.trials(STUDY)) > 1
+    assert_is_other(place.database)
+
+
+def test_store_that_is_not_searched_leaves_no_log_to_another_either(place, other):
+    with place.store() as store:
+        store.create_study(spec())
+        other.replace(place.database)
+    assert_is_other(place.database)
+
+
+def test_link_that_names_another_store_by_now_leaves_the_log_where_it_belongs(place, other):
+    link = place.folder / "link.db"
+    link.symlink_to(place.database)
+    with open_store(place.database) as user, open_store(link) as store:
+        user.create_study(spec())
+        assert len(store.studies()) == 1
+        link.unlink()
+        link.symlink_to(other)
+        with pytest.raises(StoreLostError):
+            store.studies()
+        store.close()
+        assert place.database.with_name("runs.db-wal").exists()
+        user.create_study(spec("more"))
+    assert_is_other(link)
+    with open_store(place.database) as store:
+        assert [study.spec.name for study in store.studies()] == [STUDY, "more"]
+
+
+@pytest.mark.parametrize("task", [1, 12])
+def test_emptied_file_stays_empty(place, task):
+    with pytest.raises(StoreLostError):
+        place.search(inner=Harmful(empty, place.database, task))
+    assert place.database.read_bytes() == b""
+    assert not list(place.folder.glob("runs.db-*"))
 
 
 def test_long_task_is_ended_when_the_store_is_lost(place, monkeypatch, caplog):

@@ -10,7 +10,7 @@ from alembic import command
 from schedsearch.core.trial import TrialState
 from schedsearch.execution.loop import Limits
 from schedsearch.store import schema, upgrade
-from schedsearch.store.database import url_of
+from schedsearch.store.address import url_of
 from schedsearch.store.tables import REVISION
 from tests.unit.execution.synthetic import LAYERS, N_MAX, SEARCH, STUDY, SUBJECT, Place, new_place
 from tests.unit.execution.test_reading import unequal

@@ -58,15 +58,16 @@ specs = st.builds(
 )
 params = st.dictionaries(names, param_values, max_size=4)
 finite = st.floats(allow_nan=False, allow_infinity=False)
+amounts = st.floats(0, allow_infinity=False)
 measurements = st.builds(
     Measurement,
     score=finite,
-    standard_error=st.none() | finite,
+    standard_error=st.none() | amounts,
     n=st.integers(1, 10_000),
-    flops_ratio=finite,
-    kv_ratio=finite,
+    flops_ratio=amounts,
+    kv_ratio=amounts,
     drop=st.none() | finite,
-    drop_standard_error=st.none() | finite,
+    drop_standard_error=st.none() | amounts,
 )
 
 

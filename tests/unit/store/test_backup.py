@@ -1,5 +1,6 @@
 """Backups: complete or not there, and never over something that is in use."""
 
+import errno
 import multiprocessing
 import os
 import signal
@@ -11,7 +12,8 @@ import pytest
 from schedsearch.core.partials import is_partial
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Store, backup, open_store
-from schedsearch.store.database import Database, url_of
+from schedsearch.store.address import url_of
+from schedsearch.store.database import Database
 from tests.unit.store.strategies import EVALUATIONS, SPEC
 
 STUDY = SPEC.name
@@ -32,6 +34,37 @@ def test_backup_never_replaces_a_file(store, path, tmp_path):
         with pytest.raises(InputError, match=f"{taken.name} exists; give the backup a new name"):
             store.backup(taken)
         assert taken.read_bytes() == content
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_backup_never_replaces_a_file_that_came_meanwhile(store, tmp_path, monkeypatch, links):
+    target, fsync = tmp_path / "copy.db", os.fsync
+
+    def refused(*_paths) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    def come(descriptor: int) -> None:
+        fsync(descriptor)
+        if not target.exists():
+            target.write_text("precious")
+
+    monkeypatch.setattr(os, "fsync", come)
+    if not links:
+        monkeypatch.setattr(os, "link", refused)
+    with pytest.raises(InputError, match=r"copy\.db exists; give the backup a new name"):
+        store.backup(target)
+    assert target.read_text() == "precious"
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_backup_needs_no_hard_links(store, tmp_path, monkeypatch):
+    def refused(*_paths) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    store.backup(tmp_path / "copy.db")
+    with open_store(tmp_path / "copy.db", create=False) as copy:
+        assert copy.trials(STUDY) == store.trials(STUDY)
 
 
 def test_backup_into_a_missing_folder_is_refused(store, tmp_path):
@@ -114,8 +147,10 @@ def test_backup_is_not_put_before_the_log_of_another_store(store, tmp_path, forc
     other.execute("CREATE TABLE photos (name)")
     if not force:
         (tmp_path / "other.db").unlink()
-    with pytest.raises(InputError, match=r"other\.db-wal exists and would be applied"):
-        store.backup(tmp_path / "other.db", force=force)
+    (tmp_path / "link.db").symlink_to("other.db")
+    for target in ("other.db", "link.db"):
+        with pytest.raises(InputError, match=r"other\.db-wal exists and would be applied"):
+            store.backup(tmp_path / target, force=force or target == "link.db")
     other.close()
 
 

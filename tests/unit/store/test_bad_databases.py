@@ -6,9 +6,11 @@ import threading
 import pytest
 from sqlalchemy import Engine, event
 
+from schedsearch.app.stores import look
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import Evaluation, database, find_store, open_store, schema
-from schedsearch.store.database import Database, url_of
+from schedsearch.store.address import url_of
+from schedsearch.store.database import Database
 from tests.unit.store.strategies import FULL, SPEC
 
 
@@ -154,6 +156,24 @@ def test_read_only_store_is_refused_and_what_it_holds_stays(folder):
     with open_store(path) as store:
         assert store.spec(SPEC.name) == SPEC
         assert store.trials(SPEC.name) == []
+
+
+@pytest.mark.parametrize(("locked", "mode"), [("runs.db", 0o444), ("", 0o555)])
+def test_whoever_is_going_to_write_is_told_before_the_work_why_and_what_to_do(folder, locked, mode):
+    path = folder / "runs.db"
+    with open_store(path) as store:
+        store.create_study(SPEC)
+    (folder / locked).chmod(mode)
+    for create in (True, False):
+        with pytest.raises(InputError) as error:
+            look(path, SPEC.name, create)
+        assert f"runs.db cannot be written (no right to write to {folder / locked})" in str(
+            error.value
+        )
+        assert "a report evaluates is stored there; get that right, or go on with a copy" in str(
+            error.value
+        )
+        assert "\n" not in str(error.value)
 
 
 def test_full_disk_is_one_clear_error_and_loses_nothing(path):

@@ -89,6 +89,19 @@ def test_log_of_a_killed_writer_is_read_too(store, folder, modes, index):
     kept.chmod(0o755)
 
 
+def test_log_of_a_killed_writer_is_read_through_a_link(store, folder):
+    kept = folder / "kept"
+    kept.mkdir()
+    (folder / "link.db").symlink_to(kept / "runs.db")
+    with open_store(store) as opened:
+        opened.enqueue(SPEC.name, HALF)
+        for end in ("", "-wal"):
+            shutil.copyfile(f"{store}{end}", kept / f"runs.db{end}")
+    lock(kept / "runs.db", MODES[3])
+    look(folder / "link.db", trials=2)
+    kept.chmod(0o755)
+
+
 @pytest.mark.parametrize("modes", MODES[1:], ids=lambda modes: f"{modes[0]:o} in {modes[1]:o}")
 def test_store_at_work_is_read_beside_its_writer(store, modes):
     writer = subprocess.Popen(
