@@ -18,7 +18,7 @@ NEXT = '''"""Add a note to studies."""
 import sqlalchemy as sa
 from alembic import op
 
-revision = "next"
+revision = "9999"
 down_revision = "{REVISION}"
 
 
@@ -39,7 +39,7 @@ def later(monkeypatch, tmp_path):
         shutil.copytree(schema._MIGRATIONS, folder)
         (folder / "versions" / "next_note.py").write_text(NEXT.format(then=then, REVISION=REVISION))
         monkeypatch.setattr(schema, "_MIGRATIONS", folder)
-        monkeypatch.setattr(schema, "REVISION", "next")
+        monkeypatch.setattr(schema, "REVISION", "9999")
 
     return become
 
@@ -114,8 +114,8 @@ def test_store_of_an_older_version_is_refused_until_it_is_upgraded(path, later):
     later()
     with pytest.raises(InputError, match=f"revision {REVISION}, .* run `schedsearch db upgrade`"):
         open_store(path)
-    assert upgrade(path) == (REVISION, "next")
-    assert upgrade(path) == ("next", "next")
+    assert upgrade(path) == (REVISION, "9999")
+    assert upgrade(path) == ("9999", "9999")
     connection = sqlite3.connect(path)
     assert connection.execute("SELECT name, note FROM study").fetchall() == [("demo", "")]
     assert connection.execute("SELECT study_id, number FROM trial").fetchall() == [(1, 0)]
@@ -139,7 +139,7 @@ def test_store_of_a_newer_version_is_refused(path, later, monkeypatch):
     open_store(path).close()
     monkeypatch.undo()
     for opening in (open_store, upgrade):
-        with pytest.raises(InputError, match=r"runs\.db was written by a newer .*revision next"):
+        with pytest.raises(InputError, match=r"runs\.db was written by a newer .*revision 9999"):
             opening(path)
 
 
