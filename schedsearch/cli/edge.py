@@ -11,6 +11,7 @@ from typer.main import get_command
 
 from schedsearch.cli.output import errors
 from schedsearch.cli.streams import STANDARD_OUTPUT, abandon_output, one_line
+from schedsearch.core.guards import one_command
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, SchedsearchError
 
@@ -28,7 +29,7 @@ def ended(app: typer.Typer, args: Sequence[str]) -> int:
 
 def _run(app: typer.Typer, args: Sequence[str]) -> int:
     command = get_command(app)
-    with command.make_context(app.info.name, list(args)) as context:
+    with one_command(), command.make_context(app.info.name, list(args)) as context:
         command.invoke(context)
     return 0
 

@@ -152,6 +152,7 @@ class Schedule:
 
         Raises:
             ScheduleError: The place cannot be written or must not be replaced.
+            RunError: The disk is full, or a stream cannot be written.
         """
         from schedsearch.core.schedule_file import write_schedule_file
         from schedsearch.core.schedule_format import ScheduleFile

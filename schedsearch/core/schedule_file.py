@@ -18,7 +18,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from schedsearch.core.canonical import unique_keys, whole_number
-from schedsearch.core.files import json_kind, write_file
+from schedsearch.core.files import write_file
+from schedsearch.core.kinds import json_kind
 from schedsearch.core.reading import read_file
 from schedsearch.core.schedule_format import (
     FORMAT,
@@ -83,6 +84,7 @@ def write_schedule_file(
     Raises:
         ScheduleError: The place cannot be written or must not be replaced; what was there is
             untouched.
+        RunError: The disk is full, or a stream cannot be written.
     """
     target = Path(path)
     try:

@@ -1,0 +1,65 @@
+"""Standard streams that are closed, full, or lead into what a command works on."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.children import Ended, complaint
+from tests.e2e.test_misuse_outputs import PROGRAM
+
+STORE = "--store store.db"
+
+
+def shell(command: str, folder: Path) -> Ended:
+    """Run a command line of bash, in which `schedsearch` is the program, in a folder."""
+    program = shlex.join([sys.executable, "-c", PROGRAM])
+    ran = subprocess.run(
+        ["bash", "-c", command.replace("schedsearch", program, 1)],
+        cwd=folder,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "200"},
+    )
+    return Ended(ran.returncode, ran.stdout, ran.stderr.decode())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"schedsearch export small /dev/fd/7 {STORE} 7<>store.db",
+        f"schedsearch export small - {STORE} 1<>store.db",
+        f"schedsearch export small --force /proc/self/fd/7 {STORE} 7>>store.db",
+        f"schedsearch db backup - {STORE} 1<>store.db",
+        f"schedsearch db backup /dev/fd/7 {STORE} 7<>store.db",
+        f"schedsearch list --json {STORE} >> store.db",
+        f"schedsearch db check {STORE} 1<>store.db",
+        "schedsearch search study.yaml --store new.db >> study.yaml",
+        "schedsearch apply demo schedule.json -n 2 --json >> schedule.json",
+        "schedsearch profile demo --data questions.jsonl --out - >> questions.jsonl",
+        "schedsearch analyze demo --data questions.jsonl --out - 1<>questions.jsonl",
+        "schedsearch analyze demo --data questions.jsonl --out - 1<>red.png",
+        "schedsearch analyze demo --data questions.jsonl --out red.png",
+        "schedsearch analyze demo --data questions.jsonl --out /dev/fd/7 7<>red.png",
+        "schedsearch profile demo --data schedule.json --out schedule.json --force",
+    ],
+)
+def test_output_never_lands_in_what_a_command_works_on(folder: Path, command: str) -> None:
+    before = {path: path.read_bytes() for path in folder.iterdir() if path.is_file()}
+    said = complaint(shell(command, folder))
+    assert (
+        "of this very command goes there" in said
+        or "this very command writes there" in said
+        or ("is in use by this very command" in said)
+    )
+    assert {path: path.read_bytes() for path in before} == before
+
+
+@pytest.mark.parametrize("way", [">>", "<>"])
+def test_complaints_do_not_land_in_the_store_either(folder: Path, way: str) -> None:
+    before = (folder / "store.db").read_bytes()
+    ended = shell(f"schedsearch list {STORE} 2{way}store.db", folder)
+    assert (ended.code, ended.out) == (2, b"")
+    assert (folder / "store.db").read_bytes() == before
