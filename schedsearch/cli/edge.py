@@ -5,14 +5,16 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import typer
 from typer.main import get_command
 
 from schedsearch.cli.output import errors
-from schedsearch.cli.streams import STANDARD_OUTPUT, abandon_output, one_line
+from schedsearch.cli.streams import abandon_output, one_line
 from schedsearch.core.guards import one_command
 from schedsearch.core.shown import shown
+from schedsearch.core.streams import STANDARD_OUTPUT
 from schedsearch.errors import InputError, SchedsearchError
 
 _INTERRUPTED = 130
@@ -62,6 +64,8 @@ def _guarded(work: Callable[[], int]) -> int:
             error,
         )
     except SchedsearchError as error:
+        if _is_output(error.__cause__):
+            return _refused(error.__cause__)
         return _failed(str(error), 2 if isinstance(error, InputError) else 1, error)
     except UnicodeEncodeError as error:
         return _failed(f"names must be text, but got {shown(error.object)}; correct it", 2, error)
@@ -92,7 +96,7 @@ def _misused(error: typer.TyperException) -> int:
 def _refused(error: OSError) -> int:
     """What the system would not do, where nobody closer knew what to say of it."""
     reason = error.strerror or str(error) or type(error).__name__
-    if error.filename == STANDARD_OUTPUT:
+    if _is_output(error):
         abandon_output()
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             return 1
@@ -101,6 +105,10 @@ def _refused(error: OSError) -> int:
         return _failed("the working directory is gone; change to one that exists", 1, error)
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return _failed(f"{where}the system refused ({reason}); correct that and run again", 1, error)
+
+
+def _is_output(error: BaseException | None) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.filename == STANDARD_OUTPUT
 
 
 def _has_place() -> bool:

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from schedsearch.core.guards import send_nowhere
+from schedsearch.core.streams import STANDARD_OUTPUT
+
 READABLE = "schedsearch.readable"
 """Name of the error handler that `make_readable` gives the streams."""
-
-STANDARD_OUTPUT = "standard output"
-"""What errors of the stream have for a file name."""
 
 SHOWN = 4000
 """Characters of the longest message; what lies in the middle of a longer one is left out."""
@@ -38,6 +38,20 @@ def one_line(text: str) -> str:
     return "".join(shown)
 
 
+def open_missing() -> None:
+    """Let standard input, output and error that are closed lead nowhere.
+
+    The next file to be opened would take the number, and what is printed would land in it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            send_nowhere(number)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
+
+
 def make_readable() -> None:
     """Let standard output and error write every text, by escapes where the encoding lacks it."""
     codecs.register_error(READABLE, _replace)
@@ -57,9 +71,7 @@ def is_unicode() -> bool:
 def abandon_output() -> None:
     """Send to nowhere what standard output still holds, and would fail on again at the end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        send_nowhere(sys.stdout.fileno())
 
 
 def _naming(write: Callable[..., Any]) -> Callable[..., Any]:

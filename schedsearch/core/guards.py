@@ -106,24 +106,25 @@ def resolved(path: Path) -> Path:
     return Path(os.path.realpath(path))
 
 
+def send_nowhere(number: int) -> None:
+    """Let an open file, or one that is closed, lead nowhere from now on."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, number)
+    if nowhere != number:
+        os.close(nowhere)
+
+
 def _writer(found: _Identity | None) -> str | None:
     """How the command writes into a file, if it does."""
     if _command is None or found is None:
         return None
     for number, name in _STREAMS.items():
         if _identity(number) == found:
-            _close_off(number)
+            send_nowhere(number)  # the complaint about it included
             return f"{name} of this very command goes there"
     if found in map(_identity, _command.targets):
         return "this very command writes there"
     return None
-
-
-def _close_off(number: int) -> None:
-    """Send to nowhere what a stream would write, the complaint about it included."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, number)
-    os.close(nowhere)
 
 
 def _identity(place: Place) -> _Identity | None:

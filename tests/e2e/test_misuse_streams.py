@@ -1,5 +1,6 @@
 """Standard streams that are closed, full, or lead into what a command works on."""
 
+import json
 import os
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from schedsearch import Schedule
 from tests.e2e.children import Ended, complaint
 from tests.e2e.test_misuse_outputs import PROGRAM
 
@@ -63,3 +65,39 @@ def test_complaints_do_not_land_in_the_store_either(folder: Path, way: str) -> N
     ended = shell(f"schedsearch list {STORE} 2{way}store.db", folder)
     assert (ended.code, ended.out) == (2, b"")
     assert (folder / "store.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"schedsearch export small - {STORE} >&-",
+        f"schedsearch export small /dev/fd/1 {STORE} >&- <&-",
+        f"schedsearch db backup - {STORE} >&-",
+        "schedsearch profile demo --out - >&-",
+        "schedsearch analyze demo --out - >&-",
+    ],
+)
+def test_closed_output_is_refused_before_the_work(folder: Path, command: str) -> None:
+    before = (folder / "store.db").read_bytes()
+    assert "it is closed" in complaint(shell(command, folder))
+    assert (folder / "store.db").read_bytes() == before
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- 2>&-", "<&-"])
+def test_commands_work_without_input_or_errors(folder: Path, closed: str) -> None:
+    before = (folder / "store.db").read_bytes()
+    ended = shell(f"schedsearch -v list {STORE} --json {closed}", folder)
+    assert (ended.code, ended.err) == (0, "")
+    assert json.loads(ended.out)[0]["spec"]["name"] == "small"
+    assert shell(f"schedsearch show none {STORE} {closed}", folder).code == 2
+    assert (folder / "store.db").read_bytes() == before
+
+
+def test_nothing_that_is_printed_lands_in_what_is_opened(folder: Path) -> None:
+    for command in (
+        f"schedsearch export small new.json {STORE}",
+        "schedsearch -v search study.yaml --store new.db",
+    ):
+        assert shell(f"{command} <&- >&- 2>&-", folder) == Ended(0, b"", "")
+    assert Schedule.load(folder / "new.json").layers == 8
+    assert shell("schedsearch db check --store new.db", folder).code == 0
