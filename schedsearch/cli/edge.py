@@ -15,9 +15,10 @@ from schedsearch.cli.streams import abandon_output, one_line
 from schedsearch.core.guards import one_command
 from schedsearch.core.shown import shown
 from schedsearch.core.streams import STANDARD_OUTPUT
-from schedsearch.errors import InputError, SchedsearchError
+from schedsearch.errors import InputError, RunError, SchedsearchError
 
 _INTERRUPTED = 130
+_GONE = "the working directory is gone; change to one that exists"
 _SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "yaml")
 
 _log = logging.getLogger(__name__)
@@ -27,6 +28,16 @@ def ended(app: typer.Typer, args: Sequence[str]) -> int:
     """Run a command line, and return its exit code once all that it wrote is written."""
     code = _guarded(lambda: _run(app, args))
     return code or _guarded(_flush)
+
+
+def check_place() -> None:
+    """Refuse to work in a directory that is gone, in which libraries fail in words of their own.
+
+    Raises:
+        RunError: It is.
+    """
+    if not _has_place():
+        raise RunError(_GONE)
 
 
 def _run(app: typer.Typer, args: Sequence[str]) -> int:
@@ -102,7 +113,7 @@ def _refused(error: OSError) -> int:
             return 1
         return _failed(f"standard output cannot be written ({reason}); send it elsewhere", 1, error)
     if not _has_place():
-        return _failed("the working directory is gone; change to one that exists", 1, error)
+        return _failed(_GONE, 1, error)
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return _failed(f"{where}the system refused ({reason}); correct that and run again", 1, error)
 

@@ -12,13 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.children import Ended, complaint, copied, run, run_all
+from tests.e2e.children import PROGRAM, Ended, complaint, copied, run, run_all, shell
 from tests.e2e.conftest import MISUSED
 from tests.e2e.misuses import LONG, commands
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-
-PROGRAM = "from schedsearch.cli import main; main()"
 
 
 def quick() -> list[tuple[str, ...]]:
@@ -143,6 +141,16 @@ def test_working_directory_that_is_gone_is_one_line(folder: Path, args: tuple[st
     gone = folder / "gone"
     gone.mkdir()
     complaint(run(args, gone, before=gone.rmdir))
+
+
+@pytest.mark.parametrize("args", ["demo eval -n 4", "doctor", "profile demo", "db check"])
+def test_working_directory_that_is_gone_is_said_before_torch_is_imported(
+    tmp_path: Path, args: str
+) -> None:
+    gone = "mkdir gone && cd gone && rmdir ../gone &&"
+    said = complaint(shell(f"{gone} schedsearch {args}", tmp_path))
+    assert said == "error: the working directory is gone; change to one that exists"
+    assert shell(f"{gone} schedsearch --version", tmp_path).code == 0
 
 
 def test_a_pipe_that_is_closed_ends_a_command_quietly() -> None:

@@ -1,31 +1,14 @@
 """Standard streams that are closed, full, or lead into what a command works on."""
 
 import json
-import os
-import shlex
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from schedsearch import Schedule
-from tests.e2e.children import Ended, complaint
-from tests.e2e.test_misuse_outputs import PROGRAM
+from tests.e2e.children import Ended, complaint, shell
 
 STORE = "--store store.db"
-
-
-def shell(command: str, folder: Path) -> Ended:
-    """Run a command line of bash, in which `schedsearch` is the program, in a folder."""
-    program = shlex.join([sys.executable, "-c", PROGRAM])
-    ran = subprocess.run(
-        ["bash", "-c", command.replace("schedsearch", program, 1)],
-        cwd=folder,
-        capture_output=True,
-        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "200"},
-    )
-    return Ended(ran.returncode, ran.stdout, ran.stderr.decode())
 
 
 @pytest.mark.parametrize(
