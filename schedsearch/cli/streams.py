@@ -10,6 +10,7 @@ from functools import wraps
 from typing import Any
 
 from schedsearch.core.guards import send_nowhere
+from schedsearch.core.shown import readable
 from schedsearch.core.streams import STANDARD_OUTPUT
 
 READABLE = "schedsearch.readable"
@@ -17,16 +18,6 @@ READABLE = "schedsearch.readable"
 
 SHOWN = 4000
 """Characters of the longest message; what lies in the middle of a longer one is left out."""
-
-
-def readable(text: str) -> str:
-    r"""The text with bytes of a file name that are no text as `\x80`; UTF-8 is shown as such.
-
-    Python reads a byte that its encoding does not know as a lone surrogate, which no encoding can
-    write again.
-    """
-    raw = text.encode("utf-8", "surrogateescape" if _only_escapes(text) else "backslashreplace")
-    return raw.decode("utf-8", "backslashreplace")
 
 
 def one_line(text: str) -> str:
@@ -95,10 +86,6 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     if error.encoding.lower().replace("_", "-") == "utf-8":
         return text.encode(), error.end
     return text.encode("ascii", "backslashreplace").decode(), error.end
-
-
-def _only_escapes(text: str) -> bool:
-    return not any("\ud800" <= one < "\udc80" or "\udd00" <= one <= "\udfff" for one in text)
 
 
 def _escape(one: str) -> str:
