@@ -16,7 +16,7 @@ from schedsearch.app.search_config import (
     Section,
     Text,
 )
-from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.reading import read_file
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
@@ -101,7 +101,7 @@ def read_study_file(path: Path) -> StudyConfig:
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
-        names = field_names(StudyConfig)
+        names = field_places(StudyConfig)
         unknown = f"is not a key of a study file; {{hint}}allowed here: {_allowed(error)}"
         raise InputError(f"{path}: {complaint(error, unknown, names, SECTIONS, MISSING)}") from None
 
@@ -122,9 +122,11 @@ def _parse(path: Path) -> Any:
         near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
         hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
         raise InputError(f"{path}: no such file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({reason})") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be read ({reason}); check path and permissions") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
     except RecursionError:

@@ -13,7 +13,7 @@ from pydantic import (
     ValidationError,
 )
 
-from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.complaints import complaint, field_places
 from schedsearch.errors import InputError
 
 Text = Annotated[str, Field(min_length=1)]
@@ -212,7 +212,7 @@ def parse_search(given: AnySearch | Mapping[str, Any] | None) -> AnySearch:
         return cast(AnySearch, TypeAdapter(SearchConfig).validate_python(settings))
     except ValidationError as error:
         section = SECTIONS.get(str(settings.get("sampler")), GSearchConfig)
-        names = field_names(section)
+        names = field_places(section)
         unknown = f"is no setting of this search; {{hint}}allowed: {', '.join(sorted(names))}"
         raise InputError(
             f"`sampler`: {complaint(error, unknown, names, SECTIONS, MISSING)}"

@@ -55,8 +55,8 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
         file = ScheduleFile.model_validate(data)
     except json.JSONDecodeError as error:
         raise ScheduleError(
-            f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}); "
-            f"correct the file or export it again"
+            f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}); pass a "
+            f"schedule file, as `schedsearch export` writes it"
         ) from None
     except RecursionError:
         raise ScheduleError(f"{path}: is nested too deeply to be a schedule file") from None
