@@ -10,7 +10,8 @@ from schedsearch.app.compare_families_plot import save_family_comparison
 from schedsearch.app.markdown import escape, estimate, table
 from schedsearch.app.plots import check_picture
 from schedsearch.app.report_text import without_folders
-from schedsearch.core.files import Kind, check_folder, check_target, json_kind, write_file
+from schedsearch.core.files import Kind, check_folder, check_target, write_file
+from schedsearch.core.kinds import json_kind
 
 if TYPE_CHECKING:
     from schedsearch.app.compare_families import AtBudget, Entry, FamilyComparison

@@ -8,7 +8,7 @@ import yaml
 from pydantic import Field, ValidationError
 
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
-from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.reading import read_file
 from schedsearch.core.section import GREATEST_SEED, Count, NameIn, Params, Section, Text
 from schedsearch.core.shown import shown
@@ -92,10 +92,14 @@ def read_study_file(path: Path) -> StudyConfig:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
         section = settings_class(content.get("search"))
-        names = field_names(StudyConfig) | (field_names(section) if section else set())
+        places = field_places(StudyConfig)
+        for name, paths in field_places(section).items() if section else ():
+            places.setdefault(name, set()).update(f"search.{path}" for path in paths)
         allowed = ", ".join(_allowed(error, section))
         unknown = f"is not a key of a study file; {{hint}}allowed here: {allowed}"
-        raise InputError(f"{path}: {complaint(error, unknown, names, BRANCHES, MISSING)}") from None
+        raise InputError(
+            f"{path}: {complaint(error, unknown, places, BRANCHES, MISSING)}"
+        ) from None
 
 
 def _allowed(error: ValidationError, section: Any) -> list[str]:
@@ -114,9 +118,11 @@ def _parse(path: Path) -> Any:
         near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
         hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
         raise InputError(f"{path}: no such file{hint}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as UTF-8 text ({reason})") from None
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be read ({reason}); check path and permissions") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
     except RecursionError:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.core.files import PICTURE, check_target, write_file
+from schedsearch.core.files import check_target, write_file
 from schedsearch.core.intervals import Interval
+from schedsearch.core.kinds import picture_kind
 from schedsearch.core.streams import is_stream
 from schedsearch.errors import InputError
 
@@ -42,7 +43,7 @@ def check_picture(path: Path, force: bool = False) -> None:
         raise InputError(
             f"{path}: not the name of a picture; end it in .png, or in one of {', '.join(known)}"
         )
-    check_target(path, PICTURE, force=force)
+    check_target(path, picture_kind(path.suffix), force=force)
 
 
 _NO_MATPLOTLIB = InputError(
@@ -67,7 +68,7 @@ def picture(path: Path, width: float, panels: int, force: bool = False) -> Itera
         # A name in letters that the font lacks is no reason to trouble anybody.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
         figure.savefig(picture, dpi=120, format=suffix.removeprefix(".") or "png")
-    write_file(path, picture.getvalue(), PICTURE, force=force)
+    write_file(path, picture.getvalue(), picture_kind(path.suffix), force=force)
 
 
 def save_application(result: "Application", path: Path, force: bool = False) -> None:

@@ -14,8 +14,9 @@ from schedsearch.core.families.base import Family
 from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.families.step import Step
 from schedsearch.core.families.uniform import Uniform
-from schedsearch.core.files import check_target, json_kind, write_file
+from schedsearch.core.files import check_target, write_file
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
+from schedsearch.core.kinds import json_kind
 from schedsearch.core.latency import FORMAT, LatencyModel
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule

@@ -7,7 +7,7 @@ from typing import Annotated, Any, cast
 from pydantic import PlainValidator, ValidationError, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.complaints import complaint, field_places
 from schedsearch.errors import InputError
 from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.settings import SamplerSettings
@@ -85,7 +85,7 @@ def parse_search(given: SamplerSettings | Mapping[str, Any] | None) -> SamplerSe
 
 def settings_complaint(error: ValidationError, section: type[SamplerSettings]) -> str:
     """What is wrong with settings."""
-    names = field_names(section)
+    names = field_places(section)
     unknown = f"is no setting of this search; {{hint}}allowed: {', '.join(sorted(names))}"
     return complaint(error, unknown, names, BRANCHES, MISSING)
 

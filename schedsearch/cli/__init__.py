@@ -6,7 +6,7 @@ import sys
 
 from schedsearch.cli.commands import app
 from schedsearch.cli.edge import ended
-from schedsearch.cli.streams import make_readable
+from schedsearch.cli.streams import make_readable, open_missing
 
 __all__ = ["app", "main"]
 
@@ -16,6 +16,7 @@ _HELP_WIDTH = 80
 
 def main() -> None:
     """Run the command line; exit code 2 for unusable input, 1 for failed work, 130 for Ctrl-C."""
+    open_missing()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if not sys.stderr.isatty():
         os.environ.setdefault("TQDM_DISABLE", "1")

@@ -10,6 +10,7 @@ from rich.markup import escape
 from schedsearch.cli import render, studies, watch
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
+from schedsearch.cli.edge import check_place
 from schedsearch.cli.options import (
     MOST,
     AsJson,
@@ -66,6 +67,7 @@ def _root(
     ] = False,
 ) -> None:
     set_verbosity(-1 if quiet else verbose)
+    check_place()
 
 
 @app.command()

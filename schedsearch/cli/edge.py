@@ -5,16 +5,20 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TypeGuard
 
 import typer
 from typer.main import get_command
 
 from schedsearch.cli.output import errors
-from schedsearch.cli.streams import STANDARD_OUTPUT, abandon_output, one_line
+from schedsearch.cli.streams import abandon_output, one_line
+from schedsearch.core.guards import one_command
 from schedsearch.core.shown import shown
-from schedsearch.errors import InputError, SchedsearchError
+from schedsearch.core.streams import STANDARD_OUTPUT
+from schedsearch.errors import InputError, RunError, SchedsearchError
 
 _INTERRUPTED = 130
+_GONE = "the working directory is gone; change to one that exists"
 _SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "yaml")
 
 _log = logging.getLogger(__name__)
@@ -26,9 +30,19 @@ def ended(app: typer.Typer, args: Sequence[str]) -> int:
     return code or _guarded(_flush)
 
 
+def check_place() -> None:
+    """Refuse to work in a directory that is gone, in which libraries fail in words of their own.
+
+    Raises:
+        RunError: It is.
+    """
+    if not _has_place():
+        raise RunError(_GONE)
+
+
 def _run(app: typer.Typer, args: Sequence[str]) -> int:
     command = get_command(app)
-    with command.make_context(app.info.name, list(args)) as context:
+    with one_command(), command.make_context(app.info.name, list(args)) as context:
         command.invoke(context)
     return 0
 
@@ -61,6 +75,8 @@ def _guarded(work: Callable[[], int]) -> int:
             error,
         )
     except SchedsearchError as error:
+        if _is_output(error.__cause__):
+            return _refused(error.__cause__)
         return _failed(str(error), 2 if isinstance(error, InputError) else 1, error)
     except UnicodeEncodeError as error:
         return _failed(f"names must be text, but got {shown(error.object)}; correct it", 2, error)
@@ -91,15 +107,19 @@ def _misused(error: typer.TyperException) -> int:
 def _refused(error: OSError) -> int:
     """What the system would not do, where nobody closer knew what to say of it."""
     reason = error.strerror or str(error) or type(error).__name__
-    if error.filename == STANDARD_OUTPUT:
+    if _is_output(error):
         abandon_output()
         if isinstance(error, BrokenPipeError):  # whoever reads has seen enough
             return 1
         return _failed(f"standard output cannot be written ({reason}); send it elsewhere", 1, error)
     if not _has_place():
-        return _failed("the working directory is gone; change to one that exists", 1, error)
+        return _failed(_GONE, 1, error)
     where = "" if error.filename is None else f"{os.fsdecode(error.filename)}: "
     return _failed(f"{where}the system refused ({reason}); correct that and run again", 1, error)
+
+
+def _is_output(error: BaseException | None) -> TypeGuard[OSError]:
+    return isinstance(error, OSError) and error.filename == STANDARD_OUTPUT
 
 
 def _has_place() -> bool:

@@ -22,7 +22,8 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from schedsearch.cli.streams import is_unicode, readable
+from schedsearch.cli.streams import is_unicode
+from schedsearch.core.shown import readable
 
 output = Console()
 errors = Console(stderr=True)

@@ -9,24 +9,15 @@ from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
+from schedsearch.core.guards import send_nowhere
+from schedsearch.core.shown import readable
+from schedsearch.core.streams import STANDARD_OUTPUT
+
 READABLE = "schedsearch.readable"
 """Name of the error handler that `make_readable` gives the streams."""
 
-STANDARD_OUTPUT = "standard output"
-"""What errors of the stream have for a file name."""
-
 SHOWN = 4000
 """Characters of the longest message; what lies in the middle of a longer one is left out."""
-
-
-def readable(text: str) -> str:
-    r"""The text with bytes of a file name that are no text as `\x80`; UTF-8 is shown as such.
-
-    Python reads a byte that its encoding does not know as a lone surrogate, which no encoding can
-    write again.
-    """
-    raw = text.encode("utf-8", "surrogateescape" if _only_escapes(text) else "backslashreplace")
-    return raw.decode("utf-8", "backslashreplace")
 
 
 def one_line(text: str) -> str:
@@ -36,6 +27,20 @@ def one_line(text: str) -> str:
         text = f"{text[:half]} ... {text[-half:]}"
     shown = (one if one == "\n" or one.isprintable() else _escape(one) for one in readable(text))
     return "".join(shown)
+
+
+def open_missing() -> None:
+    """Let standard input, output and error that are closed lead nowhere.
+
+    The next file to be opened would take the number, and what is printed would land in it.
+    """
+    for number in (0, 1, 2):
+        try:
+            os.fstat(number)
+        except OSError:
+            send_nowhere(number)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")
 
 
 def make_readable() -> None:
@@ -57,9 +62,7 @@ def is_unicode() -> bool:
 def abandon_output() -> None:
     """Send to nowhere what standard output still holds, and would fail on again at the end."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        send_nowhere(sys.stdout.fileno())
 
 
 def _naming(write: Callable[..., Any]) -> Callable[..., Any]:
@@ -83,10 +86,6 @@ def _replace(error: UnicodeError) -> tuple[str | bytes, int]:
     if error.encoding.lower().replace("_", "-") == "utf-8":
         return text.encode(), error.end
     return text.encode("ascii", "backslashreplace").decode(), error.end
-
-
-def _only_escapes(text: str) -> bool:
-    return not any("\ud800" <= one < "\udc80" or "\udd00" <= one <= "\udfff" for one in text)
 
 
 def _escape(one: str) -> str:

@@ -6,22 +6,31 @@ called `.NAME.TOKEN.partial`; the next writer of the same target removes it.
 """
 
 import contextlib
+import errno
 import os
-import re
 import shutil
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
+from schedsearch.core.guards import check_unused, note_target, resolved
+from schedsearch.core.guards import guarded as guarded
 from schedsearch.core.partials import new_partial, remove_left_overs
-from schedsearch.core.streams import STDOUT, is_stream, open_stream
-from schedsearch.errors import InputError
+from schedsearch.core.streams import STDOUT, check_stream, is_stream, open_stream
+from schedsearch.errors import InputError, RunError, SchedsearchError
 
 _FORCE = "replace it with --force (from Python: `force=True`)"
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _HEAD = 65_536
 
-_guarded: dict[Path, int] = {}
+
+class Mark(Protocol):
+    """Finds out by the first bytes of a file whether it is of a kind; a pattern does."""
+
+    def search(self, head: bytes, /) -> object:
+        """Something true if it is."""
 
 
 @dataclass(frozen=True)
@@ -34,39 +43,7 @@ class Kind:
     """
 
     name: str
-    mark: re.Pattern[bytes]
-
-
-PICTURE = Kind(
-    "a picture",
-    # PNG, PDF, PostScript, SVG (also zipped), JPEG, TIFF, WebP, GIF, PGF, AVIF.
-    re.compile(
-        rb"\A(?:\x89PNG|%PDF|%!PS|<\?xml|<svg|\x1f\x8b|\xff\xd8|II\*|MM\0\*|RIFF.{4}WEBP|GIF8"
-        rb"|%% Creator|.{4}ftypavif)",
-        re.DOTALL,
-    ),
-)
-
-
-def json_kind(name: str, form: str) -> Kind:
-    """A JSON object that says what it is: `"format": "{form}/..."`."""
-    stated = rb'"format"\s*:\s*"' + re.escape(form.encode()) + b"/"
-    return Kind(name, re.compile(rb"\A(?:\xef\xbb\xbf)?\s*\{.*?" + stated, re.DOTALL))
-
-
-@contextlib.contextmanager
-def guarded(*paths: Path) -> Iterator[None]:
-    """Let nothing in this process replace these files while the block runs, whatever is forced."""
-    places = [_resolved(path) for path in paths]
-    for place in places:
-        _guarded[place] = _guarded.get(place, 0) + 1
-    try:
-        yield
-    finally:
-        for place in places:
-            _guarded[place] -= 1
-            if not _guarded[place]:
-                del _guarded[place]
+    mark: Mark
 
 
 def check_target(path: Path, kind: Kind, *, force: bool = False) -> None:
@@ -77,9 +54,11 @@ def check_target(path: Path, kind: Kind, *, force: bool = False) -> None:
     """
     try:
         if is_stream(path):
+            check_stream(path)
             return
         _check_content(path, kind, force)
-        check_folder(_resolved(path).parent)
+        check_folder(resolved(path).parent)
+        note_target(resolved(path))
     except (OSError, ValueError) as error:
         raise _unwritable(path, error) from None
 
@@ -143,6 +122,7 @@ def write_file(path: Path, content: bytes, kind: Kind, *, force: bool = False) -
     Raises:
         InputError: The place cannot be written or must not be replaced; what was there is
             untouched.
+        RunError: The disk is full, or a stream cannot be written.
     """
     try:
         if is_stream(path):
@@ -169,7 +149,7 @@ def replacing(path: Path, kind: Kind, *, force: bool = False) -> Iterator[Path]:
         OSError: The place cannot be written; what was there is untouched.
     """
     _check_content(path, kind, force)
-    target = _resolved(path)
+    target = resolved(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_left_overs(target)
     part, lock = new_partial(target)
@@ -201,16 +181,16 @@ def replacing_files(folder: Path, mark: str) -> Iterator[Path]:
         InputError: A file there is in use.
         OSError: The place cannot be written.
     """
-    target = _resolved(folder)
+    target = resolved(folder)
     target.parent.mkdir(parents=True, exist_ok=True)
     remove_left_overs(target)
     part, lock = new_partial(target, is_folder=True)
     try:
         yield part
         files = sorted(part.iterdir(), key=lambda file: (file.name != mark, file.name))
-        places = {file: _resolved(folder / file.name) for file in files}
+        places = {file: resolved(folder / file.name) for file in files}
         for file, place in places.items():
-            _check_unused(folder / file.name, place)
+            check_unused(folder / file.name, place)
             with file.open("rb+") as written:
                 os.fsync(written.fileno())
         target.mkdir(exist_ok=True)
@@ -222,8 +202,8 @@ def replacing_files(folder: Path, mark: str) -> Iterator[Path]:
 
 
 def _check_content(path: Path, kind: Kind, force: bool) -> None:
-    place = _resolved(path)
-    _check_unused(path, place)
+    place = resolved(path)
+    check_unused(path, place)
     try:
         mode = place.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -236,23 +216,15 @@ def _check_content(path: Path, kind: Kind, force: bool) -> None:
         raise InputError(f"{path}: exists and is not {kind.name}; name another file, or {_FORCE}")
 
 
-def _check_unused(path: Path, place: Path) -> None:
-    if place in _guarded:
-        raise InputError(f"{path}: is in use by this very command; name another file")
-
-
 def _begins_as(file: Path, kind: Kind) -> bool:
     """Whether a file is of a kind; an empty one is of any."""
     with file.open("rb") as stream:
         head = stream.read(_HEAD)
-    return not head or kind.mark.search(head) is not None
+    return not head or bool(kind.mark.search(head))
 
 
-def _resolved(path: Path) -> Path:
-    """The path without links, whether or not there is a file."""
-    return Path(os.path.realpath(path))
-
-
-def _unwritable(path: Path, error: OSError | ValueError) -> InputError:
+def _unwritable(path: Path, error: OSError | ValueError) -> SchedsearchError:
     reason = getattr(error, "strerror", None) or error
+    if getattr(error, "errno", None) in _FULL:
+        return RunError(f"{path}: cannot be written ({reason}); make room, or name another place")
     return InputError(f"{path}: cannot be written ({reason}); name another place")

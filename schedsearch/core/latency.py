@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from schedsearch.core.budget import Measure
 from schedsearch.core.canonical import is_number, unique_keys, whole_number
-from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens
 from schedsearch.core.reading import read_file
 from schedsearch.core.schedule import Schedule
@@ -207,7 +207,7 @@ class LatencyModel:
             if error.errors()[0]["type"] == "json_invalid":
                 raise InputError("is not JSON; write it anew with `schedsearch profile`") from None
             unknown = f"is no field of {FORMAT}; {{hint}}remove it"
-            raise InputError(complaint(error, unknown, field_names(_File))) from None
+            raise InputError(complaint(error, unknown, field_places(_File))) from None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "LatencyModel":

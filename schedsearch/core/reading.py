@@ -7,6 +7,8 @@ from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from schedsearch.core.guards import note_read
+
 T = TypeVar("T")
 
 OnProgress = Callable[[int, int], None]
@@ -15,6 +17,8 @@ OnProgress = Callable[[int, int], None]
 
 def read_file(path: Path, *, pipes: bool = True) -> bytes:
     """Return the content of a file; a device, which may have no end, is none.
+
+    A command that reads a file cannot write into it any more.
 
     Args:
         path: The file.
@@ -31,6 +35,7 @@ def read_file(path: Path, *, pipes: bool = True) -> bytes:
         raise OSError(errno.EINVAL, "it is a device", str(path))
     if not pipes and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise OSError(errno.EINVAL, "it is no file", str(path))
+    note_read(path)
     return path.read_bytes()
 
 

@@ -12,6 +12,7 @@ from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 
 T = TypeVar("T")
@@ -78,7 +79,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
             InputError: The name is taken by something else, or is none.
         """
         if not isinstance(name, str) or not name:
-            raise InputError(f"a {self.kind} needs a name, but got {name!r}; give it a text")
+            raise InputError(f"a {self.kind} needs a name, but got {shown(name)}; give it a text")
         if name in self and self[name] is not made:
             raise InputError(f"there is a {self.kind} `{name}` already; give yours another name")
         self[name] = made
@@ -98,7 +99,7 @@ class Registry(MutableMapping[str, T], Generic[T]):
             return name
         near = difflib.get_close_matches(str(name), list(self), n=1)
         hint = f"did you mean {near[0]}?" if near else "choose one of them"
-        raise InputError(f"{where} must be one of {', '.join(self)}, but got {name!r}; {hint}")
+        raise InputError(f"{where} must be one of {', '.join(self)}, but got {shown(name)}; {hint}")
 
     def make(self, name: str, params: Mapping[str, Any], where: str) -> Any:
         """Return what the class of that name makes of its parameters.

@@ -161,6 +161,7 @@ class Schedule:
 
         Raises:
             ScheduleError: The place cannot be written or must not be replaced.
+            RunError: The disk is full, or a stream cannot be written.
         """
         write_schedule_file(path, self.to_file(results, provenance, extensions), force=force)
 

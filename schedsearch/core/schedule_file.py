@@ -18,7 +18,8 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from schedsearch.core.canonical import unique_keys, whole_number
-from schedsearch.core.files import json_kind, write_file
+from schedsearch.core.files import write_file
+from schedsearch.core.kinds import json_kind
 from schedsearch.core.reading import read_file
 from schedsearch.core.schedule_format import (
     FORMAT,
@@ -54,8 +55,8 @@ def read_schedule_file(path: str | os.PathLike[str]) -> ScheduleFile:
         return ScheduleFile.model_validate(data)
     except json.JSONDecodeError as error:
         raise ScheduleError(
-            f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}); "
-            f"correct the file or export it again"
+            f"{path}: line {error.lineno} column {error.colno} is not JSON ({error.msg}); pass a "
+            f"schedule file, as `schedsearch export` writes it"
         ) from None
     except RecursionError:
         raise ScheduleError(f"{path}: is nested too deeply to be a schedule file") from None
@@ -78,6 +79,7 @@ def write_schedule_file(
     Raises:
         ScheduleError: The place cannot be written or must not be replaced; what was there is
             untouched.
+        RunError: The disk is full, or a stream cannot be written.
     """
     target = Path(path)
     try:

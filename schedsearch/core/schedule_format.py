@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, WithJsonSchema
 
-from schedsearch.core.complaints import complaint, field_names
+from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.sample import Split
 
 NAME, MAJOR = "schedsearch.schedule", 1
@@ -134,4 +134,4 @@ def json_schema() -> dict[str, Any]:
 def explain(error: ValidationError) -> str:
     """Return the first complaint in the house form."""
     unknown = f"is no field of {FORMAT}; {{hint}}data of your own belongs under `extensions`"
-    return complaint(error, unknown, field_names(ScheduleFile))
+    return complaint(error, unknown, field_places(ScheduleFile))

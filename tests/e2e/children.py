@@ -6,8 +6,10 @@ import hashlib
 import io
 import os
 import pickle
+import shlex
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import traceback
@@ -18,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+PROGRAM = "from schedsearch.cli import main; main()"
 NOBODY = 65534
 _SECONDS = 30
 _BROKEN = 70
@@ -81,6 +84,18 @@ def complaint(ended: Ended) -> str:
     assert "set_int_max_str_digits" not in lines[0] and "Errno" not in lines[0], lines[0]
     assert "is not installed" not in lines[0], lines[0]
     return lines[0]
+
+
+def shell(command: str, folder: Path) -> Ended:
+    """Run a command line of bash in a folder, where `schedsearch` is a process of its own."""
+    program = shlex.join([sys.executable, "-c", PROGRAM])
+    ran = subprocess.run(
+        ["bash", "-c", command.replace("schedsearch", program, 1)],
+        cwd=folder,
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "COLUMNS": "200"},
+    )
+    return Ended(ran.returncode, ran.stdout, ran.stderr.decode())
 
 
 def run(args: Sequence[str], folder: Path, **options: Any) -> Ended:

@@ -75,7 +75,7 @@ def template(tmp_path_factory) -> Path:
     (folder / "study.yaml").write_text(MISUSED)
     (folder / "unreadable").write_text(MISUSED)
     (folder / "garbage").write_bytes(bytes(range(256)))
-    (folder / "wrong.jsonl").write_text('{"text": 1}')
+    (folder / "wrong.jsonl").write_text('{"text": 1}\n' * 7)
     for name in ("loop", "loop.json", "loop.png"):
         (folder / name).symlink_to(name)
     for name in ("empty", "folder", "folder.json", "folder.png", "locked", "hidden"):

@@ -12,13 +12,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.e2e.children import Ended, complaint, copied, run, run_all
+from schedsearch import Schedule
+from tests.e2e.children import PROGRAM, Ended, complaint, copied, run, run_all, shell
 from tests.e2e.conftest import MISUSED
 from tests.e2e.misuses import LONG, commands
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
-
-PROGRAM = "from schedsearch.cli import main; main()"
 
 
 def quick() -> list[tuple[str, ...]]:
@@ -41,7 +40,13 @@ def helps() -> list[tuple[str, ...]]:
     return [("--version",), *((*name.split(), "--help") for name, _ in commands())]
 
 
-@pytest.mark.parametrize("args", [*quick(), *helps()], ids=" ".join)
+THROUGH = [
+    ("export", "small", "-", "--store", "store.db"),
+    ("db", "backup", "-", "--store=store.db"),
+]
+
+
+@pytest.mark.parametrize("args", [*quick(), *helps(), *THROUGH], ids=" ".join)
 def test_full_output_is_one_line(folder: Path, args: tuple[str, ...]) -> None:
     ended = run(args, folder, out="/dev/full")
     assert ended.code == 1
@@ -145,6 +150,16 @@ def test_working_directory_that_is_gone_is_one_line(folder: Path, args: tuple[st
     complaint(run(args, gone, before=gone.rmdir))
 
 
+@pytest.mark.parametrize("args", ["demo eval -n 4", "doctor", "profile demo", "db check"])
+def test_working_directory_that_is_gone_is_said_before_torch_is_imported(
+    tmp_path: Path, args: str
+) -> None:
+    gone = "mkdir gone && cd gone && rmdir ../gone &&"
+    said = complaint(shell(f"{gone} schedsearch {args}", tmp_path))
+    assert said == "error: the working directory is gone; change to one that exists"
+    assert shell(f"{gone} schedsearch --version", tmp_path).code == 0
+
+
 def test_a_pipe_that_is_closed_ends_a_command_quietly() -> None:
     ran = subprocess.run(
         ["bash", "-c", f"{sys.executable} -c '{PROGRAM}' --help | true; echo ${{PIPESTATUS[0]}}"],
@@ -165,6 +180,32 @@ def test_full_output_leaves_nothing_to_say_at_the_end(unbuffered: str) -> None:
     )
     assert ran.returncode == 1
     assert len(ran.stderr.splitlines()) == 1 and "No space left on device" in ran.stderr
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("command", ["export small -", "export small /dev/fd/1", "db backup -"])
+def test_output_that_nobody_reads_ends_a_command_quietly(
+    folder: Path, command: str, unbuffered: str
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    ran = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *command.split(), "--store", "store.db"],
+        cwd=folder,
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(Path.cwd()), "PYTHONUNBUFFERED": unbuffered},
+    )
+    os.close(writer)
+    assert ran.returncode == 1
+    assert "error" not in ran.stderr and "Traceback" not in ran.stderr
+
+
+def test_file_is_whole_where_the_output_is_full(folder: Path) -> None:
+    ended = run(("export", "small", "new.json", "--store", "store.db"), folder, out="/dev/full")
+    assert ended.code == 1
+    assert Schedule.load(folder / "new.json").layers == 8
 
 
 def test_interrupted_command_is_one_line(folder: Path) -> None:

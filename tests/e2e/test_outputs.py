@@ -102,8 +102,7 @@ def test_export_never_replaces_the_store_and_no_other_file_unforced(run, place, 
 def test_no_file_of_another_kind_and_no_folder_is_replaced(
     run, place, monkeypatch, command, file, content
 ):
-    monkeypatch.setattr("schedsearch.app.bootstrap.open_model", unreachable)
-    monkeypatch.setattr("schedsearch.app.worker.open_model", unreachable)
+    monkeypatch.setattr("schedsearch.models.loading.load_model", unreachable)
     if command[0] == "compare":
         command = (*command, "--out", "out")
     taken = place / "out" / file
@@ -123,6 +122,7 @@ def test_no_file_of_another_kind_and_no_folder_is_replaced(
 
 
 def unreachable(*_given, **_options):
+    """In place of what is looked up at each call: a name that a module imports would stay."""
     raise AssertionError("the work has begun")
 
 
@@ -139,8 +139,7 @@ def unreachable(*_given, **_options):
 def test_folder_that_cannot_be_one_is_refused_before_the_work(
     run, place, monkeypatch, command, out
 ):
-    monkeypatch.setattr("schedsearch.app.bootstrap.open_model", unreachable)
-    monkeypatch.setattr("schedsearch.app.worker.open_model", unreachable)
+    monkeypatch.setattr("schedsearch.models.loading.load_model", unreachable)
     before = contents(place)
     ran = run(*command, *([out] if command[1] == "train" else ["--out", out]))
     assert ran.code == 2

@@ -48,8 +48,8 @@ class MemorySet:
         split: Which of the four disjoint uses the set serves.
 
     Raises:
-        DataError: Rows or images cannot be used; the message names the number of each of the
-            first few.
+        DataError: Rows or images cannot be used; the message names the number of the
+            first, and counts the others.
     """
 
     def __init__(

@@ -60,7 +60,7 @@ class JsonlSet:
 
     Raises:
         DataError: The file, a line or an image cannot be used. The message names file and line,
-            of the first few where there are several, what was found, and the remedy.
+            what was found and the remedy, and counts the others that have faults.
     """
 
     def __init__(

@@ -28,7 +28,6 @@ KEYS = ("id", "question", "answer", "answers", "image", "images", "kind")
 _TWINS = (("answer", "answers"), ("image", "images"))
 # Two letters swapped in `answer` are as near as .83, `answer_id` and `image_id` at most .8.
 _NEAR = 0.82
-_SHOWN = 5
 _ADDRESS = re.compile(r"(?:data|file|ftp|gs|https?|s3):|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _SHOWN_ADDRESS = 60
 
@@ -61,7 +60,7 @@ def read_rows(
         what: What a row is called.
 
     Raises:
-        DataError: Rows cannot be used, or share an id; the first few are named.
+        DataError: Rows cannot be used, or share an id; the first is named, the others counted.
     """
     samples: dict[str, Sample] = {}
     contents: list[T] = []
@@ -79,9 +78,9 @@ def read_rows(
         except DataError as error:
             faults.append(f"{place}: {error}")
     if faults:
-        hidden = len(faults) - _SHOWN
-        more = [f"... and {hidden} more {what}s with faults"] if hidden > 0 else []
-        raise DataError("\n".join([*faults[:_SHOWN], *more]))
+        more = len(faults) - 1
+        have = f"{more} more {what}s have" if more > 1 else f"1 more {what} has"
+        raise DataError(faults[0] + (f"; {have} faults" if more else ""))
     return tuple(samples.values()), contents
 
 

@@ -123,7 +123,7 @@ def check_answers(samples: SampleSet, metric: Metric) -> None:
     if lacking:
         others = f", nor have {len(lacking) - 1} others" if lacking[1:] else ""
         raise DataError(
-            f"sample {lacking[0]!r} of {samples.name} has no answers{others}, but {metric.name} "
-            "compares with them; give every sample at least one, or choose a metric that needs "
-            "none, such as answer_match"
+            f"sample {shown(lacking[0])} of {samples.name} has no answers{others}, but "
+            f"{metric.name} compares with them; give every sample at least one, or "
+            "choose a metric that needs none, such as answer_match"
         )

@@ -58,6 +58,11 @@ def test_shipped_studies_are_valid():
         (("study: s\n", ""), "`study` is missing"),
         (("tolerance: 0.01", "tolerence: 0.01"), "did you mean `tolerance`?"),
         (("tolerance: 0.01", "tolerence: 0.01"), "`search.tolerence`"),
+        (
+            ("model: demo", "model: demo\ntolerance: 1"),
+            "file; it belongs at `search.tolerance`; all",
+        ),
+        (("tolerance: 0.01", "tolerance: 0.01\n  steps: 3"), "file; allowed here: sampler, accept"),
         (("tolerance: 0.01", "floors: 1"), "allowed here: sampler, acceptance, tolerance"),
         (("tolerance: 0.01", "tolerance: -1.0"), "`search.tolerance` must be greater than or"),
         (("tolerance: 0.01", "tolerance: .nan"), "`search.tolerance` must be a finite number"),
@@ -135,6 +140,16 @@ def test_missing_file_suggests_its_neighbour(tmp_path):
 
 def test_binary_file_is_refused(tmp_path):
     path = tmp_path / "study.yaml"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(InputError, match="UTF-8"):
+    path.write_bytes(b"study: \xff\xfe\x00")
+    with pytest.raises(InputError, match="byte 7 is not UTF-8; save it as UTF-8"):
         read_study_file(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("n" * 300, "File name too long"), ("file/study.yaml", "Not a directory"), (".", "Is a dir")],
+)
+def test_what_cannot_be_read_is_told_by_its_own_reason(tmp_path, name, reason):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=rf": cannot be read \({reason}.*\); check path and permi"):
+        read_study_file(tmp_path / name)

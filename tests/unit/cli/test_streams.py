@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from schedsearch.cli import output
-from schedsearch.cli.streams import SHOWN, make_readable, one_line, readable
+from schedsearch.cli.streams import SHOWN, make_readable, one_line
+from schedsearch.core.shown import readable
 
 
 @pytest.mark.parametrize(

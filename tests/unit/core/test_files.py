@@ -1,7 +1,6 @@
 """Whatever a target is, it is replaced in one step, written through, or left as it was."""
 
 import errno
-import io
 import os
 import signal
 import stat
@@ -10,24 +9,20 @@ import sys
 from pathlib import Path
 
 import pytest
-from matplotlib.backend_bases import FigureCanvasBase
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from schedsearch.core.files import (
-    PICTURE,
     check_files,
     check_folder,
     check_target,
-    guarded,
-    json_kind,
     replacing,
     replacing_files,
     write_file,
 )
+from schedsearch.core.guards import guarded
+from schedsearch.core.kinds import json_kind
 from schedsearch.core.partials import is_partial
 from schedsearch.core.streams import STDOUT, is_stdout, is_stream
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 
 NOTE = json_kind("a note", "test.note")
 OLD = b'{"format": "test.note/1", "text": "old"}'
@@ -72,6 +67,14 @@ def test_file_of_the_same_kind_or_an_empty_one_is_replaced(tmp_path, old):
         b"study: demo\n",
         b'{"format": "test.notes/1"}',
         b'{"form": "test.note/1"}',
+        b'{"mine": {"format": "test.note/1"}}',
+        b'{"mine": "\\"format\\": \\"test.note/1\\""}',
+        b'{"mine": [1, "format", "test.note/1"]}',
+        b'[{"format": "test.note/1"}]',
+        b'{"format": ["test.note/1"]}',
+        b'{"format": "test.note',
+        b"{" * 70_000,
+        b'{"mine":' * 20_000 + b'"format": "test.note/1"',
         b'print(\'{"format": "test.note/1"}\')',
     ],
 )
@@ -83,21 +86,6 @@ def test_another_file_is_replaced_only_by_force(tmp_path, other):
     check_target(path, NOTE, force=True)
     write_file(path, NEW, NOTE, force=True)
     assert path.read_bytes() == NEW
-
-
-@pytest.mark.parametrize(
-    "suffix", sorted({*FigureCanvasBase.get_supported_filetypes()} - {"raw", "rgba"})
-)
-def test_every_picture_is_known_as_one(tmp_path, suffix):
-    figure = Figure()
-    FigureCanvasAgg(figure)
-    drawn = io.BytesIO()
-    try:
-        figure.savefig(drawn, format=suffix)
-    except (ValueError, RuntimeError, OSError) as error:  # pgf needs LaTeX, avif a codec
-        pytest.skip(f"no {suffix} here: {error}")
-    (tmp_path / "picture").write_bytes(drawn.getvalue())
-    check_target(tmp_path / "picture", PICTURE)
 
 
 def test_guarded_file_is_not_replaced_even_by_force_nor_by_another_name(tmp_path):
@@ -181,7 +169,7 @@ def test_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="cannot be written .No space left"):
+    with pytest.raises(RunError, match="cannot be written .No space left"):
         write_file(path, NEW, NOTE)
     assert path.read_bytes() == OLD
     assert names(tmp_path) == {"note.json"}
@@ -190,7 +178,8 @@ def test_failing_writer_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from schedsearch.core.files import json_kind, replacing, replacing_files
+from schedsearch.core.files import replacing, replacing_files
+from schedsearch.core.kinds import json_kind
 target = Path(sys.argv[1])
 with replacing(target, json_kind("a note", "test.note")) as part:
     part.write_bytes(b"half")
@@ -327,7 +316,8 @@ def test_device_is_written_through(tmp_path):
 WRITES = """
 import sys
 from pathlib import Path
-from schedsearch.core.files import json_kind, write_file
+from schedsearch.core.files import write_file
+from schedsearch.core.kinds import json_kind
 print("before")
 write_file(Path(sys.argv[1]), b"content", json_kind("a note", "test.note"))
 """

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.schedule_file import main, read_schedule_file, write_schedule_file
 from schedsearch.core.schedule_format import Estimate, Provenance, Results, Score, json_schema
-from schedsearch.errors import ScheduleError
+from schedsearch.errors import RunError, ScheduleError
 from tests.unit.core.strategies import targeted_schedules
 
 ROOT = Path(__file__).parents[3]
@@ -191,7 +191,7 @@ def test_interrupted_saving_leaves_the_old_file(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full_disk)
-    with pytest.raises(ScheduleError, match="cannot be written .No space left on device"):
+    with pytest.raises(RunError, match="cannot be written .No space left on device"):
         Schedule((1.0, 0.5)).save(path)
     assert Schedule.load(path) == Schedule.full(2)
     assert list(tmp_path.iterdir()) == [path]

@@ -22,6 +22,22 @@ def test_number_that_python_does_not_write_out_is_told_by_its_length():
     assert shown([-(10**5000)]) == "[a number of 5000 digits]"
 
 
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ("d\udc80", r"'d\x80'"),
+        ("\udcc3\udcbc\udc80", r"'ü\x80'"),
+        (r"d\udc80", r"'d\\udc80'"),
+        ("\\\udc80", r"'\\\x80'"),
+        ("\ud800", r"'\ud800'"),
+        ("tab\t\udcff", r"'tab\t\xff'"),
+    ],
+)
+def test_bytes_of_names_are_quoted_as_messages_show_them(text, quoted):
+    assert shown(text) == quoted
+    assert shown([text]) == f"[{quoted}]"
+
+
 @pytest.mark.parametrize("text", ["0", "-7", str(10**300)])
 def test_whole_numbers_are_read(text):
     assert whole_number(text) == int(text)

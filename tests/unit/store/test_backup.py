@@ -174,5 +174,5 @@ def test_backup_through_a_pipe_is_the_store(store, tmp_path):
 
 def test_backup_to_a_device_writes_through_it(store):
     store.backup(os.devnull)
-    with pytest.raises(InputError, match="/dev/full cannot be created .No space left"):
+    with pytest.raises(RunError, match="/dev/full cannot be written .No space left"):
         store.backup("/dev/full")
