@@ -9,6 +9,9 @@ MakeExecutor = Callable[[Callable[[], Worker]], Executor]
 """Makes a pool of workers from what opens one."""
 
 EXECUTORS: Registry[MakeExecutor] = Registry(
-    "executor", {"local": "schedsearch.execution.executors.local:LocalExecutor"}
+    "executor",
+    {
+        "local": "schedsearch.execution.executors.local:LocalExecutor",
+    },
 )
 register_executor = EXECUTORS.register
