@@ -48,7 +48,7 @@ def test_exact_match_counts_all_references_and_log_likelihood_the_first() -> Non
 def test_unknown_metrics_and_parameters_are_errors_that_say_what_exists() -> None:
     with pytest.raises(InputError, match=r"must be one of exact_match, .*, but got 'bleu'"):
         make_metric("bleu")
-    with pytest.raises(InputError, match="parameters of metric 'exact_match' do not fit"):
+    with pytest.raises(InputError, match="parameters of metric `exact_match` do not fit"):
         make_metric("exact_match", {"strict": True})
     with pytest.raises(InputError, match="`max_new_tokens` must be at least 1, but got 0"):
         make_metric("vqa_accuracy", {"max_new_tokens": 0})

@@ -128,7 +128,7 @@ def test_own_objects_are_taken_in_place_of_names(tmp_path, data):
 
 def test_executor_has_a_name_or_is_handed_in(tmp_path, data):
     options = {"sampler": {"tolerance": 0.5}, "store": tmp_path / "s.db"}
-    with pytest.raises(InputError, match="`executor` must be one of local, but got 'own'"):
+    with pytest.raises(InputError, match="`executor` must be one of local.* but got 'own'"):
         open_study("demo", data, executor="own", **options)
     schedsearch.register_executor("own", OwnExecutor)
     for executor in ("own", OwnExecutor):
