@@ -25,7 +25,7 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial
-from schedsearch.execution.executor import LocalExecutor
+from schedsearch.execution.executors.local import LocalExecutor
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.sampler import Question, Status

@@ -28,7 +28,8 @@ from schedsearch.core.flops import DecoderShape, SampleTokens, prefill_flops
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial, TrialState, Work
-from schedsearch.execution.executor import LocalExecutor, Ticket
+from schedsearch.execution.executor import Ticket
+from schedsearch.execution.executors.local import LocalExecutor
 from schedsearch.execution.measuring import Measuring, TrialRun
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.greedy import GSearch

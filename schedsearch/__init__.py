@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from schedsearch.core.trial import TrialState
     from schedsearch.evaluation.metrics import register_metric
     from schedsearch.evaluation.metrics.function import FunctionMetric
+    from schedsearch.execution.executors import register_executor
     from schedsearch.execution.heartbeat import StopStudy
     from schedsearch.models.adapters import register_adapter
     from schedsearch.reduction.rankers import register_ranker
@@ -43,6 +44,7 @@ _LAZY = {
     "Reduction": "schedsearch.reduction.reduction",
     "reduce": "schedsearch.reduction.reduction",
     "register_adapter": "schedsearch.models.adapters",
+    "register_executor": "schedsearch.execution.executors",
     "register_family": "schedsearch.core.families",
     "register_metric": "schedsearch.evaluation.metrics",
     "register_ranker": "schedsearch.reduction.rankers",
@@ -66,6 +68,7 @@ __all__ = [
     "open_study",
     "reduce",
     "register_adapter",
+    "register_executor",
     "register_family",
     "register_metric",
     "register_ranker",

@@ -10,7 +10,7 @@ from schedsearch.app.withdrawal import Withdrawal, withdraw_vision
 from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.subject import Subject
-from schedsearch.execution.executor import LocalExecutor
+from schedsearch.execution.executors.local import LocalExecutor
 
 if TYPE_CHECKING:
     from schedsearch.evaluation.attention.statistics import AttentionStatistics

@@ -27,7 +27,8 @@ from schedsearch.errors import InputError
 from schedsearch.evaluation.metric_identity import metric_identity
 from schedsearch.evaluation.metrics import FunctionMetric, Metric, make_metric
 from schedsearch.evaluation.metrics.function import Scorer
-from schedsearch.execution.executor import Executor, LocalExecutor, Worker
+from schedsearch.execution.executor import Executor
+from schedsearch.execution.executors import EXECUTORS, MakeExecutor
 from schedsearch.samplers.settings import SamplerSettings
 from schedsearch.store.store import open_store
 
@@ -98,7 +99,7 @@ def open_study(
     trust_remote_code: bool = False,
     prefix_bytes: int | None = None,
     folder: Path = Path(),
-    executor: Callable[[Callable[[], Worker]], Executor] = LocalExecutor,
+    executor: str | MakeExecutor = "local",
     progress: Progress | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
@@ -128,7 +129,8 @@ def open_study(
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
-        executor: Makes the pool of workers, from what opens one; default: one in this process.
+        executor: Name of an executor, or what makes the pool of workers from what opens one;
+            default: one in this process.
         progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
@@ -151,6 +153,7 @@ def open_study(
         "trust_remote_code": trust_remote_code,
     }
     data = _data(calibration)
+    make_executor = _executor(executor)
     ordering = _ranker(ranker)
     opening = WorkerSpec(
         model,
@@ -171,7 +174,7 @@ def open_study(
             check_runtime(found, name)
             check_scorer(found, name, metric_name, identity)
         warn_of_unknown(identity)
-        workers = executor(opening.open)
+        workers = make_executor(opening.open)
         if not isinstance(data, DataRef):
             _warn(config, len(data), scored.greatest)
         subject: Subject = workers.ask(
@@ -242,6 +245,10 @@ def _ranker(given: "str | RankerSpec | Ranker") -> RankerSpec:
     from schedsearch.reduction.rankers import spec_of
 
     return spec_of(given)
+
+
+def _executor(given: str | MakeExecutor) -> MakeExecutor:
+    return EXECUTORS[EXECUTORS.check(given, "`executor`")] if isinstance(given, str) else given
 
 
 def _data(given: Calibration) -> SampleSet | DataRef:

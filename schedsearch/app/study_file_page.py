@@ -82,12 +82,13 @@ def made(text: str) -> str:
 
 def _searches() -> list[str]:
     g_search = SAMPLERS["g-search"]
+    budgeted = [one for one in SAMPLERS.built_in if issubclass(SAMPLERS[one], BudgetSettings)]
     parts = ["### `sampler: g-search`", summary(g_search), _table(g_search)]
     parts += [
         "### All other samplers",
         "They search the parameters of a family of curves: [families](method.md#the-families).",
         _table(FamilySettings),
-        "### `bayes`, `optuna`, `random`, `random-monotone`: a budget",
+        f"### {', '.join(f'`{one}`' for one in budgeted)}: a budget",
         "[Budgets](method.md#budgets) are what a schedule may cost.",
         _table(BudgetSettings, FamilySettings),
     ]

@@ -67,8 +67,9 @@ class Registry(MutableMapping[str, T], Generic[T]):
         return _place(made) in self._places.values()
 
     def name_of(self, made: object) -> str | None:
-        """Return the name of what is built in, registered or in use; imports nothing."""
-        named = {place: name for name, place in self._places.items()}
+        """Return the name of what is built in, installed, registered or in use; imports nothing."""
+        installed = {name: point.value for name, point in self._installed.items()}
+        named = {place: name for name, place in (installed | self._places).items()}
         used = (name for name, one in self._known.items() if one is made)
         return next(used, named.get(_place(made)))
 

@@ -1,9 +1,12 @@
-"""Executors: where evaluation runs. They take small tasks and give back scores."""
+"""What an executor is: where evaluation runs. It takes small tasks and gives back scores.
+
+To add one: a class in its own file of `executors` and its line in EXECUTORS (`__init__.py` there),
+which the tests of all executors read.
+"""
 
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, NamedTuple, Protocol
 
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
@@ -107,43 +110,3 @@ def evaluated(
         done += len(outcome.task.sample_ids)
         on_progress(done, samples)
     return [found[number] for number in range(len(tasks))]
-
-
-class LocalExecutor:
-    """One worker in this process, which evaluates one task after the other.
-
-    Args:
-        open_worker: Makes the worker, when there is something to do for it.
-    """
-
-    slots = 1
-
-    def __init__(self, open_worker: Callable[[], Worker]) -> None:
-        self._open = open_worker
-        self._queue: deque[tuple[Ticket, Task]] = deque()
-
-    def submit(self, ticket: Ticket, task: Task) -> None:
-        """Queue a task."""
-        self._queue.append((ticket, task))
-
-    def next(self) -> Outcome:
-        """Evaluate the oldest queued task."""
-        ticket, task = self._queue.popleft()
-        found = self._worker.evaluate(task)
-        return Outcome(ticket, task, found.scores, found.failure, found.work)
-
-    def cancel(self, tickets: Collection[Ticket]) -> None:
-        """Take these tasks out of the queue."""
-        self._queue = deque(queued for queued in self._queue if queued[0] not in tickets)
-
-    def ask(self, method: str, *args: Any, **named: Any) -> Any:
-        """Call a method of the worker."""
-        return getattr(self._worker, method)(*args, **named)
-
-    def tell(self, method: str, *args: Any) -> None:
-        """Call a method of the worker."""
-        self.ask(method, *args)
-
-    @cached_property
-    def _worker(self) -> Worker:
-        return self._open()

@@ -30,7 +30,7 @@ class FamilySettings(SamplerSettings):
     """What searches over a family's parameters share.
 
     Attributes:
-        sampler: Who searches: `bayes`, `optuna`, `random`, `random-monotone` or `frontier`.
+        sampler: Who searches: one of those below.
         family: Whose parameters are searched.
         first: First layer that may process fewer vision tokens than there are.
         trials: How many schedules are tried.

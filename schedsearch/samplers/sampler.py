@@ -1,8 +1,8 @@
 """What a sampler is: from what is known of a study to the questions that come next.
 
-To add one: a class in its own file with the members of `StudySampler`, settings that make it (see
-settings.py) with their line in SAMPLERS (`__init__.py`), and a line in the list of
-tests/contract/test_samplers.py.
+To add one: in its own file a class with the members of `StudySampler` and the settings that make it
+(see settings.py), and the settings' line in SAMPLERS (`__init__.py`), which the tests of all
+samplers read.
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,7 +1,8 @@
-"""What every executor must do. A new executor joins with one line in EXECUTORS."""
+"""What every executor must do. A new executor joins with its line in EXECUTORS."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import pytest
 
@@ -9,15 +10,29 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import DataError, RunError
 from schedsearch.execution.executor import Executor, Outcome, Ticket
-from tests.unit.execution.synthetic import IDS, LAYERS, Evaluate, Shuffled, evaluate, local
+from schedsearch.execution.executors import EXECUTORS
+from tests.unit.execution.synthetic import (
+    IDS,
+    LAYERS,
+    Evaluate,
+    FunctionWorker,
+    Shuffled,
+    evaluate,
+)
+
+
+def of_functions(name: str, evaluate: Evaluate) -> Executor:
+    """The executor of that name, whose workers are functions."""
+    return EXECUTORS[name](partial(FunctionWorker, evaluate))
+
 
 # Each makes an executor for a function that processes elsewhere can import, too.
-EXECUTORS: dict[str, Callable[[Evaluate], Executor]] = {
-    "local": local,
+MAKERS: dict[str, Callable[[Evaluate], Executor]] = {
     "shuffled": Shuffled,
+    **{name: partial(of_functions, name) for name in EXECUTORS},
 }
 
-each_executor = pytest.mark.parametrize("make", EXECUTORS.values(), ids=EXECUTORS)
+each_executor = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 
 
 def task_of(*ids: str, keep: float = 0.5) -> Task:

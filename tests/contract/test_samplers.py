@@ -1,9 +1,10 @@
-"""What every sampler must do. A new sampler joins with one line in SAMPLERS."""
+"""What every sampler must do. A new sampler joins with its line in SAMPLERS."""
 
 import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import Budget
+from schedsearch.core.facts import Facts
 from schedsearch.core.families import Family
 from schedsearch.core.families.layerwise import Layerwise
 from schedsearch.core.families.linear import Linear
@@ -20,6 +22,7 @@ from schedsearch.core.families.uniform import Uniform
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
+from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.bayes import Bayes
 from schedsearch.samplers.budgeted import Budgeted
 from schedsearch.samplers.frontier import Frontier
@@ -30,17 +33,18 @@ from schedsearch.samplers.sampler import Question, Sampler
 from tests.unit.samplers.synthetic import answered, enqueued, failed, per_sample, running
 
 LAYERS, N_MAX = 5, 8
+SHAPE, TOKENS = DecoderShape(LAYERS, 8, 2, 2, 4, 16, 32), (SampleTokens(N_MAX, 4),)
 RANKER = RankerSpec("text")
 MEAN_KEEP, FLOPS = Budget("mean_keep", 0.7), Budget("flops", 1.0)
 
 # Each makes a sampler for LAYERS x N_MAX with this many questions at once, to which a failed trial
 # is an answer.
-SAMPLERS: dict[str, Callable[[int], Sampler]] = {
+MAKERS: dict[str, Callable[[int], Sampler]] = {
     "g-search": lambda q: g_search(q, method="bisection"),
     "g-search with screens": lambda q: g_search(q, screens=(1, 3), guess=(8, 8, 5, 5, 1)),
     "g-search with slack": lambda q: g_search(q, screens=(2,), slack=0.3),
     "random": lambda q: budgeted(RandomSearch, Sigmoid(), 6, q),
-    "random monotone": lambda q: budgeted(RandomMonotone, Layerwise(), 6, q),
+    "random-monotone": lambda q: budgeted(RandomMonotone, Layerwise(), 6, q),
     "optuna": lambda q: budgeted(OptunaSampler, Staircase(), 5, q),
     "bayes": lambda q: budgeted(Bayes, Linear(), 5, q),
     "frontier": lambda q: budgeted(Frontier, Uniform(), 5, q, FLOPS),
@@ -71,15 +75,27 @@ def budgeted(
     return sampler(
         family=family,
         budget=budget,
-        shape=DecoderShape(LAYERS, 8, 2, 2, 4, 16, 32),
-        tokens=(SampleTokens(N_MAX, 4),),
+        shape=SHAPE,
+        tokens=TOKENS,
         ranker=RANKER,
         trials=trials,
         concurrent_trials=questions,
     )
 
 
-each_sampler = pytest.mark.parametrize("make", SAMPLERS.values(), ids=SAMPLERS)
+def by_settings(name: str, questions: int) -> Sampler:
+    """The sampler that settings of this name make, with what else they take of the usual keys."""
+    usual = {"budget": {"mean_keep": 0.7}, "tolerance": 0.25, "max_drop": 0.25}
+    usual |= {"trials": 5, "on_failure": "continue"}
+    made = SAMPLERS[name]
+    taken = {key: value for key, value in usual.items() if key in made.model_fields}
+    settings = made.model_validate({"sampler": name, "questions": questions, **taken})
+    return settings.make(Facts.of(SHAPE, TOKENS), RANKER, seed=0)
+
+
+MAKERS |= {name: partial(by_settings, name) for name in SAMPLERS if name not in MAKERS}
+
+each_sampler = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
 at_once = st.integers(1, 4)
 seeds = st.integers(0, 10**6)
 

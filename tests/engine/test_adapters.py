@@ -1,5 +1,8 @@
 """Who is served by which adapter, and what is refused with the reason."""
 
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,9 +48,16 @@ class TestUnprovenFamily(AdapterContract):
     attentions = ("sdpa",)
 
 
-def test_every_adapter_is_proven_by_a_family() -> None:
-    served = {type(family.build("sdpa")).__name__ for family in FAMILIES.values()}
-    assert served == ADAPTERS.keys()
+def contracts(of: type[AdapterContract] = AdapterContract) -> Iterator[type[AdapterContract]]:
+    for one in of.__subclasses__():
+        yield from (one, *contracts(one))
+
+
+def test_every_adapter_passes_the_contract_suite() -> None:
+    for path in Path(__file__).parent.glob("test_*.py"):
+        import_module(f"{__package__}.{path.stem}")
+    proven = {type(one.build("sdpa")).__name__ for one in contracts()}
+    assert proven == {*ADAPTERS.built_in, "VipLlavaForConditionalGeneration"}
 
 
 def test_an_unknown_architecture_is_served_with_a_warning() -> None:

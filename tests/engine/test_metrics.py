@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import (
-    METRICS,
     AnswerPredictions,
     GeneratedMetric,
     TeacherForcedMetric,
@@ -44,11 +43,6 @@ def test_log_likelihood_is_the_sum_over_tokens_in_nats() -> None:
 def test_exact_match_counts_all_references_and_log_likelihood_the_first() -> None:
     assert list(forced("exact_match").references(("a", "b"))) == ["a", "b"]
     assert list(forced("log_likelihood").references(("a", "b"))) == ["a"]
-
-
-@pytest.mark.parametrize("name", sorted(METRICS))
-def test_metrics_carry_the_name_they_are_registered_under(name: str) -> None:
-    assert make_metric(name).name == name
 
 
 def test_unknown_metrics_and_parameters_are_errors_that_say_what_exists() -> None:

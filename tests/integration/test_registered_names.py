@@ -18,6 +18,8 @@ from schedsearch.core.families.uniform import Uniform
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import METRICS
 from schedsearch.evaluation.metrics.vqa_accuracy import VqaAccuracy
+from schedsearch.execution.executors import EXECUTORS
+from schedsearch.execution.executors.local import LocalExecutor
 from schedsearch.reduction.rankers import RANKERS
 from schedsearch.reduction.rankers.local import LocalRanker
 from schedsearch.reduction.rankers.random import RandomRanker
@@ -52,6 +54,10 @@ class OwnFamily(Uniform):
     name = "own"
 
 
+class OwnExecutor(LocalExecutor):
+    pass
+
+
 class OwnSettings(BudgetSettings):
     sampler: Literal["own"]
 
@@ -62,7 +68,7 @@ class OwnSettings(BudgetSettings):
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
     yield
-    for registry in (METRICS, RANKERS, FAMILIES, SAMPLERS):
+    for registry in (METRICS, RANKERS, FAMILIES, SAMPLERS, EXECUTORS):
         if "own" in registry:
             del registry["own"]
 
@@ -120,6 +126,16 @@ def test_own_objects_are_taken_in_place_of_names(tmp_path, data):
         assert study.sampler.name == "random"
 
 
+def test_executor_has_a_name_or_is_handed_in(tmp_path, data):
+    options = {"sampler": {"tolerance": 0.5}, "store": tmp_path / "s.db"}
+    with pytest.raises(InputError, match="`executor` must be one of local.* but got 'own'"):
+        open_study("demo", data, executor="own", **options)
+    schedsearch.register_executor("own", OwnExecutor)
+    for executor in ("own", OwnExecutor):
+        with open_study("demo", data, executor=executor, **options) as study:
+            assert type(study.executor) is OwnExecutor
+
+
 def test_sampler_that_is_not_registered_is_told(tmp_path, data):
     settings = OwnSettings(sampler="own", budget={"flops": 0.8}, trials=1)
     open_study("demo", data, sampler=settings, store=tmp_path / "s.db").store.close()
@@ -149,7 +165,7 @@ class Nameless(RandomRanker):
     ("ranker", "expected"),
     [
         (Forgetful(), "`own` does not keep its parameter `bias`"),
-        (Nameless(), "a ranker needs a name, but got None"),
+        (Nameless(), "the ranker Nameless is not registered .*call `schedsearch.register_ranker`"),
     ],
 )
 def test_ranker_that_cannot_be_named_is_refused(tmp_path, data, ranker, expected):

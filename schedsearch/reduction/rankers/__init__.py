@@ -44,16 +44,19 @@ def make_ranker(spec: RankerSpec) -> "Ranker":
 
 
 def spec_of(ranker: "Ranker") -> RankerSpec:
-    """Name and parameters of a ranker; one of your own is registered under its `name`.
+    """Name and parameters of a ranker; one that is not registered is, under its `name`.
 
     Raises:
         InputError: It has no name, or does not keep a parameter as the attribute of that name.
     """
-    made: Callable[..., Ranker] = type(ranker)
+    made: type[Ranker] = type(ranker)
     name = RANKERS.name_of(made)
-    if name is None:
-        name = getattr(ranker, "name", None)
-        RANKERS.register(name, made)  # type: ignore[arg-type]  # which refuses what is no name
+    if name is None and (name := getattr(ranker, "name", None)) is None:
+        raise InputError(
+            f"the ranker {made.__name__} is not registered and has no `name`, so no schedule could "
+            f"name it; call `schedsearch.register_ranker` with it, or give the class a `name`"
+        )
+    RANKERS.register(name, made)
     given = inspect.signature(made).parameters
     if lacking := [one for one in given if not hasattr(ranker, one)]:
         raise InputError(

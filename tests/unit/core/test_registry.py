@@ -1,3 +1,4 @@
+import importlib
 import subprocess
 import sys
 
@@ -73,6 +74,7 @@ def installed(tmp_path, monkeypatch):
 @pytest.mark.usefixtures("installed")
 def test_installed_packages_join_by_entry_points(registry):
     assert list(registry) == ["counter", "queue", "theirs", "broken"]
+    assert registry.name_of(importlib.import_module("somebodys").Ranks) == "theirs"
     assert registry["theirs"].__name__ == "Ranks"
     with pytest.raises(InputError, match="thing `broken` of the package somebodys cannot be"):
         registry["broken"]

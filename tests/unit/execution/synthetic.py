@@ -21,7 +21,8 @@ from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial, Work
 from schedsearch.errors import SchedsearchError
-from schedsearch.execution.executor import Executor, LocalExecutor, Outcome, Ticket
+from schedsearch.execution.executor import Executor, Outcome, Ticket
+from schedsearch.execution.executors.local import LocalExecutor
 from schedsearch.execution.loop import Run, run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.greedy import GSearch

@@ -1,0 +1,49 @@
+"""Evaluation in the process of the coordinator."""
+
+from collections import deque
+from collections.abc import Callable, Collection
+from functools import cached_property
+from typing import Any
+
+from schedsearch.core.trial import Task
+from schedsearch.execution.executor import Outcome, Ticket, Worker
+
+
+class LocalExecutor:
+    """One worker in this process, which evaluates one task after the other.
+
+    Args:
+        open_worker: Makes the worker, when there is something to do for it.
+    """
+
+    slots = 1
+
+    def __init__(self, open_worker: Callable[[], Worker]) -> None:
+        self._open = open_worker
+        self._queue: deque[tuple[Ticket, Task]] = deque()
+
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        """Queue a task."""
+        self._queue.append((ticket, task))
+
+    def next(self) -> Outcome:
+        """Evaluate the oldest queued task."""
+        ticket, task = self._queue.popleft()
+        found = self._worker.evaluate(task)
+        return Outcome(ticket, task, found.scores, found.failure, found.work)
+
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        """Take these tasks out of the queue."""
+        self._queue = deque(queued for queued in self._queue if queued[0] not in tickets)
+
+    def ask(self, method: str, *args: Any, **named: Any) -> Any:
+        """Call a method of the worker."""
+        return getattr(self._worker, method)(*args, **named)
+
+    def tell(self, method: str, *args: Any) -> None:
+        """Call a method of the worker."""
+        self.ask(method, *args)
+
+    @cached_property
+    def _worker(self) -> Worker:
+        return self._open()
