@@ -109,8 +109,10 @@ def resolved(path: Path) -> Path:
 def send_nowhere(number: int) -> None:
     """Let an open file, or one that is closed, lead nowhere from now on."""
     nowhere = os.open(os.devnull, os.O_RDWR)
-    os.dup2(nowhere, number)
-    if nowhere != number:
+    if nowhere == number:
+        os.set_inheritable(number, True)  # as standard streams are
+    else:
+        os.dup2(nowhere, number)
         os.close(nowhere)
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+import subprocess
 import sys
 
 import pytest
@@ -70,3 +71,15 @@ def test_table_keeps_every_cell_in_a_terminal_of_any_width(monkeypatch, width):
     output.show(table)
     shown = "".join(one for one in console.file.getvalue() if one.isalnum() or one == ":")
     assert sorted(shown) == sorted("".join(cells) + "".join(f"h{n}" for n in range(9)))
+
+
+def test_streams_that_are_missing_lead_nowhere_for_child_processes_too():
+    program = """
+import os, subprocess, sys
+os.closerange(0, 3)
+from schedsearch.cli.streams import open_missing
+open_missing()
+found = subprocess.run([sys.executable, "-c", "import os; os.fstat(0); os.fstat(1); os.fstat(2)"])
+os._exit(found.returncode)
+"""
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
