@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from schedsearch.core.files import guarded
+from schedsearch.core.guards import guarded
 from schedsearch.errors import InputError
 from schedsearch.store.address import check_folder, check_writable, file_of, name_of, url_of
 from schedsearch.store.store import Store, find_store

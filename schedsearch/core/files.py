@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Protocol
 
 from schedsearch.core.guards import check_unused, note_target, resolved
-from schedsearch.core.guards import guarded as guarded
 from schedsearch.core.partials import new_partial, remove_left_overs
 from schedsearch.core.streams import STDOUT, check_stream, is_stream, open_stream
 from schedsearch.errors import InputError, RunError, SchedsearchError

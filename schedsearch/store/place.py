@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from schedsearch.core.files import guarded
+from schedsearch.core.guards import guarded
 from schedsearch.errors import RunError
 from schedsearch.store.address import writable
 from schedsearch.store.log import INDEX, LOGS, OpenLog, log_of, size_of

@@ -89,7 +89,7 @@ def by_settings(name: str, questions: int) -> Sampler:
     usual |= {"trials": 5, "on_failure": "continue"}
     made = SAMPLERS[name]
     taken = {key: value for key, value in usual.items() if key in made.model_fields}
-    settings = made.model_validate({"sampler": name, "questions": questions, **taken})
+    settings = made.model_validate({"sampler": name, "concurrent_trials": questions, **taken})
     return settings.make(Facts.of(SHAPE, TOKENS), RANKER, seed=0)
 
 
