@@ -2,8 +2,7 @@
 
 import json
 import sqlite3
-import subprocess
-import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from PIL import Image
 
 from schedsearch.store import open_store
+from tests.interpreter import Interpreter
 from tests.unit.store.strategies import SPEC
 
 PROGRAM = """
@@ -47,6 +47,16 @@ FAULTS = {
         "gone.json: there is no such file",
     ),
 }
+IMPORTS = (
+    "schedsearch.cli.studies",
+    "schedsearch.app.configured",
+    "schedsearch.app.plots",
+    "schedsearch.app.report",
+    "matplotlib.figure",
+    "schedsearch.demo.shapesvqa",
+)
+"""Most of what the commands import until they refuse."""
+
 EXTRA = {"search": [], "report": [], "compare": ["--budget", "flops:0.6"]}
 
 
@@ -65,41 +75,54 @@ def place(tmp_path):
     return tmp_path
 
 
-def refused(folder: Path, *args: str) -> str:
+@pytest.fixture(scope="module")
+def interpreter() -> Iterator[Interpreter]:
+    with Interpreter(*IMPORTS) as one:
+        yield one
+
+
+Refused = Callable[..., str]
+
+
+@pytest.fixture
+def refused(interpreter: Interpreter, place: Path) -> Refused:
     """Error of a command, which has imported neither torch nor transformers and made nothing."""
-    before = set(folder.iterdir())
-    command = [sys.executable, "-c", PROGRAM, *args]
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    assert ran.returncode == 2, ran.stderr
-    assert "Traceback" not in ran.stderr
-    assert ran.stdout == "\n", ran.stdout
-    assert set(folder.iterdir()) == before
-    return " ".join(ran.stderr.split())
+
+    def call(*args: str) -> str:
+        before = set(place.iterdir())
+        ran = interpreter.run(PROGRAM, *args, folder=place)
+        assert ran.returncode == 2, ran.stderr
+        assert "Traceback" not in ran.stderr
+        assert ran.stdout == "\n", ran.stdout
+        assert set(place.iterdir()) == before
+        return " ".join(ran.stderr.split())
+
+    return call
 
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("command", EXTRA)
-def test_fault_of_a_study_file(place, command, fault):
+def test_fault_of_a_study_file(place, refused, command, fault):
     before, after, message = FAULTS[fault]
     (place / "study.yaml").write_text(STUDY.replace(before, after))
     if command == "report":  # of a study that there is
         with open_store(place / "schedsearch.db") as store:
             store.create_study(replace(SPEC, name="small"))
-    assert message in refused(place, command, "study.yaml", *EXTRA[command])
+    assert message in refused(command, "study.yaml", *EXTRA[command])
 
 
 @pytest.mark.parametrize("command", EXTRA)
-def test_store_that_is_another_programs_database(place, command):
+def test_store_that_is_another_programs_database(place, refused, command):
     with sqlite3.connect(place / "other.db") as connection:
         connection.execute("CREATE TABLE mine (x)")
     connection.close()
-    said = refused(place, command, "study.yaml", "--store", "other.db", *EXTRA[command])
+    said = refused(command, "study.yaml", "--store", "other.db", *EXTRA[command])
     assert "is another program's database" in said
 
 
 @pytest.mark.parametrize("command", ["report", "compare"])
-def test_folder_for_results_that_is_a_file(place, command):
-    said = refused(place, command, "study.yaml", "--out", "study.yaml", *EXTRA[command])
+def test_folder_for_results_that_is_a_file(refused, command):
+    said = refused(command, "study.yaml", "--out", "study.yaml", *EXTRA[command])
     assert "study.yaml: cannot be used as a folder" in said
 
 
@@ -122,5 +145,5 @@ def test_folder_for_results_that_is_a_file(place, command):
         (("search", "study.yaml", "--store", "gone/s.db"), "the folder of gone/s.db does not"),
     ],
 )
-def test_fault_of_an_argument(place, args, message):
-    assert message in refused(place, *args)
+def test_fault_of_an_argument(refused, args, message):
+    assert message in refused(*args)

@@ -2,15 +2,17 @@
 
 import importlib
 import json
-import os
-import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from schedsearch.evaluation.recognition import Recognition, recognise
 from schedsearch.evaluation.recognition.origin import release
+from tests.interpreter import Interpreter
 
 PROGRAM = """
 import json, sys
@@ -55,13 +57,26 @@ def unused(text):
 """
 
 
-def recognised(folder: Path, seed: int = 0) -> Recognition:
+Recognised = Callable[..., Recognition]
+
+
+@pytest.fixture(scope="module")
+def recognised() -> Iterator[Recognised]:
     """In a process of its own, with another order of sets and mappings for every seed."""
-    path = os.pathsep.join([str(folder), *filter(None, sys.path)])
-    environment = {**os.environ, "PYTHONPATH": path, "PYTHONHASHSEED": str(seed)}
-    command = [sys.executable, "-B", "-c", PROGRAM]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return Recognition(*json.loads(done.stdout))
+    with ExitStack() as stack:
+
+        @cache
+        def interpreter(seed: int) -> Interpreter:
+            modules = ("schedsearch.evaluation.recognition", "numpy", "pandas")
+            environment = {"PYTHONHASHSEED": str(seed)}
+            return stack.enter_context(Interpreter(*modules, environment=environment))
+
+        def call(folder: Path, seed: int = 0) -> Recognition:
+            done = interpreter(seed).run(PROGRAM, folder=folder)
+            assert done.returncode == 0, done.stderr
+            return Recognition(*json.loads(done.stdout))
+
+        yield call
 
 
 def written(folder: Path, scoring: str = SCORING, words: str = WORDS) -> Path:
@@ -88,7 +103,9 @@ def differences(one: Recognition, other: Recognition) -> set[str]:
         ('" ".join(one', '"".join(one', "scorer.score.words.plain"),
     ],
 )
-def test_an_edit_of_anything_that_decides_a_score_is_seen_and_named(tmp_path, before, after, part):
+def test_an_edit_of_anything_that_decides_a_score_is_seen_and_named(
+    recognised, tmp_path, before, after, part
+):
     first = recognised(written(tmp_path))
     assert before in SCORING + WORDS
     second = recognised(
@@ -110,7 +127,7 @@ def test_an_edit_of_anything_that_decides_a_score_is_seen_and_named(tmp_path, be
         ),
     ],
 )
-def test_an_edit_of_what_decides_nothing_is_not(tmp_path, before, after):
+def test_an_edit_of_what_decides_nothing_is_not(recognised, tmp_path, before, after):
     first = recognised(written(tmp_path))
     assert before in SCORING + WORDS
     edited = [text.replace(before, after) for text in (SCORING, WORDS)]
@@ -185,7 +202,7 @@ endless["self"].append(endless)
 
 
 @pytest.mark.parametrize("value", HELD.values(), ids=HELD)
-def test_what_a_scorer_holds_is_recognised_whatever_the_order(tmp_path, value):
+def test_what_a_scorer_holds_is_recognised_whatever_the_order(recognised, tmp_path, value):
     text = f"""{KINDS}
 class Scorer:
     def __init__(self, held):
@@ -246,7 +263,7 @@ def test_what_cannot_be_recognised_is_named(value, path, kind):
         ("sqlite3.connect('words.db')", "sqlite3.connect"),
     ],
 )
-def test_code_that_asks_the_world_outside_is_not_trusted(tmp_path, body, path):
+def test_code_that_asks_the_world_outside_is_not_trusted(recognised, tmp_path, body, path):
     imported = "import glob, importlib, linecache, os, pathlib, random, sqlite3, subprocess\n"
     imported += "import numpy as np\n"
     text = f"{imported}def scorer(answer, references):\n    return {body}\n"
@@ -254,7 +271,7 @@ def test_code_that_asks_the_world_outside_is_not_trusted(tmp_path, body, path):
 
 
 @pytest.mark.parametrize("way", ["words", "inside", "from inside", "function of it"])
-def test_another_module_is_followed_however_it_is_reached(tmp_path, way):
+def test_another_module_is_followed_however_it_is_reached(recognised, tmp_path, way):
     text = {
         "words": "import words\ndef use(m):\n    return m.plain\ndef scorer(a, r):\n"
         "    return use(words)(a)\n",

@@ -32,13 +32,14 @@ def check_layers(name: str, layers: Sequence[nn.Module], shape: DecoderShape) ->
     counted = 2 * shape.hidden_size * shape.head_dim * (shape.heads + shape.kv_heads)
     counted += 3 * shape.hidden_size * shape.mlp_size
     for index, layer in enumerate(layers):
-        experts = _experts(layer)
+        parts = list(_parts(layer))
+        experts = _experts(parts)
         if experts is not None:
             raise UnsupportedError(
                 f"the decoder of {name} is a mixture of experts (layer {index} holds {experts}), "
                 "and what those cost is not counted; use a dense checkpoint"
             )
-        held = _held(layer)
+        held = _held(parts)
         if held is not None and held != counted:
             raise UnsupportedError(
                 f"decoder layer {index} of {name} multiplies by {held:,} weights for each token, "
@@ -47,12 +48,12 @@ def check_layers(name: str, layers: Sequence[nn.Module], shape: DecoderShape) ->
             )
 
 
-def _experts(layer: nn.Module) -> str | None:
+Part = tuple[str, nn.Module]
+
+
+def _experts(parts: Sequence[Part]) -> str | None:
     """A part of a layer that looks like one of several experts; `None` if there is none."""
-    own = {id(module) for module in _linear_or_leaf(layer)}
-    for path, module in layer.named_modules():
-        if id(module) not in own:
-            continue
+    for path, module in parts:
         if "expert" in f"{path} {type(module).__name__}".lower():
             return path or type(module).__name__
         for name, parameter in module.named_parameters(recurse=False):
@@ -61,14 +62,14 @@ def _experts(layer: nn.Module) -> str | None:
     return None
 
 
-def _held(layer: nn.Module) -> int | None:
+def _held(parts: Sequence[Part]) -> int | None:
     """Weights by which a layer multiplies each token; `None` where a module hides its sizes.
 
     Modules of libraries that quantise keep `in_features` and `out_features` whatever they store;
     what PEFT adds beside a matrix does not count.
     """
     sizes = []
-    for module in _linear_or_leaf(layer):
+    for _, module in parts:
         inputs, outputs = (
             getattr(module, "in_features", None),
             getattr(module, "out_features", None),
@@ -80,12 +81,13 @@ def _held(layer: nn.Module) -> int | None:
     return sum(sizes)
 
 
-def _linear_or_leaf(module: nn.Module) -> Iterator[nn.Module]:
-    """The modules of a layer without what PEFT puts around and beside them."""
-    base = getattr(module, "base_layer", getattr(module, "original_module", None))
-    if isinstance(base, nn.Module):
-        yield from _linear_or_leaf(base)
-    else:
-        yield module
-        for child in module.children():
-            yield from _linear_or_leaf(child)
+def _parts(module: nn.Module, path: str = "") -> Iterator[Part]:
+    """The modules of a layer by their paths, without what PEFT puts around and beside them."""
+    children = dict(module.named_children())
+    for name in ("base_layer", "original_module"):
+        if name in children:
+            yield from _parts(children[name], f"{path}.{name}".lstrip("."))
+            return
+    yield path, module
+    for name, child in children.items():
+        yield from _parts(child, f"{path}.{name}".lstrip("."))
