@@ -4,7 +4,7 @@ Without `--full` pytest leaves out what is marked `full`: more of what other par
 test, or another test, show too.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import pytest
@@ -17,6 +17,11 @@ def examples(count: int) -> settings:
     return settings(max_examples=count if full else max(1, count // 4))
 
 
-def some(values: Iterable[Any], fast: Sequence[Any]) -> list[Any]:
-    """Values of a parameter, of which all but the `fast` ones are marked `full`."""
-    return [one if one in fast else pytest.param(one, marks=pytest.mark.full) for one in values]
+def some(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:
+    """Values of a parameter, or tuples for several, all but the `fast` ones marked `full`."""
+    return [one if one in fast else _full(one) for one in values]
+
+
+def _full(value: Any) -> Any:
+    values = value if isinstance(value, tuple) else (value,)
+    return pytest.param(*values, marks=pytest.mark.full)
