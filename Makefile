@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium chromium-driver
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo test test-kills test-compat check bench bench-gpu clean
+.PHONY: setup setup-system demo test test-full test-kills test-compat check bench bench-gpu clean
 
 setup: $(READY)
 
@@ -31,8 +31,18 @@ demo: setup
 	$(BIN)/schedsearch search studies/demo.yaml --store demo-out/studies.db
 	$(BIN)/schedsearch report studies/demo.yaml --store demo-out/studies.db --out demo-out/report
 
+# Children that the tests start would otherwise compile the package each time.
+test test-full test-kills test-compat: export PYTHONDONTWRITEBYTECODE :=
+
+# In the order of their names the files end with those of tests/unit, none of which takes long.
+PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
 test: setup
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(PYTEST)
+
+# With what is marked `full`, which `make test` leaves out: more of the same; see tests/pace.py.
+test-full: setup
+	SCHEDSEARCH_KILLS=20 $(PYTEST) --full
 
 # What a killed command leaves behind, at 30 moments each; `make test` has 3.
 test-kills: setup

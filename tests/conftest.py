@@ -1,5 +1,6 @@
-"""Settings shared by all tests."""
+"""Settings shared by all tests, and what `make test` leaves to `make test-full`."""
 
+import gc
 import os
 import signal
 
@@ -7,11 +8,34 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Read when torch loads: the test models are so small that threads only wait for each other.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-settings.register_profile("ci", deadline=None, derandomize=True)
-settings.load_profile("ci")
+settings.register_profile("fast", deadline=None, derandomize=True)
+settings.register_profile("full", settings.get_profile("fast"))
 
 # In the background of a shell Ctrl-C is ignored, and every process that a test starts would too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--full", action="store_true", help="run the tests marked `full` too")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    settings.load_profile("full" if config.getoption("full") else "fast")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if config.getoption("full"):
+        return
+    left_out = [item for item in items if item.get_closest_marker("full")]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if not item.get_closest_marker("full")]
+
+
+def pytest_collection_finish() -> None:
+    """Spare collections of garbage, which some tests ask for, all that importing has made."""
+    gc.collect()
+    gc.freeze()

@@ -10,7 +10,7 @@ import sys
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import MEASURES, Budget, Measure
@@ -19,6 +19,7 @@ from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.errors import InputError
+from tests.pace import examples
 from tests.unit.core.strategies import points, values
 
 SHAPE = DecoderShape(8, 64, 4, 2, 16, 128, 100)
@@ -181,7 +182,7 @@ def test_study_names_a_family_and_its_first_layer(make):
 
 @each_family
 @each_unit
-@settings(max_examples=20)
+@examples(20)
 @given(data=st.data())
 def test_solved_schedule_falls_on_the_grid_of_the_prompts_within_the_budget(make, measure, data):
     family = make()
@@ -199,7 +200,7 @@ def test_solved_schedule_falls_on_the_grid_of_the_prompts_within_the_budget(make
 
 @each_family
 @each_unit
-@settings(max_examples=20)
+@examples(20)
 @given(data=st.data())
 def test_a_greater_budget_takes_nothing_away(make, measure, data):
     family = make()

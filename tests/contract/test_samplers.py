@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import Budget
@@ -30,6 +30,7 @@ from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.optuna_sampler import OptunaSampler
 from schedsearch.samplers.random_search import RandomMonotone, RandomSearch
 from schedsearch.samplers.sampler import Question, Sampler
+from tests.pace import examples
 from tests.unit.samplers.synthetic import answered, enqueued, failed, per_sample, running
 
 LAYERS, N_MAX = 5, 8
@@ -142,7 +143,7 @@ def evaluation(trial: Trial | Question) -> tuple:
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_same_history_gives_the_same_questions_to_any_instance(make, seed, questions):
     sampler = make(questions)
@@ -153,7 +154,7 @@ def test_same_history_gives_the_same_questions_to_any_instance(make, seed, quest
 
 
 @each_sampler
-@settings(max_examples=12)
+@examples(12)
 @given(seeds, at_once)
 def test_search_is_over_exactly_where_nothing_is_asked(make, seed, questions):
     sampler = make(questions)
@@ -163,7 +164,7 @@ def test_search_is_over_exactly_where_nothing_is_asked(make, seed, questions):
 
 
 @each_sampler
-@settings(max_examples=12)
+@examples(12)
 @given(seeds, at_once)
 def test_order_of_the_rows_means_nothing(make, seed, questions):
     sampler, rng = make(questions), random.Random(seed)
@@ -178,7 +179,7 @@ def test_order_of_the_rows_means_nothing(make, seed, questions):
 
 
 @each_sampler
-@settings(max_examples=6)  # each runs the search once per prefix
+@examples(6)  # each runs the search once per prefix
 @given(seeds, at_once)
 def test_search_continues_from_any_prefix_with_the_same_questions(make, seed, questions):
     history = synchronous(make(questions), seed)
@@ -187,7 +188,7 @@ def test_search_continues_from_any_prefix_with_the_same_questions(make, seed, qu
 
 
 @each_sampler
-@settings(max_examples=40)
+@examples(40)
 @given(seeds, at_once, st.booleans())
 def test_running_trials_count_and_nothing_is_asked_twice(make, seed, questions, may_fail):
     # Workers take and finish trials in any order; the sampler is asked after every step.
@@ -213,7 +214,7 @@ def test_running_trials_count_and_nothing_is_asked_twice(make, seed, questions, 
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_questions_are_asked_for_the_right_model_and_ranker(make, seed, questions):
     for trial in synchronous(make(questions), seed):
@@ -223,7 +224,7 @@ def test_questions_are_asked_for_the_right_model_and_ranker(make, seed, question
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_schedules_that_a_person_enqueued_are_never_asked_again(make, seed, questions):
     sampler = make(questions)
@@ -245,7 +246,7 @@ def test_schedules_that_a_person_enqueued_are_never_asked_again(make, seed, ques
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_status_counts_the_questions(make, seed, questions):
     sampler = make(questions)
@@ -258,7 +259,7 @@ def test_status_counts_the_questions(make, seed, questions):
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_best_has_answered_on_all_samples(make, seed, questions):
     sampler = make(questions)
@@ -271,7 +272,7 @@ def test_best_has_answered_on_all_samples(make, seed, questions):
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_what_a_sampler_calls_hopeless_stays_so_with_a_greater_loss(make, seed, questions):
     sampler = make(questions)
@@ -284,7 +285,7 @@ def test_what_a_sampler_calls_hopeless_stays_so_with_a_greater_loss(make, seed, 
 
 
 @each_sampler
-@settings(max_examples=20)
+@examples(20)
 @given(seeds, at_once)
 def test_what_a_person_enqueued_is_measured_to_its_end(make, seed, questions):
     sampler = make(questions)

@@ -82,7 +82,7 @@ def test_apply_takes_questions_and_images_from_disk(run, schedule, questions):
 
 def test_analyze_writes_a_picture_and_its_figures(run, tmp_path):
     picture = tmp_path / "deep" / "analysis.png"
-    ran = run("analyze", "demo", "-n", 12, "--schedules", 5, "--out", picture, "--json")
+    ran = run("analyze", "demo", "-n", 6, "--schedules", 5, "--out", picture, "--json")
     assert ran.code == 0, ran.err
     result = json.loads(ran.out)
     assert len(result["attention"]["tau"]) == 8

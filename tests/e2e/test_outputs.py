@@ -11,6 +11,8 @@ import pytest
 
 from schedsearch import InputError, Schedule
 from schedsearch.app.compare import compare
+from schedsearch.app.config import read_study_file
+from schedsearch.app.configured import prepare
 from schedsearch.app.open import open_study
 from schedsearch.app.report import write_report
 from schedsearch.core.latency import LatencyModel
@@ -34,12 +36,9 @@ def searched(tmp_path_factory):
     """Folder with a study file and its store."""
     folder = tmp_path_factory.mktemp("searched")
     (folder / "study.yaml").write_text(STUDY, encoding="utf-8")
-    command = [sys.executable, "-c", "from schedsearch.cli import main; main()", "search"]
-    subprocess.run(
-        [*command, folder / "study.yaml", "--store", folder / "s.db"],
-        check=True,
-        capture_output=True,
-    )
+    config = read_study_file(folder / "study.yaml")
+    with prepare(config, folder, folder / "s.db").open() as study:
+        study.run()
     return folder
 
 
@@ -164,7 +163,7 @@ def test_schedule_goes_to_standard_output_alone(place, name):
 @pytest.mark.usefixtures("place")
 def test_picture_goes_to_standard_output():
     command = [sys.executable, "-c", "from schedsearch.cli import main; main()"]
-    options = ["analyze", "demo", "-n", "12", "--schedules", "0", "--out", "-"]
+    options = ["analyze", "demo", "-n", "4", "--schedules", "0", "--out", "-"]
     ran = subprocess.run([*command, *options], capture_output=True, check=True)
     assert ran.stdout.startswith(b"\x89PNG") and ran.stdout.endswith(b"IEND\xaeB`\x82")
     assert b"Picture: -" in ran.stderr

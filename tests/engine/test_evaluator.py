@@ -29,6 +29,7 @@ from tests.engine.embedded import (
     prompt_of,
     task,
 )
+from tests.pace import some
 
 SCHEDULES = [full(), REDUCED]
 
@@ -85,7 +86,7 @@ def test_log_likelihood_is_that_of_an_eager_model_that_masks_what_is_dropped(
 
 
 @pytest.mark.parametrize("metric", ["exact_match", "log_likelihood", "vqa_accuracy"])
-@pytest.mark.parametrize("ranker", ["last", "text", "random", "uniform"])
+@pytest.mark.parametrize("ranker", some(["last", "text", "random", "uniform"], ["last", "random"]))
 def test_scores_do_not_depend_on_the_batch(metric: str, ranker: str) -> None:
     asked = task(REDUCED, IDS[:10], ranker)
 

@@ -17,6 +17,7 @@ from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.models.adapters import adapter_for
 from tests.engine.prefixes import SEARCH, SOME, evaluator, model_of, task
 from tests.engine.tiny import CONFIGURATIONS, LAYERS, N_VISION
+from tests.pace import some
 
 RANKERS = [
     RankerSpec("text"),
@@ -57,17 +58,25 @@ def same_as_without(model: Any, ranker: RankerSpec) -> None:
     assert len(set(values)) > len(values) / 2, "schedules must change scores"
 
 
-@pytest.mark.parametrize("tiny", CONFIGURATIONS, ids=str)
+OPPOSITES = [CONFIGURATIONS[0], CONFIGURATIONS[3]]
+"""Between them every kind of attention heads, and every implementation."""
+
+
+@pytest.mark.parametrize("tiny", some(CONFIGURATIONS, OPPOSITES), ids=str)
 def test_a_search_gets_the_scores_it_gets_without_reuse(tiny: Any) -> None:
     same_as_without(model_of(tiny), RankerSpec())
 
 
-@pytest.mark.parametrize("tiny", [CONFIGURATIONS[0], CONFIGURATIONS[3]], ids=str)
+@pytest.mark.parametrize("tiny", some(OPPOSITES, OPPOSITES[1:]), ids=str)
 def test_a_search_in_half_precision_gets_the_same_scores(tiny: Any) -> None:
     same_as_without(model_of(tiny, torch.bfloat16), RankerSpec())
 
 
-@pytest.mark.parametrize("ranker", RANKERS, ids=lambda one: one.name)
+EACH_WAY = [ranker for ranker in RANKERS if ranker.name not in ("uniform", "diverse")]
+"""Read the attention of a layer, of several, of the tower, or none."""
+
+
+@pytest.mark.parametrize("ranker", some(RANKERS, EACH_WAY), ids=lambda one: one.name)
 def test_a_search_gets_the_same_scores_with_every_ranker(ranker: RankerSpec) -> None:
     same_as_without(model_of(), ranker)
 

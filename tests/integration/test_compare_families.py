@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from statistics import mean
 
 import pytest
@@ -129,9 +130,14 @@ def test_g_search_is_shown_beside_and_scaled(study, found, scores):
     (one,) = found.rounds
     scaled = one.entries[-1].schedule
     limit = HALF.limit(study.subject.shape, study.subject.tokens, study.sampler.first)
-    curves = [scaled_by(study.best.keep, step / 4096) for step in range(8193)]
-    fitting = [keep for keep in curves if study.subject.costs(Schedule(keep))[0] <= limit]
-    assert scaled.counts(64) == Schedule(fitting[-1]).counts(64)
+
+    @cache
+    def fits(counts: tuple[int, ...]) -> bool:
+        return study.subject.costs(Schedule.from_counts(counts, 64))[0] <= limit
+
+    curves = [Schedule(scaled_by(study.best.keep, step / 4096)) for step in range(8193)]
+    fitting = [counts for counts in (curve.counts(64) for curve in curves) if fits(counts)]
+    assert scaled.counts(64) == fitting[-1]
 
 
 def scaled_by(keep: Sequence[float], scale: float) -> tuple[float, ...]:

@@ -19,6 +19,7 @@ from schedsearch.errors import RunError
 from schedsearch.execution import heartbeat
 from schedsearch.store import Store
 from schedsearch.store.lease import LeaseLostError
+from tests.pace import some
 from tests.unit.execution.children import (
     PATIENCE,
     Halting,
@@ -123,8 +124,10 @@ def test_pause_lets_the_trial_at_work_finish_and_begins_no_other(place):
     assert_next_run_finishes(place)
 
 
-@pytest.mark.parametrize("questions", [1, 3])
-@pytest.mark.parametrize("wish", ["pause", "stop"])
+EVERY = [(wish, questions) for wish in ("pause", "stop") for questions in (1, 3)]
+
+
+@pytest.mark.parametrize(("wish", "questions"), some(EVERY, [EVERY[0], EVERY[3]]))
 def test_wishes_at_any_task_change_no_trial(tmp_path, monkeypatch, wish, questions):
     monkeypatch.setattr(heartbeat, "PERIOD", 0.0)
     sampler = replace(SEARCH, concurrent_trials=questions)

@@ -1,7 +1,10 @@
 """A coordinator whose workers are elsewhere loads no model and opens no image."""
 
+import json
 import subprocess
 import sys
+
+from schedsearch.demo.shapesvqa import ShapesVQA
 
 SEARCH = """
 import sys
@@ -12,7 +15,7 @@ from tests.integration.spawned import Spawned
 
 with open_study(
     "demo",
-    "demo:calibration",
+    sys.argv[2],
     name="remote",
     sampler={"tolerance": 0.5, "floor": 32},
     store=sys.argv[1],
@@ -33,8 +36,15 @@ print(study.spec.weights)
 
 
 def test_a_search_and_its_comparison_with_remote_workers_import_no_torch(tmp_path):
+    rows = []
+    for number, sample in enumerate(ShapesVQA("calibration", 12)):
+        sample.images[0]().save(tmp_path / f"{number}.png")
+        row = {"question": sample.question, "answer": sample.answers[0], "image": f"{number}.png"}
+        rows.append(json.dumps(row))
+    questions = tmp_path / "questions.jsonl"
+    questions.write_text("\n".join(rows))
     ended = subprocess.run(
-        [sys.executable, "-c", SEARCH, str(tmp_path / "s.db")],
+        [sys.executable, "-c", SEARCH, str(tmp_path / "s.db"), str(questions)],
         capture_output=True,
         text=True,
         timeout=300,

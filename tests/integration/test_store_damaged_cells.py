@@ -13,6 +13,7 @@ from schedsearch.store.failures import DamagedError
 from schedsearch.store.store import check_store, upgrade
 from schedsearch.store.tables import Base
 from tests.integration.searched import COMMANDS, searched_store
+from tests.pace import some
 
 CELLS = [
     (table.name, column.name) for table in Base.metadata.sorted_tables for column in table.columns
@@ -54,8 +55,12 @@ def run(store, command):
     return ended
 
 
-@pytest.mark.parametrize("value", ["x'00ff'", NOT_UTF8, "'{broken'", "'[]'", "'{\"pid\":1}'"])
-@pytest.mark.parametrize(("table", "column"), CELLS, ids=".".join)
+VALUES = ("x'00ff'", NOT_UTF8, "'{broken'", "'[]'", "'{\"pid\":1}'")
+EVERY = [(*cell, value) for cell in CELLS for value in VALUES]
+IN_TURNS = {(*cell, VALUES[number % len(VALUES)]) for number, cell in enumerate(CELLS)}
+
+
+@pytest.mark.parametrize(("table", "column", "value"), some(EVERY, IN_TURNS))
 def test_no_cell_breaks_a_command_down(store, table, column, value):
     key = Base.metadata.tables[table].primary_key.columns.keys()[0]
     try:

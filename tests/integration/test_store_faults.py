@@ -16,6 +16,7 @@ from schedsearch.core.trial import Measurement, SampleScore
 from schedsearch.store import Evaluation, EvaluationKey, Store, open_store
 from schedsearch.store.address import url_of
 from schedsearch.store.tables import Base
+from tests.pace import some
 from tests.postgres import new_database, server
 from tests.unit.store.strategies import SPEC, complete
 
@@ -160,7 +161,12 @@ def states_after_each_commit(url: str, log: Path) -> list[dict[str, list[tuple]]
     return states
 
 
-@pytest.mark.parametrize("moment", ["before", "after"])
+EVERY = [(kind, moment) for kind in ("sqlite", "postgresql") for moment in ("before", "after")]
+
+
+@pytest.mark.parametrize(
+    ("database", "moment"), some(EVERY, [EVERY[1], EVERY[2]]), indirect=["database"]
+)
 def test_killed_at_any_commit_it_loses_nothing_and_goes_on(database, tmp_path, moment):
     states = states_after_each_commit(whole := database("whole"), tmp_path / "whole.log")
     assert len(states) == COMMITS + 1

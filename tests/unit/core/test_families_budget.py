@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from fractions import Fraction
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import MEASURES, Budget
@@ -11,6 +11,7 @@ from schedsearch.core.families import FAMILIES
 from schedsearch.core.flops import DecoderShape, SampleTokens, kv_bytes, prefill_flops
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError
+from tests.pace import examples
 from tests.unit.core.strategies import decoder_shapes, points
 
 token_sets = st.lists(
@@ -48,7 +49,7 @@ def one_more_layer(counts: Counts, tokens: Sequence[SampleTokens]) -> Counts:
     return [(one.n_vision,) * (full + 1) + kept[full + 1 :] for kept, one in pairs]
 
 
-@settings(max_examples=1000)
+@examples(1000)
 @given(
     st.data(),
     st.sampled_from(sorted(FAMILIES)),
