@@ -152,7 +152,7 @@ def test_wishes_at_any_task_change_no_trial(tmp_path, monkeypatch, wish, questio
 
 def test_stop_outside_the_main_thread_keeps_what_the_task_found(place, monkeypatch, caplog):
     monkeypatch.setattr(heartbeat, "PERIOD", 0.01)
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="schedsearch")
     runs = []
 
     def wish_and_wait(task):

@@ -231,7 +231,7 @@ def test_view_needs_no_model(demo, rows, tmp_path):
     with open_store(tmp_path / "s.db") as store:
         view = StudyView(store, "study")
         assert view.best == expected
-        assert sum(layer.questions for layer in view.layers()) == len(view.trials) - 1
+        assert sum(layer.trials for layer in view.layers()) == len(view.trials) - 1
 
 
 def test_study_without_a_complete_trial_has_no_best(demo, rows, tmp_path):
