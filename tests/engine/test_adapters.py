@@ -56,7 +56,8 @@ def contracts(of: type[AdapterContract] = AdapterContract) -> Iterator[type[Adap
 def test_every_adapter_passes_the_contract_suite() -> None:
     for path in Path(__file__).parent.glob("test_*.py"):
         import_module(f"{__package__}.{path.stem}")
-    proven = {type(one.build("sdpa")).__name__ for one in contracts()}
+    complete = (one for one in contracts() if one.build is not AdapterContract.build)
+    proven = {type(one.build("sdpa")).__name__ for one in complete}
     assert proven == {*ADAPTERS.built_in, "VipLlavaForConditionalGeneration"}
 
 
