@@ -8,6 +8,7 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from schedsearch import RankerSpec, Schedule, UnsupportedError, reduce
+from schedsearch.testing.subject import Breakdown, breaking
 from tests.engine.stepping import Stepper
 from tests.engine.tiny import (
     CONFIGURATIONS,
@@ -64,23 +65,6 @@ def test_leaving_the_context_restores_model_and_outputs(tiny: TinyLlava, ranker:
     assert not torch.equal(reduced, expected)
 
 
-class Breakdown(Exception):
-    """Raised by the test inside the model."""
-
-
-def break_at(module: Any, call: int) -> Any:
-    """Make a module raise when it is called for the `call`-th time."""
-    calls = 0
-
-    def hook(_module: Any, _args: Any, _output: Any) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == call:
-            raise Breakdown
-
-    return module.register_forward_hook(hook)
-
-
 PLACES = {
     "middle of a layer": ("language_model.layers.3.mlp", 1),
     "middle of a decode step": ("language_model.layers.3.mlp", 3),
@@ -94,14 +78,11 @@ PLACES = {
 def test_an_exception_inside_generate_restores_the_model(model: Any, place: str) -> None:
     name, call = PLACES[place]
     expected = model.generate(**SAMPLE, max_new_tokens=4, do_sample=False)
-    breaker = break_at(model.model.get_submodule(name), call)
-    before = state(model)
-
-    with pytest.raises(Breakdown), reduce(model, SCHEDULE):
-        model.generate(**SAMPLE, max_new_tokens=4)
-
-    assert state(model) == before
-    breaker.remove()
+    with breaking(model.model.get_submodule(name), call):
+        before = state(model)
+        with pytest.raises(Breakdown), reduce(model, SCHEDULE):
+            model.generate(**SAMPLE, max_new_tokens=4)
+        assert state(model) == before
     assert torch.equal(model.generate(**SAMPLE, max_new_tokens=4, do_sample=False), expected)
 
 
@@ -112,10 +93,8 @@ def test_the_reduction_survives_a_failed_generate(model: Any, place: str) -> Non
     with reduce(model, SCHEDULE) as reduction:
         expected = model.generate(**SAMPLE, max_new_tokens=4, do_sample=False)
         kept = reduction.kept
-        breaker = break_at(model.model.get_submodule(name), call)
-        with pytest.raises(Breakdown):
+        with breaking(model.model.get_submodule(name), call), pytest.raises(Breakdown):
             model.generate(**SAMPLE, max_new_tokens=4)
-        breaker.remove()
 
         again = model.generate(**SAMPLE, max_new_tokens=4, do_sample=False)
         assert torch.equal(again, expected)
@@ -124,12 +103,9 @@ def test_the_reduction_survives_a_failed_generate(model: Any, place: str) -> Non
 
 def test_the_inputs_of_a_failed_forward_are_forgotten(model: Any) -> None:
     """They would pass for those of whoever calls the decoder next, and hold images in memory."""
-    breaker = break_at(model.model.vision_tower, 1)
-
     with reduce(model, SCHEDULE):
-        with pytest.raises(Breakdown):
+        with breaking(model.model.vision_tower, 1), pytest.raises(Breakdown):
             model(**SAMPLE)
-        breaker.remove()
         with pytest.raises(UnsupportedError, match="decoder was called without"):
             model.get_decoder()(inputs_embeds=torch.zeros(1, 81, 64))
 
