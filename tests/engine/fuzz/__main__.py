@@ -40,7 +40,7 @@ def main() -> int:
     for route in sorted({route for route, _ in ends}):
         counts = ", ".join(f"{ends[route, end]} {end}" for end in (RIGHT, REFUSED, "wrong"))
         print(f"{route}: {counts}")
-    print(f"dropping tokens changed a logit by more than .01 in {effects} cases")
+    print(f"removing tokens changed a logit by more than .01 in {effects} cases")
     for reason, count in reasons.most_common():
         print(f"refused {count} times: {reason}")
     return int(ends["all", "wrong"] > 0)
