@@ -130,7 +130,7 @@ def _found(study: "Study") -> str:
     if layers[0].trials is not None:
         headers.append("trials")
         rows = [[*row, str(one.trials)] for row, one in zip(rows, layers, strict=True)]
-        asked = " A question is a trial that asked about the layer."
+        asked = " Trials of a layer are those that asked about it."
     drop = "" if measured.drop is None else f", {measured.drop:.4f} below the full model"
     return "\n\n".join(
         (
