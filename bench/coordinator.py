@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from schedsearch.core.facts import Facts, Prompts
+from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
@@ -28,6 +29,7 @@ from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial
 from schedsearch.execution.executors.local import LocalExecutor
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
+from schedsearch.samplers.family_settings import RandomSettings
 from schedsearch.samplers.sampler import Question, Status
 from schedsearch.store.store import open_store
 
@@ -69,6 +71,7 @@ class Thoughtless:
     def __init__(self, trials: int, clock: Clock) -> None:
         self._trials = trials
         self._clock = clock
+        self._space = Sigmoid().space(LAYERS)
 
     def ask(self, history: Sequence[Trial]) -> list[Question]:
         """One question, as long as there are trials to go."""
@@ -78,7 +81,8 @@ class Thoughtless:
             rng = random.Random(number)
             counts = sorted((rng.randrange(TOKENS) for _ in range(LAYERS - 2)), reverse=True)
             keep = (1.0, 1.0, *(count / TOKENS for count in counts))
-            asked = [Question({"number": number}, Schedule(keep if number else (1.0,) * LAYERS))]
+            point = {each.name: each.at(rng.random()) for each in self._space.parameters}
+            asked = [Question(point, Schedule(keep if number else (1.0,) * LAYERS))]
         self._clock.others += time.perf_counter() - began
         return asked
 
@@ -117,8 +121,10 @@ def run(trials: int, samples: int, folder: Path) -> dict[str, object]:
     clock, file = Clock(), folder / "runs.db"
 
     with open_store(file) as store:
-        facts = Facts(LAYERS, (Prompts(TOKENS, TEXT, samples),))
-        search = {"sampler": "bench"}
+        facts = Facts(LAYERS, (Prompts(TOKENS, TEXT, samples),), subject(samples).shape)
+        # Whose trials these could be, so that the commands can read the store.
+        settings = RandomSettings(sampler="random", budget={"flops": 0.5}, trials=trials)
+        search = settings.model_dump(mode="json")
         store.create_study(StudySpec(STUDY, "none", "bench", "c0ffee", "score", search, facts))
         scoring = Scoring(STUDY, subject(samples), store, LocalExecutor(lambda: Instant(clock)))
         sampler = Thoughtless(trials, clock)

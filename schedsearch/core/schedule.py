@@ -1,6 +1,7 @@
 """The schedule: which share of the vision tokens each decoder layer processes."""
 
 import math
+import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -237,14 +238,19 @@ class Schedule:
 
     def same_evaluation(self, other: "Schedule", n_visions: Iterable[int]) -> bool:
         """Say whether both keep the same counts, by the same ranker, for all of `n_visions`."""
-        return self.ranker == other.ranker and all(
-            self.counts(n) == other.counts(n) for n in set(n_visions)
-        )
+        if self.ranker != other.ranker or self.layers != other.layers:
+            return False
+        pairs = list(zip(self.keep, other.keep, strict=True))
+        return all(kept_count(a, n) == kept_count(b, n) for n in set(n_visions) for a, b in pairs)
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of keep and ranker: equal schedules, equal digests."""
         ranker = {"name": self.ranker.name, "params": dict(self.ranker.params)}
         return digest({"keep": self.keep, "ranker": ranker})
+
+
+# -0.0 equals 0.0 and must have its digest too.
+_POSITIVE = (0.0).__add__
 
 
 def _validated(keep: object) -> tuple[float, ...]:
@@ -253,6 +259,10 @@ def _validated(keep: object) -> tuple[float, ...]:
             f"`keep` must be a sequence with one ratio per decoder layer, but got {shown(keep)}; "
             f"write [1.0, 1.0, 0.5, ...]"
         )
+    if isinstance(keep, (list, tuple)) and set(map(type, keep)) == {float}:
+        # Stores are read by thousands of schedules. Comparisons with NaN are false.
+        if all(map(operator.ge, (1.0, *keep), (*keep, 0.0))):
+            return tuple(map(_POSITIVE, keep))
     ratios = tuple([_ratio(value, layer) for layer, value in enumerate(keep)])
     if not ratios:
         raise ScheduleError("`keep` must not be empty; give one ratio per decoder layer")
@@ -277,4 +287,4 @@ def _ratio(value: Any, layer: int) -> float:
             f"`keep` must lie in [0, 1], but got {shown(value)} at layer {layer}; "
             f"write the share of vision tokens that the layer processes (half of them: 0.5)"
         )
-    return float(value) + 0.0  # -0.0 equals 0.0 and must have its digest too
+    return _POSITIVE(float(value))

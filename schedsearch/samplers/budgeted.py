@@ -72,7 +72,7 @@ class Budgeted(ABC):
         for start in self.starts:
             self.space.check(start)
 
-    @property
+    @cached_property
     def space(self) -> Space:
         """What is searched."""
         return self.family.space(self.shape.layers)

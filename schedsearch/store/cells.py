@@ -167,7 +167,7 @@ class Numbers(Structure):
     def decode(self, value: Any) -> Any:
         """Look at the members, too."""
         found = super().decode(value)
-        if all(one.__class__ in (int, float) and math.isfinite(one) for one in found or ()):
+        if {*map(type, found or ())} <= {int, float} and all(map(math.isfinite, found or ())):
             return found
         return Cell.decode(self, value)
 

@@ -4,7 +4,7 @@ import math
 from collections.abc import Hashable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
-from functools import cache
+from functools import cache, lru_cache
 from numbers import Integral
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
@@ -109,7 +109,15 @@ def schedule_from_json(
     """Return the schedule of a trial."""
     with decoding("a schedule"):
         made_for = None if target is None else target_from_json(target)
-        return Schedule(tuple(keep), RankerSpec.from_mapping(**ranker), made_for)
+        return Schedule(tuple(keep), _ranker(**ranker), made_for)
+
+
+def _ranker(name: str, params: Mapping[str, ParamValue]) -> RankerSpec:
+    # Thousands of schedules share a ranker or two.
+    return _same_ranker(name, tuple(params.items()))
+
+
+_same_ranker = lru_cache(maxsize=64)(RankerSpec)
 
 
 def trial_from_row(row: Any) -> Trial:

@@ -173,8 +173,8 @@ def _prepare(
     logging.disable_progress_bar()  # what main() tells it through the environment is too late
     gc.disable()  # it would copy every page that it looks at
     warnings.simplefilter("ignore")
-    if torch := sys.modules.get("torch"):  # its threads, made anew after a fork, would race
-        torch.set_num_threads(torch.get_num_threads())
+    if torch := sys.modules.get("torch"):  # its threads do not survive a fork, and it waits for them
+        torch.set_num_threads(1)
     os.environ.update({"COLUMNS": "200", **environment})
     os.environ.pop("SCHEDSEARCH_STORE", None)
     for new, old in ((os.open(os.devnull, os.O_RDONLY), 0), (streams[0], 1), (streams[1], 2)):

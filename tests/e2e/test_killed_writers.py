@@ -191,8 +191,8 @@ def run(folder: Path, words: tuple[str, ...], at: int, count: Path | None) -> No
     with open(os.devnull, "w") as nowhere, open("errors", "w") as said:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(said.fileno(), 2)
-    # A fork leaves torch's threads to be made anew, which those that load a model would race for.
-    torch.set_num_threads(torch.get_num_threads())
+    # Torch's threads do not survive a fork, and it would wait for them.
+    torch.set_num_threads(1)
     events = 0
 
     def hook(event: str, args: tuple[object, ...]) -> None:
