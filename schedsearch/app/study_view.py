@@ -80,16 +80,15 @@ class StudyView:
         self.spec = store.study(name).spec  # having read all else of the study
         self.sampler = make_sampler(self.spec)
         self._moment: tuple[list[Trial], Effort] | None = None
+        self._best: Trial | None = None  # of that moment
 
     def snapshot(self) -> Self:
         """The study as it is now, whatever is searched meanwhile."""
         if self._moment is not None:
             return self
-        taken, effort = copy.copy(self), self.effort
-        while True:
-            taken._moment = self.trials, effort
-            if (effort := self.effort) == taken._moment[1]:
-                return taken
+        taken = copy.copy(self)
+        taken._moment = self.store.moment(self.name)
+        return taken
 
     @property
     def trials(self) -> list[Trial]:
@@ -103,7 +102,11 @@ class StudyView:
         Raises:
             InputError: There is none yet.
         """
-        best = self.sampler.best(self.trials)
+        best = self._best
+        if best is None:
+            best = self.sampler.best(self.trials)
+        if self._moment is not None:
+            self._best = best
         if best is None:
             raise InputError(
                 f"study `{self.name}` has no result yet: no trial is complete; run the search first"

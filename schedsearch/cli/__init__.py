@@ -1,5 +1,6 @@
 """The command line: translates arguments and errors, nothing else. Never imports torch itself."""
 
+import gc
 import os
 import shutil
 import sys
@@ -23,4 +24,8 @@ def main() -> None:
     if shutil.get_terminal_size().columns < _HELP_WIDTH:
         os.environ.setdefault("TERMINAL_WIDTH", str(_HELP_WIDTH))
     make_readable()
-    sys.exit(ended(app, sys.argv[1:]))
+    # Thousands of trials are no garbage: looking at them again and again takes as long as reading.
+    gc.set_threshold(50_000)
+    code = ended(app, sys.argv[1:])
+    gc.freeze()
+    sys.exit(code)

@@ -90,11 +90,15 @@ def hypervolume(
     """
     front: list[Costs] = []
     areas: list[float] = []
+    area = 0.0
     for trial in sorted(trials, key=lambda trial: trial.number):
         if full(trial):
-            pairs = [*front, cost(trial)]
-            front = [pairs[i] for i in undominated(pairs)]
-        areas.append(_area(front, reference))
+            flops, drop = cost(trial)
+            if not any(other <= flops and least <= drop for other, least in front):
+                pairs = [*front, (flops, drop)]
+                front = [pairs[i] for i in undominated(pairs)]
+                area = _area(front, reference)
+        areas.append(area)
     return areas
 
 

@@ -254,15 +254,15 @@ _POSITIVE = (0.0).__add__
 
 
 def _validated(keep: object) -> tuple[float, ...]:
+    # Stores are read by thousands of schedules. Comparisons with NaN are false.
+    if isinstance(keep, tuple) and {*map(type, keep)} == {float}:
+        if all(map(operator.ge, (1.0, *keep), (*keep, 0.0))):
+            return keep if keep[-1] else tuple(map(_POSITIVE, keep))
     if isinstance(keep, (str, bytes, Mapping, Set)) or not isinstance(keep, Iterable):
         raise ScheduleError(
             f"`keep` must be a sequence with one ratio per decoder layer, but got {shown(keep)}; "
             f"write [1.0, 1.0, 0.5, ...]"
         )
-    if isinstance(keep, (list, tuple)) and set(map(type, keep)) == {float}:
-        # Stores are read by thousands of schedules. Comparisons with NaN are false.
-        if all(map(operator.ge, (1.0, *keep), (*keep, 0.0))):
-            return tuple(map(_POSITIVE, keep))
     ratios = tuple([_ratio(value, layer) for layer, value in enumerate(keep)])
     if not ratios:
         raise ScheduleError("`keep` must not be empty; give one ratio per decoder layer")

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 
 class Nesting(NamedTuple):
     """How often a schedule was accepted although one that keeps more everywhere was not.
@@ -26,6 +24,8 @@ def count_violations(counts: Sequence[Sequence[int]], accepted: Sequence[bool]) 
         counts: Kept tokens per schedule and layer, shape (schedules, layers), rows all different.
         accepted: Whether the schedule was accepted, shape (schedules,).
     """
+    import numpy as np  # not for those who only read what was searched
+
     table, verdicts = np.array(counts), np.array(accepted)
     violations = comparable = 0
     for row, lower_accepted in zip(table, verdicts, strict=True):

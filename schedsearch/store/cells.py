@@ -1,11 +1,11 @@
 """Types of the tables' columns. What comes back is what was written, or `DamagedCell` is raised."""
 
-import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+from pydantic_core import from_json
 from sqlalchemy import JSON, DateTime, Dialect, Double, Integer, Text, TypeDecorator
 from sqlalchemy.types import TypeEngine
 
@@ -36,6 +36,19 @@ class Cell(TypeDecorator[T]):
         """Return what turns a driver's value into ours."""
         return self.decode
 
+    def decode_all(self, values: Sequence[Any]) -> Sequence[T | None]:
+        """Return a column of a driver's values as ours: `decode` of each, in less time.
+
+        Raises:
+            DamagedCell: Nobody has written such a value.
+        """
+        there = [value for value in values if value is not None] if self.null else values
+        return values if self.plain(there) else [self.decode(value) for value in values]
+
+    def plain(self, _values: Sequence[Any]) -> bool:
+        """Say whether `decode` would return each of these as it is; False where that is unknown."""
+        return False
+
     def decode(self, value: Any) -> T | None:
         """Return a driver's value as ours.
 
@@ -53,6 +66,10 @@ class Words(Cell[str]):
     cache_ok = True
     content = "text"
 
+    def plain(self, values: Sequence[Any]) -> bool:
+        """Look at the types."""
+        return {*map(type, values)} <= {str}
+
     def decode(self, value: Any) -> str | None:
         """Return text as it is."""
         return value if value.__class__ is str else super().decode(value)
@@ -65,6 +82,10 @@ class Whole(Cell[int]):
     impl = Integer
     content = "a whole number from 0 on"
 
+    def plain(self, values: Sequence[Any]) -> bool:
+        """Look at the types and at the least number."""
+        return {*map(type, values)} <= {int} and min(values, default=0) >= 0
+
     def decode(self, value: Any) -> int | None:
         """Return a whole number as it is."""
         return value if value.__class__ is int and value >= 0 else super().decode(value)
@@ -76,6 +97,10 @@ class Real(Cell[float]):
     cache_ok = True
     impl = Double
     content = "a finite number"
+
+    def plain(self, values: Sequence[Any]) -> bool:
+        """Look at the types and whether all are finite."""
+        return {*map(type, values)} <= {float} and all(map(math.isfinite, values))
 
     def decode(self, value: Any) -> float | None:
         """Return a finite number as it is."""
@@ -94,6 +119,10 @@ class Amount(Real):
         """Refuse what would not be read again."""
         assert value is None or value >= 0, "negative amount"
         return value
+
+    def plain(self, values: Sequence[Any]) -> bool:
+        """Look at the least number, too."""
+        return super().plain(values) and min(values, default=0.0) >= 0
 
     def decode(self, value: Any) -> float | None:
         """Look at the sign, too."""
@@ -115,6 +144,14 @@ class UtcTime(Cell[datetime]):
         """Refuse a naive moment: nobody could say when it was."""
         assert value is None or value.tzinfo is not None, "naive time"
         return value and value.astimezone(UTC)
+
+    def decode_all(self, values: Sequence[Any]) -> Sequence[datetime | None]:
+        """Return a column, most of which SQLite has as text."""
+        try:
+            moments = list(map(datetime.fromisoformat, values))
+        except (TypeError, ValueError):
+            return super().decode_all(values)
+        return [one.astimezone(UTC) if one.tzinfo else one.replace(tzinfo=UTC) for one in moments]
 
     def decode(self, value: Any) -> datetime | None:
         """Name the zone that SQLite forgets."""
@@ -143,8 +180,8 @@ class Structure(Cell[Any]):
         found = value
         if isinstance(value, str):
             try:
-                found = json.loads(value)
-            except (ValueError, RecursionError):
+                found = from_json(value)
+            except ValueError:
                 return super().decode(value)
         return found if isinstance(found, self.shape) else super().decode(value)
 

@@ -1,7 +1,7 @@
 """Values of core as the JSON and the columns that hold them, and back."""
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache, lru_cache
@@ -31,7 +31,8 @@ _UNREADABLE = (
     ValueError,
 )
 _WISHES: dict[str, Wish] = {wish: wish for wish in get_args(Wish)}
-_MEASURED = tuple(field.name for field in fields(Measurement))
+MEASURED = tuple(field.name for field in fields(Measurement))
+"""Columns of a trial that hold its measurement."""
 
 
 @contextmanager
@@ -108,8 +109,14 @@ def schedule_from_json(
 ) -> Schedule:
     """Return the schedule of a trial."""
     with decoding("a schedule"):
-        made_for = None if target is None else target_from_json(target)
-        return Schedule(tuple(keep), _ranker(**ranker), made_for)
+        return _schedule(keep, ranker, target)
+
+
+def _schedule(
+    keep: list[float], ranker: Mapping[str, Any], target: Mapping[str, Any] | None
+) -> Schedule:
+    made_for = None if target is None else target_from_json(target)
+    return Schedule(tuple(keep), _ranker(**ranker), made_for)
 
 
 def _ranker(name: str, params: Mapping[str, ParamValue]) -> RankerSpec:
@@ -120,20 +127,22 @@ def _ranker(name: str, params: Mapping[str, ParamValue]) -> RankerSpec:
 _same_ranker = lru_cache(maxsize=64)(RankerSpec)
 
 
-def trial_from_row(row: Any) -> Trial:
-    """Return a trial from its columns and those of its schedule."""
-    schedule = schedule_from_json(row.keep, row.ranker, row.target)
-    with decoding(f"trial {row.number}"):
-        return Trial(
-            row.number,
-            params_to_json(row.params),
-            schedule,
-            TrialState(row.state),
-            measurement_from_columns(row),
-            row.reason,
-            row.samples,
-            row.read,
+def trial_from_row(row: Iterable[Any]) -> Trial:
+    """Return a trial from what `schedsearch.store.trials.rows_of` selects."""
+    number, keep, ranker, target, params, state, reason, samples, read, *rest = row
+    what = "a schedule"
+    try:  # not `decoding`, which would take as long as all the rest of a row
+        schedule = _schedule(keep, ranker, target)
+        what = f"trial {number}"
+        chosen, measurement = (
+            params_to_json(params),
+            measurement_from_columns(*rest[: len(MEASURED)]),
         )
+        return Trial(
+            number, chosen, schedule, TrialState(state), measurement, reason, samples, read
+        )
+    except _UNREADABLE as error:
+        raise DamagedCell(f"{what} cannot be read: {error}") from error
 
 
 def params_to_json(params: Mapping[str, ParamValue]) -> dict[str, ParamValue]:
@@ -158,15 +167,25 @@ def measurement_to_columns(measurement: Measurement) -> dict[str, float | int | 
     return columns
 
 
-def measurement_from_columns(row: Any) -> Measurement | None:
-    """Return the measurement of a trial's row, None where it has none."""
-    if row.score is None:
+def measurement_from_columns(
+    score: float | None,
+    standard_error: float | None,
+    n: int | None,
+    flops_ratio: float | None,
+    kv_ratio: float | None,
+    *drops: float | None,
+) -> Measurement | None:
+    """Return the measurement of a trial's row, None where it has none; in the order of `MEASURED`.
+
+    Raises:
+        ValueError: A part of it is missing.
+    """
+    if score is None:
         return None
-    measured = {name: getattr(row, name) for name in _MEASURED}
-    for name in ("n", "flops_ratio", "kv_ratio"):
-        if measured[name] is None:
-            raise ValueError(f"`{name}` is missing")
-    return Measurement(**measured)
+    if n is None or flops_ratio is None or kv_ratio is None:
+        missing = "n" if n is None else "flops_ratio" if flops_ratio is None else "kv_ratio"
+        raise ValueError(f"`{missing}` is missing")
+    return Measurement(score, standard_error, n, flops_ratio, kv_ratio, *drops)
 
 
 def readable(text: str) -> str:
@@ -203,8 +222,10 @@ def _types(kind: Hashable) -> dict[str, Any]:
 
 
 def _param(name: str, value: object) -> ParamValue:
-    if isinstance(value, str):
+    if value.__class__ is str or (value.__class__ is float and math.isfinite(value)):
         return value
+    if isinstance(value, str):
+        return str(value)
     if isinstance(value, Integral) and is_number(value):
         return int(value)
     if is_number(value) and math.isfinite(value):  # type: ignore[arg-type]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, func, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -206,9 +206,13 @@ def now(connection: Connection) -> datetime:
 
 def insert_or_ignore(connection: Connection, table: type[Base]) -> Insert:
     """Return an INSERT that skips rows whose key is there, and counts only the others."""
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement: Insert = insert(table).on_conflict_do_nothing()
-    return statement.execution_options(preserve_rowcount=True)
+    statement: Any = sqlite.insert(table)
+    if connection.dialect.name == "postgresql":
+        from sqlalchemy.dialects import postgresql
+
+        statement = postgresql.insert(table)
+    found: Insert = statement.on_conflict_do_nothing()
+    return found.execution_options(preserve_rowcount=True)
 
 
 def _json(value: Any) -> str:

@@ -247,6 +247,12 @@ class Store:
         with self._database.reading() as connection:
             return trials.effort(connection, studies.study_id(connection, study))
 
+    def moment(self, study: str) -> tuple[list[Trial], Effort]:
+        """Return `trials` and `effort` as they were at the same moment."""
+        with self._database.reading() as connection:
+            key = studies.study_id(connection, study)
+            return trials.history(connection, key), trials.effort(connection, key)
+
     def attempts(self, study: str, number: int) -> list[Attempt]:
         """Return the attempts at a trial in order, from 1."""
         with self._database.reading() as connection:

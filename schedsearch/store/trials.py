@@ -6,14 +6,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, true, update
+from sqlalchemy import Connection, Select, func, insert, select, true, type_coerce, update
+from sqlalchemy.types import NullType
 
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Effort, Trial, TrialState
 from schedsearch.errors import InputError
-from schedsearch.store.cells import Whole
+from schedsearch.store.cells import Cell, Whole
 from schedsearch.store.codec import (
+    MEASURED,
     decoding,
     measurement_to_columns,
     params_to_json,
@@ -46,8 +48,13 @@ class Attempt:
 
 
 def rows_of(study_id: int, after: int = -1) -> Select[Any]:
-    """Return a query for the trials of a study after a number, with their schedules, by number."""
-    columns = (ScheduleRow.keep, ScheduleRow.ranker, *TrialRow.__table__.columns)
+    """Return a query for what `trial_from_row` reads: trials of a study after a number."""
+    schedule = (ScheduleRow.keep, ScheduleRow.ranker, TrialRow.target)
+    told = (TrialRow.params, TrialRow.state, TrialRow.reason, TrialRow.samples, TrialRow.read)
+    measured = [getattr(TrialRow, name) for name in MEASURED]
+    # Nobody asks for these here; they are read for their damage to be noticed.
+    others = (TrialRow.id, TrialRow.attempt, TrialRow.created)
+    columns = (TrialRow.number, *schedule, *told, *measured, *others)
     return (
         select(*columns)
         .join(ScheduleRow, ScheduleRow.id == TrialRow.schedule_id)
@@ -58,7 +65,17 @@ def rows_of(study_id: int, after: int = -1) -> Select[Any]:
 
 def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
     """Return the trials of a study after a number, by number."""
-    found = [trial_from_row(row) for row in connection.execute(rows_of(study_id, after))]
+    query = rows_of(study_id, after)
+    # Read as the driver has them, and decoded a column at a time: there may be thousands.
+    kinds = [column.type for column in query.selected_columns]
+    raw = connection.execute(
+        query.with_only_columns(*[type_coerce(one, NullType()) for one in query.selected_columns])
+    )
+    columns = [
+        kind.decode_all(values) if isinstance(kind, Cell) else values
+        for kind, values in zip(kinds, zip(*raw, strict=True), strict=False)
+    ]
+    found = [trial_from_row(row) for row in zip(*columns, strict=True)]
     for number, trial in enumerate(found, after + 1):
         if trial.number != number:
             raise DamagedCell(f"trial {number} is missing")

@@ -173,7 +173,9 @@ def _prepare(
     logging.disable_progress_bar()  # what main() tells it through the environment is too late
     gc.disable()  # it would copy every page that it looks at
     warnings.simplefilter("ignore")
-    if torch := sys.modules.get("torch"):  # its threads do not survive a fork, and it waits for them
+    if torch := sys.modules.get(
+        "torch"
+    ):  # its threads do not survive a fork, and it waits for them
         torch.set_num_threads(1)
     os.environ.update({"COLUMNS": "200", **environment})
     os.environ.pop("SCHEDSEARCH_STORE", None)
