@@ -9,11 +9,8 @@ from typing import Any, cast, get_args
 from schedsearch.core.reading import OnProgress, place_of
 from schedsearch.core.sample import FirstSamples, SampleSet, Split
 from schedsearch.core.shown import shown
+from schedsearch.demo import DATA, DEMO, MODELS, model_path, open_data
 from schedsearch.errors import DataError, InputError
-
-DEMO = "demo"
-DEMO_DEEP = "demo-deep"
-
 
 Progress = Callable[[str], OnProgress]
 
@@ -23,7 +20,8 @@ class DataRef:
     """How a command names its data.
 
     Attributes:
-        name: `demo:SPLIT` or `demo-deep:SPLIT` for the generated sets, else a JSONL file.
+        name: `demo:SPLIT`, `demo-deep:SPLIT`, `smollm2:SPLIT`, `smollm2-scenes:SPLIT` or
+            `easy-vqa:SPLIT` for sets that come with a package, else a JSONL file.
         limit: At most this many samples; required size for the generated set.
         images: Folder of the JSONL's images; default: the file's folder.
         folder: What the name of a file is relative to; default: the working directory.
@@ -41,18 +39,17 @@ def model_place(name: str, folder: Path = Path()) -> str:
     """What to load for the name of a model: the folder of an embedded one or another, or a hub id.
 
     Args:
-        name: `demo`, `demo-deep`, a folder or a hub id.
+        name: `demo`, `demo-deep`, `smollm2`, a folder or a hub id.
         folder: What a path is relative to.
 
     Raises:
         InputError: It is a path, and there is no such folder; or it exists only in the working
             directory, which is not what it is relative to.
     """
-    from schedsearch.demo import checkpoint_path
     from schedsearch.models.model_name import looks_like_path
 
-    if name in (DEMO, DEMO_DEEP):
-        return str(checkpoint_path(deep=name == DEMO_DEEP))
+    if name in MODELS:
+        return str(model_path(name))
     path = place_of(name)
     # Not the methods of Path, which raise for a name that is too long.
     there = os.path.exists if looks_like_path(name) else os.path.isdir
@@ -85,7 +82,7 @@ def open_samples(
         DataError: The name, the file or one of its lines cannot be used, or so many samples.
     """
     head, colon, split = data.name.partition(":")
-    if head not in (DEMO, DEMO_DEEP):
+    if head not in DATA:
         from schedsearch.evaluation.data.jsonl import JsonlSet
 
         path = place_of(data.name, data.folder)
@@ -96,7 +93,6 @@ def open_samples(
             on_progress=progress(f"reading {path.name}") if progress else None,
         )
         return samples if data.limit is None else FirstSamples(samples, data.limit)
-    from schedsearch.demo.recipe import DEEP, Recipe
     from schedsearch.demo.shapesvqa import MOST
 
     known = get_args(Split)
@@ -109,8 +105,7 @@ def open_samples(
             f"`{data.limit_name}` must be at most {MOST} of a generated set, but got "
             f"{shown(limit)}; lower it"
         )
-    recipe = DEEP if head == DEMO_DEEP else Recipe()
-    return recipe.data(cast(Split, split or default_split), limit)
+    return open_data(head, cast(Split, split or default_split), limit)
 
 
 def example_schedule() -> Path:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from schedsearch.app.bootstrap import DEMO, DEMO_DEEP, DataRef, Progress, open_model, open_samples
+from schedsearch.app.bootstrap import DataRef, Progress, open_model, open_samples
 from schedsearch.core import intervals
 from schedsearch.core.intervals import Interval
 from schedsearch.core.trial import Task
+from schedsearch.demo import DEMO, recipe_of
 
 if TYPE_CHECKING:
     from schedsearch.demo.train import Progress as TrainingProgress
@@ -24,20 +25,26 @@ class DemoAccuracy:
 
 
 def evaluate_demo(
-    split: str, samples: int, progress: Progress, *, deep: bool = False
+    split: str, samples: int, progress: Progress, *, name: str = DEMO, dtype: str = "auto"
 ) -> DemoAccuracy:
-    """Answer the first `samples` questions of a split with the full model, `demo` or `demo-deep`.
+    """Answer the first `samples` questions of a split with an embedded model.
+
+    Args:
+        split: Of the data that belong to the model.
+        samples: How many.
+        progress: Called with the name of what takes long, and its result with (done, total).
+        name: Of the model.
+        dtype: As for `schedsearch.models.loading.load_model`.
 
     Raises:
         DataError: No such split.
     """
-    name = DEMO_DEEP if deep else DEMO
     data = open_samples(DataRef(f"{name}:{split}", samples))
 
     from schedsearch.evaluation.evaluator import Evaluator
     from schedsearch.evaluation.metrics import make_metric
 
-    model, processor = open_model(name)
+    model, processor = open_model(name, dtype=dtype)
     evaluator = Evaluator(model, processor, data, make_metric("exact_match"))
     listed = list(data)
     task = Task(evaluator.full_schedule, data.split, tuple(sample.id for sample in listed))
@@ -60,7 +67,7 @@ def train_demo(
     threads: int,
     progress: Progress,
     *,
-    deep: bool = False,
+    name: str = DEMO,
     force: bool = False,
 ) -> Path:
     """Train an embedded model anew, or continue a run that was interrupted.
@@ -73,9 +80,8 @@ def train_demo(
             be written or holds something else, which `force` replaces.
     """
     from schedsearch.demo.places import check_places
-    from schedsearch.demo.recipe import DEEP, Recipe
 
-    recipe = DEEP if deep else Recipe()
+    recipe = recipe_of(name)
     recipe = replace(recipe, seed=seed, steps=steps or recipe.steps)
     check_places(out, force)
 

@@ -60,7 +60,8 @@ def _device() -> Check:
 
 
 def _embedded_model() -> Check:
-    from schedsearch.app.bootstrap import DEMO, open_model
+    from schedsearch.app.bootstrap import open_model
+    from schedsearch.demo import DEMO
 
     try:
         from schedsearch.models.adapters import adapter_for

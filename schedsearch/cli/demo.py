@@ -7,15 +7,26 @@ import typer
 from rich.markup import escape
 
 from schedsearch.cli import render
-from schedsearch.cli.options import MOST, AsJson, Limit
+from schedsearch.cli.options import MOST, AsJson, DType, Limit
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.targets import Force
+from schedsearch.core.shown import shown
+from schedsearch.errors import InputError
 
 demo = typer.Typer(
     name="demo", help="The embedded models and their task, ShapesVQA.", no_args_is_help=True
 )
 
-Deep = Annotated[bool, typer.Option("--deep", help="The model of 12 layers and 144 vision tokens.")]
+Deep = Annotated[bool, typer.Option("--deep", help="Short for `demo-deep`.")]
+_NAMES = "demo (8 layers), demo-deep (12) or smollm2 (30, pretrained)"
+
+
+def _named(name: str, deep: bool) -> str:
+    from schedsearch.demo import DEMO, DEMO_DEEP, MODELS
+
+    if name not in MODELS or (deep and name != DEMO):
+        raise InputError(f"{shown(name)} is no embedded model; choose {_NAMES}")
+    return DEMO_DEEP if deep else name
 
 
 @demo.command()
@@ -27,9 +38,10 @@ def run(
 ) -> None:
     """Apply the example schedule to the embedded model: a table and a picture."""
     from schedsearch.app.apply import apply_schedule
-    from schedsearch.app.bootstrap import DEMO, DataRef, example_schedule
+    from schedsearch.app.bootstrap import DataRef, example_schedule
     from schedsearch.app.plots import check_picture, save_application
     from schedsearch.core.files import check_folder
+    from schedsearch.demo import DEMO
 
     picture = out / "schedule.png"
     check_folder(out)
@@ -52,6 +64,8 @@ def evaluate(
         str, typer.Option(help="train, validation, calibration, held-out")
     ] = "held-out",
     limit: Limit = 4000,
+    model: Annotated[str, typer.Option(help=f"{_NAMES}.")] = "demo",
+    dtype: DType = "auto",
     deep: Deep = False,
     as_json: AsJson = False,
 ) -> None:
@@ -59,7 +73,8 @@ def evaluate(
     from schedsearch.app.demo import evaluate_demo
 
     with progress() as start:
-        result = evaluate_demo(split, limit or 4000, start, deep=deep)
+        name = _named(model, deep)
+        result = evaluate_demo(split, limit or 4000, start, name=name, dtype=dtype)
     if as_json:
         print_json(result)
     else:
@@ -76,6 +91,7 @@ def train(
     threads: Annotated[
         int, typer.Option(min=1, max=1024, help="CPU threads; one is fastest here.")
     ] = 1,
+    recipe: Annotated[str, typer.Option(help=f"{_NAMES}.")] = "demo",
     deep: Deep = False,
     force: Force = False,
     as_json: AsJson = False,
@@ -84,7 +100,8 @@ def train(
     from schedsearch.app.demo import train_demo
 
     with progress() as start:
-        checkpoint = train_demo(out, steps, seed, threads, start, deep=deep, force=force)
+        name = _named(recipe, deep)
+        checkpoint = train_demo(out, steps, seed, threads, start, name=name, force=force)
     if as_json:
         print_json({"checkpoint": str(checkpoint)})
     else:

@@ -25,7 +25,11 @@ def finite(value: float | None) -> float | None:
 
 AsJson = Annotated[bool, typer.Option("--json", help="Write the result as JSON to stdout.")]
 Data = Annotated[
-    str, typer.Option(help="`demo:SPLIT`, or a JSONL file with question, answer, image.")
+    str,
+    typer.Option(
+        help="`demo:SPLIT` or another set that comes along; or a JSONL file with question, "
+        "answer, image."
+    ),
 ]
 Images = Annotated[Path | None, typer.Option(help="Image folder; default: the JSONL's folder.")]
 Limit = Annotated[

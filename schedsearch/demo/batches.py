@@ -5,7 +5,7 @@ with the image, and itself. Positions restart after the image for the same reaso
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -35,25 +35,26 @@ PADDING = -1
 
 @dataclass
 class Row:
-    """Tokens after an image of `size` pixels; segment 0 is the prompt's head, which all see."""
+    """Segments after a prompt's head, which is segment 0 and which all see.
 
-    size: int = IMAGE_SIZE
-    tokens: list[int] = field(init=False)
+    `tokens` begin as those of the head, with one for each vision token of the image.
+    """
+
+    tokens: list[int]
     segments: list[int] = field(init=False)
     positions: list[int] = field(init=False)
     targets: list[tuple[int, int]] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        head = [TOKENS[BOS], TOKENS[USER], *[TOKENS[IMAGE]] * vision_tokens(self.size)]
-        self.tokens, self.segments = head, [0] * len(head)
-        self.positions = list(range(len(head)))
+        self.segments = [0] * len(self.tokens)
+        self.positions = list(range(len(self.tokens)))
 
     def add(self, tokens: Sequence[int], targets: Iterable[tuple[int, int]]) -> None:
         """Append a segment; `targets` pairs an offset in it with the token to predict there."""
         start = len(self.tokens)
         self.segments += [self.segments[-1] + 1] * len(tokens)
-        behind = self.segments.count(0)
-        self.positions += range(behind, behind + len(tokens))
+        head = self.segments.count(0)
+        self.positions += range(head, head + len(tokens))
         self.tokens += tokens
         self.targets += [(start + offset, target) for offset, target in targets]
 
@@ -74,6 +75,10 @@ class Batch:
     columns: Tensor
     targets: Tensor
 
+    def to(self, device: torch.device) -> "Batch":
+        """The same on a device."""
+        return Batch(**{one.name: getattr(self, one.name).to(device) for one in fields(self)})
+
 
 def pixels_of(images: Sequence[Image.Image]) -> Tensor:
     """Normalised pixels, (batch, 3, size, size) float32, as the image processor makes them."""
@@ -81,6 +86,11 @@ def pixels_of(images: Sequence[Image.Image]) -> Tensor:
     return (
         torch.from_numpy((stacked / 255 - PIXEL_MEAN) / PIXEL_STD).permute(0, 3, 1, 2).contiguous()
     )
+
+
+def prompt_head(size: int = IMAGE_SIZE) -> list[int]:
+    """Token ids of the prompt up to and with an image of `size` pixels."""
+    return [TOKENS[BOS], TOKENS[USER], *[TOKENS[IMAGE]] * vision_tokens(size)]
 
 
 def prompt_tail(question: str) -> list[int]:
@@ -102,7 +112,7 @@ def question_row(
         early: How many positions before the last one must predict the answer too.
         size: Side of the image in pixels.
     """
-    row = Row(size)
+    row = Row(prompt_head(size))
     for number, question in enumerate(questions):
         tokens, answer = prompt_tail(question.text), TOKENS[question.answer]
         last = len(tokens) - 1
@@ -116,7 +126,7 @@ def question_row(
 
 def caption_row(scene: Scene, size: int = IMAGE_SIZE) -> Row:
     """A row of two short captions per item: cell, colour, thing; and colour, thing, cell."""
-    row = Row(size)
+    row = Row(prompt_head(size))
     for item in scene.items:
         cell, color, thing = TOKENS[item.cell], TOKENS[item.color], TOKENS[item.thing]
         row.add((cell, color), ((0, color), (1, thing)))

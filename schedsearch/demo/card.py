@@ -11,12 +11,10 @@ from transformers import GenerationConfig, LlavaForConditionalGeneration
 
 from schedsearch.demo.evaluate import Accuracy, Tally, accuracy
 from schedsearch.demo.model import PATCH, vision_tokens
-from schedsearch.demo.places import CARD_FILE, CARD_TITLE
+from schedsearch.demo.places import CARD_FILE, CARD_TITLE, RESULTS_FILE
 from schedsearch.demo.processor import save_processor
 from schedsearch.demo.recipe import IMAGE_SIZE, Recipe
 from schedsearch.demo.shapesvqa import GENERATOR
-
-RESULTS_FILE = "results.json"
 
 
 @dataclass(frozen=True)
@@ -175,7 +173,7 @@ def _accuracy(results: Results) -> str:
         "|---|---|---|---|",
     ]
     rows = {"all": results.full.overall, **results.full.by_kind}
-    lines += [_row(name, tally) for name, tally in rows.items()]
+    lines += [tally_row(name, tally) for name, tally in rows.items()]
     return "\n".join([*lines, ""])
 
 
@@ -185,14 +183,18 @@ def _vision(results: Results) -> str:
         "",
         "| vision | accuracy | interval | questions |",
         "|---|---|---|---|",
-        _row("grey image", results.blank),
-        _row("another sample's image", results.foreign),
-        *(_row(f"hidden from layer {k} on", tally) for k, tally in enumerate(results.withdrawn)),
+        tally_row("grey image", results.blank),
+        tally_row("another sample's image", results.foreign),
+        *(
+            tally_row(f"hidden from layer {k} on", tally)
+            for k, tally in enumerate(results.withdrawn)
+        ),
     ]
     return "\n".join([*lines, ""])
 
 
-def _row(name: str, tally: Tally) -> str:
+def tally_row(name: str, tally: Tally) -> str:
+    """A row of a table: name, accuracy, interval and questions."""
     found = tally.interval()
     return f"| {name} | {found.value:.3f} | {found.low:.3f} to {found.high:.3f} | {found.n} |"
 

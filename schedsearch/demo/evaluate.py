@@ -11,8 +11,7 @@ from torch import Tensor
 
 from schedsearch.core.intervals import Interval, proportion
 from schedsearch.core.sample import Sample
-from schedsearch.demo.batches import TOKENS, answer_logits, collate, question_row
-from schedsearch.demo.processor import IMAGE
+from schedsearch.demo.batches import answer_logits, collate, question_row
 from schedsearch.demo.questions import Question
 
 Vision = Literal["own", "blank", "foreign"]
@@ -75,7 +74,7 @@ def accuracy(
             for sample, image in zip(chunk, images, strict=True)
         ]
         batch = collate(rows, images)
-        with _vision_withdrawn(model, batch.tokens, withdrawn_from):
+        with vision_withdrawn(model, batch.tokens, withdrawn_from):
             found = answer_logits(model, batch).argmax(-1) == batch.targets
         hits += zip((sample.kind for sample in chunk), found.tolist(), strict=True)
     model.train(was_training)
@@ -99,12 +98,12 @@ def _image(samples: Sequence[Sample], number: int, vision: Vision) -> Image.Imag
 
 
 @contextmanager
-def _vision_withdrawn(model: Any, tokens: Tensor, first: int | None) -> Iterator[None]:
+def vision_withdrawn(model: Any, tokens: Tensor, first: int | None) -> Iterator[None]:
     """Hide vision tokens from every query in layers `first` and later."""
     if first is None:
         yield
         return
-    hidden = (tokens == TOKENS[IMAGE])[:, None, None, :]
+    hidden = (tokens == model.config.image_token_id)[:, None, None, :]
 
     def hide(_module: Any, args: Any, kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
         mask = kwargs["attention_mask"]

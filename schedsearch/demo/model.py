@@ -21,6 +21,19 @@ def vision_tokens(size: int) -> int:
     return (size // PATCH) ** 2
 
 
+def tower_config(hidden: int = HIDDEN, size: int = IMAGE_SIZE) -> CLIPVisionConfig:
+    """The vision tower's configuration, for square images of `size` pixels."""
+    return CLIPVisionConfig(
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=TOWER_LAYERS,
+        num_attention_heads=HEADS,
+        image_size=size,
+        patch_size=PATCH,
+        projection_dim=hidden,
+    )
+
+
 def build_model(
     seed: int, hidden: int = HIDDEN, layers: int = LAYERS, size: int = IMAGE_SIZE
 ) -> Any:
@@ -40,17 +53,8 @@ def build_model(
         eos_token_id=tokens[EOS],
         tie_word_embeddings=False,
     )
-    vision = CLIPVisionConfig(
-        hidden_size=hidden,
-        intermediate_size=2 * hidden,
-        num_hidden_layers=TOWER_LAYERS,
-        num_attention_heads=HEADS,
-        image_size=size,
-        patch_size=PATCH,
-        projection_dim=hidden,
-    )
     config = LlavaConfig(
-        vision_config=vision,
+        vision_config=tower_config(hidden, size),
         text_config=text,
         image_token_index=tokens[IMAGE],
         image_seq_length=vision_tokens(size),

@@ -8,12 +8,15 @@ from schedsearch.core.files import Kind, check_files, check_folder, check_target
 STATE_FILE = "training_state.pt"
 CHECKPOINT_FOLDER = "checkpoint"
 CARD_FILE = "README.md"
+RESULTS_FILE = "results.json"
 CARD_TITLE = "# ShapesVQA LLaVA"
+SMOLLM2_TITLE = "# SmolLM2 LLaVA"
 
 # What torch.save makes of an open file.
 STATE = Kind("a training state", re.compile(rb"\APK\x03\x04.{26}archive/", re.DOTALL))
 CHECKPOINT = Kind(
-    "a checkpoint of this training", re.compile(rb"\A" + re.escape(CARD_TITLE.encode()))
+    "a checkpoint of this training",
+    re.compile("|".join([rf"\A{title}" for title in (CARD_TITLE, SMOLLM2_TITLE)]).encode()),
 )
 
 

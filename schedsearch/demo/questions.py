@@ -8,7 +8,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schedsearch.demo.scene import COLORS, DIGITS, SHAPES, THINGS, Item, Scene, cell_names
+from schedsearch.demo.scene import COLORS, DIGITS, THINGS, Item, Scene, cell_names
 from schedsearch.errors import InputError
 
 DIRECTIONS = {"above": (-1, 0), "below": (1, 0), "left of": (0, -1), "right of": (0, 1)}
@@ -63,14 +63,14 @@ def _exist(scene: Scene, rng: random.Random) -> _Asked:
 def _count(scene: Scene, rng: random.Random) -> _Asked:
     """Ask for a number first and a property second, so that small numbers do not dominate."""
     seen = [word for item in scene.items for word in (item.color, item.thing)]
-    counts = {word: seen.count(word) for word in (*COLORS, *SHAPES)}
+    counts = {word: seen.count(word) for word in (*scene.colors, *scene.shapes)}
     number = rng.choice(sorted(set(counts.values())))
     word = rng.choice([word for word, count in counts.items() if count == number])
     return f"how many {word} objects ?", str(number)
 
 
 def _size(scene: Scene, rng: random.Random) -> _Asked:
-    shapes = [item for item in scene.items if item.thing in SHAPES]
+    shapes = [item for item in scene.items if item.thing in scene.shapes]
     if not shapes:
         return None
     item = rng.choice(shapes)

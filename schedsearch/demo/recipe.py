@@ -1,12 +1,17 @@
 """Every number of the training recipe, and what follows from them at a given step."""
 
 import math
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from schedsearch.core.sample import Split
 from schedsearch.demo.questions import MAX_HOPS, kinds
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from schedsearch.demo.learner import Learner
 
 IMAGE_SIZE = 64
 LAYERS = 8
@@ -104,12 +109,41 @@ class LearningRate:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """A training run; equal recipes on equal machines give equal weights.
+class Run(ABC):
+    """A training run; equal runs on equal machines give equal weights.
 
     Attributes:
         steps: Optimiser steps of all stages together.
         seed: Seeds initialisation and picks the training images.
+        save_every: Steps between two states on disk.
+        evaluate_every: Steps between two accuracy checks on the validation split.
+    """
+
+    steps: int
+    seed: int = 0
+    save_every: int = 250
+    evaluate_every: int = 500
+
+    def __post_init__(self) -> None:
+        if self.steps < 20:
+            raise InputError(
+                f"`steps` must be at least 20, so that every stage has one, but got {self.steps}"
+            )
+
+    @abstractmethod
+    def stage_steps(self) -> dict[str, int]:
+        """Steps of each stage, in order."""
+
+    @abstractmethod
+    def learner(self) -> "Learner":
+        """A model at the start of the run."""
+
+
+@dataclass(frozen=True)
+class Recipe(Run):
+    """A run of the embedded models, which are trained from scratch.
+
+    Attributes:
         shares: Shares of `steps` for tower, alignment and captions; questions get the rest.
         tower_images: Images per step while only the vision tower or the projector learns.
         images: Images per step while the decoder learns.
@@ -120,8 +154,6 @@ class Recipe:
             fraction of it.
         phases: Weights of the kinds over the questions stage, earliest first.
         tower_rate, align_rate, caption_rate, question_rate: Learning rates of the stages.
-        save_every: Steps between two states on disk.
-        evaluate_every: Decoder steps between two accuracy checks on the validation split.
         validation_samples: Samples of such a check.
         hidden, layers: Width of the whole model, and depth of its decoder.
         size: Side of the images in pixels.
@@ -130,7 +162,6 @@ class Recipe:
     """
 
     steps: int = 11_000
-    seed: int = 0
     shares: tuple[float, float, float] = (0.1773, 0.05455, 0.0409)
     tower_images: int = 24
     images: int = 8
@@ -142,20 +173,12 @@ class Recipe:
     align_rate: LearningRate = field(default=LearningRate(0.0, 5e-3, warmup=1, hold=0.0))
     caption_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3))
     question_rate: LearningRate = field(default=LearningRate(6e-3, 2e-3, hold=0.2187))
-    save_every: int = 250
-    evaluate_every: int = 500
     validation_samples: int = 768
     hidden: int = 128
     layers: int = LAYERS
     size: int = IMAGE_SIZE
     hops: int = 3
     grown: bool = False
-
-    def __post_init__(self) -> None:
-        if self.steps < 20:
-            raise InputError(
-                f"`steps` must be at least 20, so that every stage has one, but got {self.steps}"
-            )
 
     def stage_steps(self) -> dict[str, int]:
         """Steps of each stage, in order."""
@@ -166,6 +189,12 @@ class Recipe:
             "captions": captions,
             "questions": self.steps - tower - align - captions,
         }
+
+    def learner(self) -> "Learner":
+        """Randomly initialised by the seed, or grown."""
+        from schedsearch.demo.stages import new_learner
+
+        return new_learner(self)
 
     def weights(self, done: float) -> tuple[float, ...]:
         """Weights of the kinds once the fraction `done` of the questions stage has passed."""

@@ -71,9 +71,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """Items on the grid; no two share a cell, and no two share both colour and thing."""
+    """Items on the grid; no two share a cell, and no two share both colour and thing.
+
+    `colors` and `shapes` are all that items of such scenes can have.
+    """
 
     items: tuple[Item, ...]
+    colors: tuple[str, ...] = tuple(COLORS)
+    shapes: tuple[str, ...] = SHAPES
 
     @cached_property
     def by_cell(self) -> dict[tuple[int, int], Item]:
@@ -141,7 +146,7 @@ def render(scene: Scene, key: int, size: int = 64) -> Image.Image:
         jitter = (float(noise.uniform(-1, 1)), float(noise.uniform(-1, 1)))
         draw = _draw_shape if item.thing in SHAPES else _draw_digit
         draw(pen, item, size // GRID, jitter, (red, green, blue))
-    _mark_split(image, key)
+    mark_split(image, key)
     return image
 
 
@@ -194,9 +199,12 @@ def _draw_digit(
                 pen.rectangle((x, y, x + dot - 1, y + dot - 1), fill=color)
 
 
-def _mark_split(image: Image.Image, key: int) -> None:
-    # Two bits of one pixel drown in the noise for a model, but make equal images of two splits
-    # impossible instead of merely improbable.
+def mark_split(image: Image.Image, key: int) -> None:
+    """Write the split of a key into two bits of one pixel.
+
+    They drown in the noise for a model, but make equal images of two splits impossible instead of
+    merely improbable.
+    """
     corner = (image.width - 1, image.height - 1)
     red, green, blue = image.getpixel(corner)  # type: ignore[misc]
     number = key >> (_SEED_BITS + _INDEX_BITS)

@@ -7,14 +7,16 @@ reduction is.
 """
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.optim import AdamW, Muon, Optimizer
 from transformers import LlavaForConditionalGeneration
 
 from schedsearch.demo import checkpoint_path
@@ -28,6 +30,9 @@ from schedsearch.demo.batches import (
     pixels_of,
     question_row,
 )
+from schedsearch.demo.card import measure, save_checkpoint, save_results, write_card
+from schedsearch.demo.evaluate import accuracy
+from schedsearch.demo.learner import Learner, Stage
 from schedsearch.demo.model import (
     PATCH,
     build_model,
@@ -44,8 +49,8 @@ _STAGE_RANGE = 1 << 40
 
 
 @dataclass
-class Learner:
-    """What training changes: the model, and a head that only the tower's stage needs.
+class ShapesLearner(Learner):
+    """An embedded model, and a head that only the tower's stage needs.
 
     `source` is the embedded model from which the model has grown, if it has.
     """
@@ -55,27 +60,47 @@ class Learner:
     recipe: Recipe
     source: Any = None
 
+    def stages(self) -> tuple[Stage[Any], ...]:
+        """All stages in order."""
+        recipe = self.recipe
+        questions = recipe.question_rate
+        return (
+            _stage("tower", recipe.tower_rate, _tower_modules, _tower_loss),
+            _stage("align", recipe.align_rate, _projector, _align_loss, _begin_alignment),
+            _stage("captions", recipe.caption_rate, _all_but_tower, _caption_loss, answers=True),
+            _stage("questions", questions, _all_but_tower, _question_loss, answers=True),
+        )
 
-@dataclass(frozen=True)
-class Stage:
-    """One stage.
+    def weights(self) -> dict[str, dict[str, Tensor]]:
+        """Everything that training changes, by part."""
+        return {"model": self.model.state_dict(), "patch_head": self.patch_head.state_dict()}
 
-    Attributes:
-        name: As in `Recipe.stage_steps`.
-        rate: Learning rates and their course.
-        modules: What learns; everything else is frozen.
-        begin: Runs once before the first step.
-        loss: Loss of a step, from the learner, the 0-based step and the stage's number of steps.
-    """
+    def restore(self, weights: Mapping[str, Mapping[str, Tensor]]) -> None:
+        """Take over what `weights` has returned."""
+        self.model.load_state_dict(weights["model"])
+        self.patch_head.load_state_dict(weights["patch_head"])
 
-    name: str
-    rate: LearningRate
-    modules: Callable[[Learner], list[nn.Module]]
-    begin: Callable[[Learner], None]
-    loss: Callable[[Learner, int, int], Tensor]
+    def validate(self) -> dict[str, float]:
+        """Accuracy on the validation split: overall, without vision in the upper half, by kind."""
+        recipe = self.recipe
+        samples = list(recipe.data("validation", recipe.validation_samples))
+        full = accuracy(self.model, samples)
+        without = accuracy(self.model, samples, withdrawn_from=recipe.layers // 2)
+        return {
+            "overall": full.overall.share,
+            "withdrawn": without.overall.share,
+            **{kind: tally.share for kind, tally in full.by_kind.items()},
+        }
+
+    def save(self, folder: Path, held_out: int) -> None:
+        """Write the checkpoint's files and its model card."""
+        save_checkpoint(self.model, folder)
+        results = measure(folder, self.recipe, held_out)
+        save_results(folder, results)
+        write_card(folder, results)
 
 
-def new_learner(recipe: Recipe) -> Learner:
+def new_learner(recipe: Recipe) -> ShapesLearner:
     """Randomly initialised by the recipe's seed."""
     model = build_model(recipe.seed, recipe.hidden, recipe.layers, recipe.size)
     source = None
@@ -90,32 +115,61 @@ def new_learner(recipe: Recipe) -> Learner:
             0, recipe.hidden**-0.5, generator=torch.Generator().manual_seed(recipe.seed)
         )
         head.bias.zero_()
-    return Learner(model, head, recipe, source)
+    return ShapesLearner(model, head, recipe, source)
 
 
-def stages(recipe: Recipe) -> tuple[Stage, ...]:
-    """All stages in order."""
-    return (
-        Stage("tower", recipe.tower_rate, _tower_modules, _nothing, _tower_loss),
-        Stage("align", recipe.align_rate, _projector, _begin_alignment, _align_loss),
-        Stage("captions", recipe.caption_rate, _all_but_tower, _nothing, _caption_loss),
-        Stage("questions", recipe.question_rate, _all_but_tower, _nothing, _question_loss),
-    )
+def _stage(
+    name: str,
+    rate: LearningRate,
+    modules: Callable[[ShapesLearner], list[nn.Module]],
+    loss: Callable[[ShapesLearner, int, int], Tensor],
+    begin: Callable[[ShapesLearner], None] = lambda _learner: None,
+    *,
+    answers: bool = False,
+) -> Stage[ShapesLearner]:
+    def optimizers(learner: ShapesLearner) -> list[Optimizer]:
+        return _optimizers(learner, modules(learner), rate)
+
+    return Stage(name, rate, optimizers, begin, loss, answers)
 
 
-def _nothing(learner: Learner) -> None:
-    del learner
+def _optimizers(
+    learner: ShapesLearner, modules: list[nn.Module], rate: LearningRate
+) -> list[Optimizer]:
+    """Muon for weight matrices (arXiv 2502.16982), AdamW for the rest; everything else frozen."""
+    learner.model.requires_grad_(False)
+    matrices: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for module in modules:
+        module.requires_grad_(True)
+        for name, weight in module.named_parameters():
+            is_table = "embed" in name or module in (learner.model.lm_head, learner.patch_head)
+            (matrices if weight.ndim == 2 and not is_table else others).append(weight)
+    if not rate.matrices:
+        others, matrices = [*matrices, *others], []
+    found: list[Optimizer] = [AdamW(others, rate.others, betas=(0.9, 0.98), weight_decay=0.0)]
+    if matrices:
+        found.append(
+            Muon(
+                matrices,
+                rate.matrices,
+                weight_decay=0.01,
+                momentum=0.95,
+                adjust_lr_fn="match_rms_adamw",
+            )
+        )
+    return found
 
 
-def _tower_modules(learner: Learner) -> list[nn.Module]:
+def _tower_modules(learner: ShapesLearner) -> list[nn.Module]:
     return [learner.model.model.vision_tower, learner.patch_head]
 
 
-def _projector(learner: Learner) -> list[nn.Module]:
+def _projector(learner: ShapesLearner) -> list[nn.Module]:
     return [learner.model.model.multi_modal_projector]
 
 
-def _all_but_tower(learner: Learner) -> list[nn.Module]:
+def _all_but_tower(learner: ShapesLearner) -> list[nn.Module]:
     model = learner.model
     return [model.model.multi_modal_projector, model.model.language_model, model.lm_head]
 
@@ -130,7 +184,7 @@ def _scenes(recipe: Recipe, stage: int, step: int) -> tuple[list[Scene], Tensor]
     return scenes, pixels_of(images)
 
 
-def _tower_loss(learner: Learner, step: int, _steps: int) -> Tensor:
+def _tower_loss(learner: ShapesLearner, step: int, _steps: int) -> Tensor:
     """Dense supervision: every patch tells what lies in its cell and where it is."""
     scenes, pixels = _scenes(learner.recipe, 0, step)
     labels = torch.from_numpy(
@@ -145,7 +199,7 @@ def _tower_loss(learner: Learner, step: int, _steps: int) -> Tensor:
 
 
 @torch.no_grad()
-def _begin_alignment(learner: Learner) -> None:
+def _begin_alignment(learner: ShapesLearner) -> None:
     model = learner.model
     if learner.recipe.grown:
         return
@@ -154,7 +208,7 @@ def _begin_alignment(learner: Learner) -> None:
     model.model.multi_modal_projector.linear_1.weight.div_(patch_states(model, pixels).std())
 
 
-def _align_loss(learner: Learner, step: int, _steps: int) -> Tensor:
+def _align_loss(learner: ShapesLearner, step: int, _steps: int) -> Tensor:
     """Distance of projected patches from the words for what they show.
 
     A model that has grown continues another one's language: there, distance from what that one
@@ -183,7 +237,7 @@ def _words_of(source: Any, step: int, recipe: Recipe) -> Tensor:
     return result
 
 
-def _caption_loss(learner: Learner, step: int, _steps: int) -> Tensor:
+def _caption_loss(learner: ShapesLearner, step: int, _steps: int) -> Tensor:
     recipe = learner.recipe
     keys = [
         scene_key("train", 2 * _STAGE_RANGE + step * recipe.images + k, recipe.seed)
@@ -195,11 +249,11 @@ def _caption_loss(learner: Learner, step: int, _steps: int) -> Tensor:
     return F.cross_entropy(answer_logits(learner.model, batch), batch.targets)
 
 
-def _question_loss(learner: Learner, step: int, steps: int) -> Tensor:
+def _question_loss(learner: ShapesLearner, step: int, steps: int) -> Tensor:
     recipe, done = learner.recipe, step / steps
     every, until = recipe.caption_mix
     if done < until and step % every == 0:
-        # Behind the images that the captions stage has used.
+        # After the images that the captions stage has used.
         return _caption_loss(learner, recipe.stage_steps()["captions"] + step, steps)
     early, early_until = recipe.early_answers
     rows, images = [], []

@@ -13,8 +13,8 @@ from torch.optim import Optimizer
 
 from schedsearch.core.files import replacing
 from schedsearch.core.shown import shown
+from schedsearch.demo.learner import Learner
 from schedsearch.demo.places import STATE
-from schedsearch.demo.stages import Learner
 from schedsearch.errors import InputError, RunError
 
 FORMAT = 1
@@ -45,8 +45,7 @@ def save_state(
         "recipe": json.dumps(asdict(learner.recipe)),
         "stage": position.stage,
         "step": position.step,
-        "model": learner.model.state_dict(),
-        "patch_head": learner.patch_head.state_dict(),
+        **learner.weights(),
         "optimizers": [optimizer.state_dict() for optimizer in optimizers],
     }
     try:
@@ -72,8 +71,7 @@ def load_state(path: Path, learner: Learner) -> tuple[Position, list[dict[str, A
         found, wanted = json.loads(state["recipe"]), json.loads(json.dumps(asdict(learner.recipe)))
         optimizers: list[dict[str, Any]] = list(state["optimizers"])
         if state["format"] == FORMAT and found == wanted:
-            learner.model.load_state_dict(state["model"])
-            learner.patch_head.load_state_dict(state["patch_head"])
+            learner.restore(state)
             return position, optimizers
     except _UNREADABLE as error:
         raise InputError(

@@ -11,14 +11,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from torch import nn
-from torch.optim import AdamW, Muon, Optimizer
+from torch.optim import Optimizer
 
 from schedsearch.core.files import replacing_files
-from schedsearch.demo.card import measure, save_checkpoint, save_results, write_card
-from schedsearch.demo.evaluate import accuracy
+from schedsearch.demo.learner import Learner, Stage
 from schedsearch.demo.places import CARD_FILE, CHECKPOINT_FOLDER, STATE_FILE, check_places
-from schedsearch.demo.recipe import DEEP, Recipe
-from schedsearch.demo.stages import Learner, Stage, new_learner, stages
+from schedsearch.demo.recipe import DEEP, Recipe, Run
 from schedsearch.demo.state import Position, load_state, save_state
 from schedsearch.errors import InputError, RunError
 
@@ -74,7 +72,7 @@ def train(
     seed: int = Recipe.seed,
     threads: int = 1,
     report: Report = log_progress,
-    recipe: Recipe | None = None,
+    recipe: Run | None = None,
     held_out: int = 4000,
     force: bool = False,
 ) -> Path:
@@ -103,12 +101,12 @@ def train(
     """
     if threads < 1:
         raise InputError(f"`threads` must be at least 1, but got {threads}")
-    recipe = recipe or Recipe(steps=steps, seed=seed)
+    run = recipe or Recipe(steps=steps, seed=seed)
     check_places(out, force)
     threads_before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        learner = run_stages(recipe, out / STATE_FILE, report)
+        learner = run_stages(run, out / STATE_FILE, report)
         folder = out / CHECKPOINT_FOLDER
         _write_checkpoint(learner, folder, held_out)
     finally:
@@ -119,10 +117,7 @@ def train(
 def _write_checkpoint(learner: Learner, folder: Path, held_out: int) -> None:
     try:
         with replacing_files(folder, CARD_FILE) as part:
-            save_checkpoint(learner.model, part)
-            results = measure(part, learner.recipe, held_out)
-            save_results(part, results)
-            write_card(part, results)
+            learner.save(part, held_out)
     except (OSError, SafetensorError) as error:
         raise RunError(
             f"{folder}: the checkpoint cannot be written ({error}); make room or rights for it, "
@@ -130,24 +125,28 @@ def _write_checkpoint(learner: Learner, folder: Path, held_out: int) -> None:
         ) from error
 
 
-def run_stages(recipe: Recipe, state_file: Path, report: Report) -> Learner:
+def run_stages(recipe: Run, state_file: Path, report: Report) -> Learner:
     """Train through all stages, continuing from `state_file` where it exists."""
-    learner = new_learner(recipe)
+    learner = recipe.learner()
     position = Position(stage=0, step=0)
     optimizer_states: list[dict[str, Any]] = []
     if state_file.exists():
         position, optimizer_states = load_state(state_file, learner)
     steps = list(recipe.stage_steps().values())
-    for number, stage in enumerate(stages(recipe)):
+    for number, stage in enumerate(learner.stages()):
         if number < position.stage:
             continue
         start = position.step if number == position.stage else 0
-        optimizers = _optimizers(learner, stage)
+        optimizers = stage.optimizers(learner)
+        peaks = [group["lr"] for optimizer in optimizers for group in optimizer.param_groups]
         if start:
             for optimizer, state in zip(optimizers, optimizer_states, strict=True):
                 optimizer.load_state_dict(state)
         else:
             stage.begin(learner)
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["initial_lr"] = peaks.pop(0)
         clock = _Clock(recipe, number, start, report)
         for step in range(start, steps[number]):
             loss = _step(learner, stage, optimizers, step, steps[number])
@@ -158,43 +157,18 @@ def run_stages(recipe: Recipe, state_file: Path, report: Report) -> Learner:
     return learner
 
 
-def _optimizers(learner: Learner, stage: Stage) -> list[Optimizer]:
-    """Muon for weight matrices (arXiv 2502.16982), AdamW for the rest; everything else frozen."""
-    learner.model.requires_grad_(False)
-    matrices: list[nn.Parameter] = []
-    others: list[nn.Parameter] = []
-    for module in stage.modules(learner):
-        module.requires_grad_(True)
-        for name, weight in module.named_parameters():
-            is_table = "embed" in name or module in (learner.model.lm_head, learner.patch_head)
-            (matrices if weight.ndim == 2 and not is_table else others).append(weight)
-    if not stage.rate.matrices:
-        others, matrices = [*matrices, *others], []
-    found: list[Optimizer] = [AdamW(others, stage.rate.others, betas=(0.9, 0.98), weight_decay=0.0)]
-    if matrices:
-        found.append(
-            Muon(
-                matrices,
-                stage.rate.matrices,
-                weight_decay=0.01,
-                momentum=0.95,
-                adjust_lr_fn="match_rms_adamw",
-            )
-        )
-    return found
-
-
 def _step(
-    learner: Learner, stage: Stage, optimizers: list[Optimizer], step: int, steps: int
+    learner: Learner, stage: Stage[Learner], optimizers: list[Optimizer], step: int, steps: int
 ) -> float:
     factor = stage.rate.factor(step, steps)
-    peaks = (stage.rate.others, stage.rate.matrices)
     loss = stage.loss(learner, step, steps)
     loss.backward()  # type: ignore[no-untyped-call]
     # Muon's step has a fixed size, so only what AdamW moves can be thrown off by a large gradient.
-    nn.utils.clip_grad_norm_(optimizers[0].param_groups[0]["params"], 1.0)
-    for optimizer, peak in zip(optimizers, peaks, strict=False):
-        optimizer.param_groups[0]["lr"] = peak * factor
+    clipped = [weight for group in optimizers[0].param_groups for weight in group["params"]]
+    nn.utils.clip_grad_norm_(clipped, 1.0)
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * factor
         optimizer.step()
         optimizer.zero_grad()
     return loss.item()
@@ -203,22 +177,21 @@ def _step(
 class _Clock:
     """Gathers losses and sends reports."""
 
-    def __init__(self, recipe: Recipe, number: int, start: int, report: Report) -> None:
+    def __init__(self, recipe: Run, number: int, start: int, report: Report) -> None:
         self.recipe, self.report, self.start = recipe, report, start
         self.steps = list(recipe.stage_steps().values())
         self.number = number
         self.began = time.monotonic()
         self.losses: list[float] = []
 
-    def tick(self, stage: Stage, step: int, loss: float, learner: Learner) -> None:
+    def tick(self, stage: Stage[Learner], step: int, loss: float, learner: Learner) -> None:
         """Count a step; report every 50 steps, and with accuracy when that is due."""
         done, steps = step + 1, self.steps[self.number]
         self.losses.append(loss)
         is_last = done == steps
-        decoding = stage.name in ("captions", "questions")
         measured = {}
-        if decoding and (done % self.recipe.evaluate_every == 0 or is_last):
-            measured = validate(learner)
+        if stage.answers and (done % self.recipe.evaluate_every == 0 or is_last):
+            measured = learner.validate()
         if not (measured or done % 50 == 0 or is_last):
             return
         speed = (time.monotonic() - self.began) / (done - self.start)
@@ -235,18 +208,6 @@ class _Clock:
             )
         )
         self.losses.clear()
-
-
-def validate(learner: Learner) -> dict[str, float]:
-    """Accuracy on the validation split by kind, overall, and without vision in the upper half."""
-    samples = list(learner.recipe.data("validation", learner.recipe.validation_samples))
-    full = accuracy(learner.model, samples)
-    without = accuracy(learner.model, samples, withdrawn_from=learner.recipe.layers // 2)
-    return {
-        "overall": full.overall.share,
-        "withdrawn": without.overall.share,
-        **{kind: tally.share for kind, tally in full.by_kind.items()},
-    }
 
 
 def main() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from schedsearch.demo.batches import answer_logits, collate, question_row
-from schedsearch.demo.evaluate import _vision_withdrawn, accuracy
+from schedsearch.demo.evaluate import accuracy, vision_withdrawn
 from schedsearch.demo.model import build_model
 from schedsearch.demo.shapesvqa import ShapesVQA, example
 
@@ -35,7 +35,7 @@ def test_withdrawing_from_layer_zero_hides_the_image(model):
         batch = collate([question_row([example("validation", 0)[1]])], [image])
         with torch.no_grad():
             logits["seen", source] = answer_logits(model, batch)
-            with _vision_withdrawn(model, batch.tokens, 0):
+            with vision_withdrawn(model, batch.tokens, 0):
                 logits["hidden", source] = answer_logits(model, batch)
 
     assert torch.equal(logits["hidden", 0], logits["hidden", 1])
@@ -49,7 +49,7 @@ def test_withdrawal_ends_with_its_block_even_after_an_error(model):
     )
     with torch.no_grad():
         before = answer_logits(model, batch)
-        with pytest.raises(ZeroDivisionError), _vision_withdrawn(model, batch.tokens, 0):
+        with pytest.raises(ZeroDivisionError), vision_withdrawn(model, batch.tokens, 0):
             raise ZeroDivisionError
         after = answer_logits(model, batch)
 

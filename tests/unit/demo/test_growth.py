@@ -7,7 +7,7 @@ from schedsearch.demo.batches import answer_logits, collate, question_row
 from schedsearch.demo.model import PATCH, build_model, grow, patch_states, vision_tokens
 from schedsearch.demo.recipe import DEEP, Recipe
 from schedsearch.demo.shapesvqa import study_sheet
-from schedsearch.demo.stages import new_learner, stages
+from schedsearch.demo.stages import new_learner
 
 SAME_SIZE = 64
 
@@ -64,7 +64,7 @@ def test_positions_of_patches_are_interpolated(source):
 def test_deep_recipe_grows_from_the_embedded_model_and_continues_its_language():
     learner = new_learner(replace(DEEP, tower_images=4))
     assert learner.source is not None
-    tower, align, _, _ = stages(learner.recipe)
+    tower, align, _, _ = learner.stages()
     with torch.no_grad():
         pixels = torch.zeros(1, 3, 96, 96)
         assert patch_states(learner.model, pixels).shape[1] == vision_tokens(96)
