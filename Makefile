@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium chromium-driver
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo test test-full test-kills test-compat check bench bench-gpu clean
+.PHONY: setup setup-system demo demo-real test test-full test-kills test-compat check bench bench-gpu clean
 
 setup: $(READY)
 
@@ -31,6 +31,12 @@ demo: setup
 	@mkdir -p demo-out
 	$(BIN)/schedsearch search studies/demo.yaml --store demo-out/studies.db
 	$(BIN)/schedsearch report studies/demo.yaml --store demo-out/studies.db --out demo-out/report
+
+# The same on a pretrained decoder of 30 layers.
+demo-real: setup
+	@mkdir -p demo-out
+	$(BIN)/schedsearch search studies/smollm2.yaml --store demo-out/studies.db
+	$(BIN)/schedsearch report studies/smollm2.yaml --store demo-out/studies.db --out demo-out/report-smollm2
 
 # Children that the tests start would otherwise compile the package each time.
 test test-full test-kills test-compat: export PYTHONDONTWRITEBYTECODE :=

@@ -27,10 +27,10 @@ class SmolLM2Recipe(Run):
         validation_images: Images of an accuracy check, half of them easy-VQA's.
     """
 
-    steps: int = 2_800
+    steps: int = 2_500
     save_every: int = 50
     evaluate_every: int = 250
-    shares: tuple[float, float] = (5 / 14, 1 / 7)
+    shares: tuple[float, float] = (0.4, 0.16)
     tower_images: int = 32
     images: int = 2
     questions: int = 10

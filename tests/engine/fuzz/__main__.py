@@ -16,6 +16,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cases", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=0, help="of the first case")
+    parser.add_argument("--family", help="only this one, such as smollm2; default: all small ones")
     options = parser.parse_args()
     torch.set_num_threads(1)  # tiny products: more threads wait for each other
     ends: Counter[tuple[str, str]] = Counter()
@@ -23,7 +24,7 @@ def main() -> int:
     began, effects = time.monotonic(), 0
     for seed in range(options.seed, options.seed + options.cases):
         try:
-            outcome = run_case(seed)
+            outcome = run_case(seed, options.family)
         except Exception:
             ends["all", "wrong"] += 1
             traceback.print_exc()

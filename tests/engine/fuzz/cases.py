@@ -19,7 +19,7 @@ from schedsearch.testing.subject import STEPS, Subject
 from tests.engine.embedded import embedded, prompt_of
 from tests.engine.families import FAMILIES
 
-DEMO = "demo"
+DEMO, SMOLLM2 = "demo", "smollm2"
 EARLY = ("diverse", "tower", "random", "uniform")
 RANKERS = (
     RankerSpec("last"),
@@ -74,6 +74,8 @@ def subject(family: str, attention: str) -> Subject:
     """A family's model and its eager twin."""
     if family == DEMO:
         return _demo(attention)
+    if family == SMOLLM2:
+        return _smollm2(attention)
     made = FAMILIES[family]
     members = {"build": staticmethod(made.build), "samples": staticmethod(made.samples)}
     contract = type(
@@ -85,9 +87,19 @@ def subject(family: str, attention: str) -> Subject:
 
 def _demo(attention: str) -> Subject:
     """The embedded model, which is trained: its attention underflows, its answers are sure."""
-    model, twin = embedded(attention)[0], _demo_twin()
     questions = list(ShapesVQA("calibration", 40))[::8]
     samples = {one.question: dict(prompt_of(one)) for one in questions}
+    return _trained(embedded(attention)[0], _demo_twin(), samples)
+
+
+def _smollm2(attention: str) -> Subject:
+    """A pretrained decoder: 30 layers, and queries that share keys."""
+    from tests.engine.smollm2 import prompts_of, smollm2
+
+    return _trained(smollm2(attention)[0], smollm2("eager", twin=True)[0], prompts_of())
+
+
+def _trained(model: Any, twin: Any, samples: dict[str, dict[str, Any]]) -> Subject:
     token = model.config.image_token_id
     ids = next(iter(samples.values()))["input_ids"][0].tolist()
     text = [one for one in ids if one != token]
@@ -105,16 +117,19 @@ def assistant(family: str, attention: str) -> Any:
     """Another model of a family, that guesses differently."""
     from tests.engine.families import randomise
 
+    other = "eager" if attention == "sdpa" else "sdpa"
     if family == DEMO:
-        return embedded("eager" if attention == "sdpa" else "sdpa")[0]
+        return embedded(other)[0]
+    if family == SMOLLM2:
+        return subject(family, other).model
     return randomise(FAMILIES[family].build(attention), seed=2)
 
 
-def draw(seed: int, routes: Mapping[str, Any]) -> Case:
-    """The case of a seed: the same on every machine."""
+def draw(seed: int, routes: Mapping[str, Any], only: str | None = None) -> Case:
+    """The case of a seed, on a family or on any of the small ones: the same on every machine."""
     dice = random.Random(seed)  # noqa: S311
     route = dice.choice(sorted(routes))
-    family = dice.choice([*FAMILIES, DEMO])
+    family = only or dice.choice([*FAMILIES, DEMO])
     attention = dice.choice(["sdpa", "sdpa", "eager"])
     made = subject(family, attention)
     ranker = dice.choice(RANKERS)

@@ -29,13 +29,13 @@ class Outcome:
     effect: float = 0.0
 
 
-def run_case(seed: int) -> Outcome:
-    """Run the case of a seed.
+def run_case(seed: int, family: str | None = None) -> Outcome:
+    """Run the case of a seed, on any of the small models or on one family's.
 
     Raises:
         Wrong: The model said something else than the masked one, or failed without a refusal.
     """
-    case = draw(seed, ROUTES)
+    case = draw(seed, ROUTES, family)
     made = subject(case.family, case.attention)
     try:
         with torch.no_grad():
