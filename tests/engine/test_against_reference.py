@@ -15,6 +15,7 @@ from tests.engine.tiny import (
     IMAGE_TOKEN,
     KEEP,
     LAYERS,
+    OPPOSITES,
     TOLERANCE,
     TinyLlava,
     eager_twin,
@@ -22,6 +23,7 @@ from tests.engine.tiny import (
     question,
     shared,
 )
+from tests.pace import some
 
 ANSWER = 9  # the prefill predicts one token, eight decode steps the others
 FULL = (1.0,) * LAYERS
@@ -109,7 +111,7 @@ def assert_equals_reference(
 
 @pytest.mark.parametrize("ranker", ["last", "text"])
 @pytest.mark.parametrize(("name", "side"), CASES)
-@pytest.mark.parametrize("tiny", CONFIGURATIONS, ids=str)
+@pytest.mark.parametrize("tiny", some(CONFIGURATIONS, OPPOSITES), ids=str)
 def test_reduced_prefill_and_decoding_equal_the_masked_model(
     tiny: TinyLlava, name: str, side: str, ranker: str
 ) -> None:

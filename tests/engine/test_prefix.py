@@ -16,7 +16,7 @@ from schedsearch.evaluation.encoding import Encoder
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.models.adapters import adapter_for
 from tests.engine.prefixes import SEARCH, SOME, evaluator, model_of, task
-from tests.engine.tiny import CONFIGURATIONS, LAYERS, N_VISION
+from tests.engine.tiny import CONFIGURATIONS, LAYERS, N_VISION, OPPOSITES
 from tests.pace import some
 
 RANKERS = [
@@ -56,10 +56,6 @@ def same_as_without(model: Any, ranker: RankerSpec) -> None:
     assert plain.prefix_bytes == plain.peak_prefix_bytes == 0
     assert plain.work.layer_forwards == len(SEARCH) * len(SOME) * LAYERS
     assert len(set(values)) > len(values) / 2, "schedules must change scores"
-
-
-OPPOSITES = [CONFIGURATIONS[0], CONFIGURATIONS[3]]
-"""Between them every kind of attention heads, and every implementation."""
 
 
 @pytest.mark.parametrize("tiny", some(CONFIGURATIONS, OPPOSITES), ids=str)

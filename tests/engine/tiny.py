@@ -40,6 +40,9 @@ class TinyLlava:
 CONFIGURATIONS = [TinyLlava(kv, name) for kv in (4, 2) for name in ("sdpa", "eager")]
 """Multi-head and grouped-query attention, both implementations."""
 
+OPPOSITES = [CONFIGURATIONS[0], CONFIGURATIONS[3]]
+"""Between them every kind of heads and every implementation."""
+
 
 def build(tiny: TinyLlava, seed: int = 1) -> Any:
     vision = CLIPVisionConfig(

@@ -135,9 +135,9 @@ def test_g_search_is_shown_beside_and_scaled(study, found, scores):
     def fits(counts: tuple[int, ...]) -> bool:
         return study.subject.costs(Schedule.from_counts(counts, 64))[0] <= limit
 
-    curves = [Schedule(scaled_by(study.best.keep, step / 4096)) for step in range(8193)]
-    fitting = [counts for counts in (curve.counts(64) for curve in curves) if fits(counts)]
-    assert scaled.counts(64) == fitting[-1]
+    scales = (step / 4096 for step in reversed(range(8193)))
+    curves = (Schedule(scaled_by(study.best.keep, scale)).counts(64) for scale in scales)
+    assert scaled.counts(64) == next(filter(fits, curves))
 
 
 def scaled_by(keep: Sequence[float], scale: float) -> tuple[float, ...]:

@@ -6,6 +6,7 @@ from schedsearch import Schedule
 from schedsearch.app.open import open_study
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.errors import InputError
+from tests.pace import some
 
 SAMPLES = 24
 
@@ -31,7 +32,9 @@ def test_g_search_drops_before_layer_0_and_its_schedule_goes_through_a_file(tmp_
     assert Schedule.load(tmp_path / "found.json") == best
 
 
-@pytest.mark.parametrize("ranker", ["diverse", "tower", "random", "uniform"])
+@pytest.mark.parametrize(
+    "ranker", some(["diverse", "tower", "random", "uniform"], ["diverse", "tower"])
+)
 def test_a_family_drops_before_layer_0(tmp_path, ranker):
     sampler = {"sampler": "random", "family": "linear", "budget": {"flops": 0.5}, "trials": 3}
 

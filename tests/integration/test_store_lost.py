@@ -15,6 +15,7 @@ from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import StoreLostError, open_store
 from schedsearch.store.store import check_store
+from tests.pace import some
 from tests.unit.execution.children import Halting, child, pipe, search_and_tell, wait_for
 from tests.unit.execution.synthetic import (
     CHUNK,
@@ -93,8 +94,13 @@ def rescued(error: pytest.ExceptionInfo) -> Path:
     return Path(found[1])
 
 
-@pytest.mark.parametrize("task", [1, 12])
-@pytest.mark.parametrize("harm", HARMS, ids=lambda harm: harm.__name__)
+EVERY = [(harm, task) for harm in HARMS for task in (1, 12)]
+IN_TURNS = [(harm, (1, 12)[number % 2]) for number, harm in enumerate(HARMS)]
+
+
+@pytest.mark.parametrize(
+    ("harm", "task"), some(EVERY, IN_TURNS), ids=lambda one: getattr(one, "__name__", str(one))
+)
 def test_search_goes_on_from_the_rescue_to_the_same_result(place, harm, task):
     with pytest.raises(StoreLostError, match=HARMS[harm]) as lost:
         place.search(inner=Harmful(harm, place.database, task))

@@ -1,20 +1,21 @@
 import random
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from schedsearch.app.objectives import random_schedules, spearman
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.schedule import RankerSpec
+from tests.pace import examples
 
 SHAPE = DecoderShape(8, 16, 2, 2, 8, 32, 100)
 TOKENS = (SampleTokens(24, 5), SampleTokens(16, 9))
 values = st.integers(0, 5).map(lambda n: n / 5)
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(st.lists(st.tuples(values, values), min_size=2, max_size=12))
 def test_correlation_of_ranks_is_that_of_scipy(pairs):
     first, second = zip(*pairs, strict=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.core.budget import Budget
@@ -15,6 +15,7 @@ from schedsearch.core.trial import TrialState, Work
 from schedsearch.errors import DataError, RunError
 from schedsearch.execution.loop import Limits, StopStudy
 from schedsearch.samplers.random_search import RandomSearch
+from tests.pace import examples
 from tests.unit.execution.synthetic import (
     IDS,
     SEARCH,
@@ -50,7 +51,7 @@ def history(sampler, executor, **options):
         return place.trials()
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     search=st.sampled_from([*G_SEARCHES, RANDOM]),
     questions=st.integers(1, 4),
