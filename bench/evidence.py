@@ -2,8 +2,7 @@
 
     schedsearch search studies/demo.yaml --store demo-out/studies.db
     schedsearch export demo demo-out/demo.json --store demo-out/studies.db
-    python bench/evidence.py demo --schedule demo-out/demo.json \\
-        --out bench/results/evidence-demo.json
+    python bench/evidence.py demo --schedule demo-out/demo.json --out evidence-demo.json
 
 Rankings of layers, and where vision is needed: on calibration samples. Rankers at the counts of the
 found schedule, and curves of other models at its FLOPs: on held-out samples, paired with the full
