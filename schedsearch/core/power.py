@@ -69,15 +69,11 @@ def needed(
     Raises:
         ValueError: `tolerance` is not above `drop`, or another argument is out of range.
     """
-    if not drop < tolerance <= 1:
-        raise ValueError(
-            f"`drop < tolerance <= 1` must hold, but got drop {drop:g} and tolerance {tolerance:g}: "
-            "no number of samples proves a tolerance that the true drop reaches"
-        )
     _check_levels(alpha, power)
+    gap = _gap(tolerance, drop)
     disagreement = max(abs(drop), _shares(seen)[1])
     z = _QUANTILE(1 - alpha) + _QUANTILE(power)
-    limit = math.ceil(disagreement * max(z, 0.0) ** 2 / (tolerance - drop) ** 2)
+    limit = math.ceil(disagreement * max(z, 0.0) ** 2 / gap**2)
     if limit * disagreement > 3000:
         return limit
 
@@ -105,17 +101,12 @@ def needed_units(
     Raises:
         ValueError: `tolerance` is not above `drop`, or another argument is out of range.
     """
-    if not drop < tolerance <= 1:
-        raise ValueError(
-            f"`drop < tolerance <= 1` must hold, but got drop {drop:g} and tolerance {tolerance:g}: "
-            "no number of units proves a tolerance that the true drop reaches"
-        )
     _check_levels(alpha, power)
-    units, size = len(seen.sums), math.fsum(seen.sizes) / len(seen.sizes)
+    units = len(seen.sums)
+    gap = _gap(tolerance, drop) * math.fsum(seen.sizes) / units
     mean = math.fsum(seen.sums) / math.fsum(seen.sizes)
     pairs = zip(seen.sums, seen.sizes, strict=True)
     variance = math.fsum((total - mean * count) ** 2 for total, count in pairs) / units
-    gap = (tolerance - drop) * size
     z = math.sqrt(2 * math.log(1 / alpha)) + _QUANTILE(power)
     silent = math.log(1 / alpha) / math.log1p(0.75 * gap / seen.largest)
     return math.ceil(max(silent, variance * max(z, 0.0) ** 2 / gap**2))
@@ -136,6 +127,15 @@ def _planned(seen: Flips, n: int, drop: float, power: float) -> Flips:
 def _shares(seen: Flips) -> tuple[float, float]:
     """Mean drop and disagreement of the counts with half a loss and half a gain more."""
     return (seen.lost - seen.gained) / (seen.n + 2), (seen.lost + seen.gained + 1) / (seen.n + 2)
+
+
+def _gap(tolerance: float, drop: float) -> float:
+    if not -1 <= drop < tolerance <= 1:
+        raise ValueError(
+            f"`-1 <= drop < tolerance <= 1` must hold, but got drop {drop:g} and tolerance "
+            f"{tolerance:g}; nothing proves a tolerance that the true drop reaches"
+        )
+    return tolerance - drop
 
 
 def _check_levels(alpha: float, power: float) -> None:
