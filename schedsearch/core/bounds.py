@@ -44,7 +44,7 @@ def certified(p_values: Iterable[float], alpha: float) -> int:
 
     With probability `1 - alpha` none of them is a false proof, however long the chain is, if its
     order was fixed before the samples were seen (fixed-sequence testing: Maurer, Hothorn and
-    Lehmacher 1995; Learn then Test, arXiv 2110.01052, section 2.3). A member that must hold for
+    Lehmacher 1995; Learn then Test, arXiv 2110.01052). A member that must hold for
     several tasks at once enters with the largest of their p-values (intersection-union test,
     Berger 1982). Lazy: no p-value behind the first failure is asked for.
     """
@@ -73,10 +73,10 @@ class Flips:
 
     The p-value is the probability of an outcome at least as good, at the worst disagreement (share
     of samples that flip) inside its exact 99.9 % interval, plus the .001 that the interval may
-    fail (Berger and Boos 1994, doi:10.1080/01621459.1994.10476836, lemma 1). Outcomes are ordered
-    by `lost - gained + z sqrt(lost + gained + z^2)`, which rises with every loss and falls with
-    every gain, so the worst mean drop of H0 is `tolerance` itself (Hsueh, Liu and Chen 2001,
-    doi:10.1111/j.0006-341X.2001.00478.x) and the bound is that of Buehler 1957 within the interval.
+    fail (Berger and Boos 1994). Outcomes are ordered by
+    `lost - gained + z sqrt(lost + gained + z^2)`, which rises with every loss and falls with every
+    gain, so the worst mean drop of H0 is `tolerance` itself (Hsueh, Liu and Chen 2001), and the
+    bound is that of Buehler 1957 within the interval.
 
     Differs: the maximum over the disagreement is not searched on a grid, which would prove
     nothing between its points. Each cell of the interval takes the losses of its lower and the
@@ -175,7 +175,7 @@ class Losses:
 
     Under H0 the wealth `prod(1 + bet_j (tolerance sizes_j - sums_j) / largest)` is a nonnegative
     supermartingale, since each bet depends on earlier units alone, so that 1 / its maximum is a
-    p-value (Ville 1939; Waudby-Smith and Ramdas, arXiv 2010.09686, proposition 2 and theorem 3).
+    p-value (Ville 1939; Waudby-Smith and Ramdas, arXiv 2010.09686).
     The bets are their predictable plug-in for a fixed number of units, aimed at alpha = .05 and
     valid at any. The order of the units must be fixed without a look at their drops.
 

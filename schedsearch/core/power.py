@@ -31,7 +31,7 @@ def resolution(seen: Flips, n: int | None = None) -> Resolution:
     """What `n` samples (those seen, if not given) tell apart at the disagreement seen.
 
     Half a loss and half a gain are added to the counts, and two samples, so that no disagreement
-    among a few samples is not taken for none at all (Agresti and Min 2005, doi:10.1002/sim.1781).
+    among a few samples is not taken for none at all (Agresti and Min 2005).
 
     Raises:
         ValueError: `n` is not positive.
