@@ -79,7 +79,7 @@ def measure(adapter: Path, held_out: int, steps: dict[str, int], seed: int) -> R
         Sheet(image(), tuple(Question(*asked, EASY) for asked in image.questions))
         for image in images
     ]
-    control, public_control = own[: held_out // 8 or 1], public[: len(public) // 16 or 1]
+    control, public_control = own[: held_out // 4 or 1], public[: len(public) // 16 or 1]
     grey = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _GREY)
 
     def blank(sheets: Sequence[Sheet]) -> list[Sheet]:
