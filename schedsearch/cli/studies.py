@@ -1,5 +1,6 @@
 """Commands for studies: search, list, show, export, report."""
 
+import gc
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -122,6 +123,7 @@ def show(
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
+    gc.disable()  # thousands of trials are no garbage, and looking at them again takes its time
     with open_store(store, read_only=True) as opened:
         view, found = StudyView(opened, study).snapshot(), opened.study(study)
     if as_json:
