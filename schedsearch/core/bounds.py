@@ -64,7 +64,7 @@ _CELLS = 512
 
 # Level that the bets aim at, variance that the first one assumes, and the largest share of the
 # wealth that one unit may cost.
-_AIM, _PRIOR, _MOST = 0.05, 1.0, 0.75
+_AIM, _PRIOR, MOST_STAKED = 0.05, 1.0, 0.75
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ class Losses:
         if tolerance == 1:
             return 0.0
         sums, sizes = self._scaled
-        bets = np.minimum(self._bets, _MOST / (1 - tolerance))
+        bets = np.minimum(self._bets, MOST_STAKED / (1 - tolerance))
         wealth = np.cumsum(np.log1p(bets * (tolerance * sizes - sums)))
         return math.exp(-max(0.0, float(wealth.max())))
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from schedsearch.core.bounds import Flips, Losses
+from schedsearch.core.bounds import MOST_STAKED, Flips, Losses
 
 _QUANTILE = NormalDist().inv_cdf
 
@@ -108,7 +108,7 @@ def needed_units(
     pairs = zip(seen.sums, seen.sizes, strict=True)
     variance = math.fsum((total - mean * count) ** 2 for total, count in pairs) / units
     z = math.sqrt(2 * math.log(1 / alpha)) + _QUANTILE(power)
-    silent = math.log(1 / alpha) / math.log1p(0.75 * gap / seen.largest)
+    silent = math.log(1 / alpha) / math.log1p(MOST_STAKED * gap / seen.largest)
     return math.ceil(max(silent, variance * max(z, 0.0) ** 2 / gap**2))
 
 
