@@ -120,10 +120,11 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the last trials, trials per layer and the curve so far."""
+    gc.disable()  # modules and thousands of trials are no garbage, and looking at them takes time
+
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 
-    gc.disable()  # thousands of trials are no garbage, and looking at them again takes its time
     with open_store(store, read_only=True) as opened:
         view, found = StudyView(opened, study).snapshot(), opened.study(study)
     if as_json:

@@ -82,7 +82,7 @@ def _decoded(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterato
     )
     columns = [
         one.type.decode_all(values) if isinstance(one.type, Cell) else values
-        for one, values in zip(selected, zip(*raw, strict=True), strict=False)
+        for one, values in zip(selected, zip(*raw.all(), strict=True), strict=False)
     ]
     return zip(*columns, strict=True)
 
