@@ -2,7 +2,8 @@
 
     schedsearch search studies/demo.yaml --store demo-out/studies.db
     schedsearch export demo demo-out/demo.json --store demo-out/studies.db
-    python bench/evidence.py demo --schedule demo-out/demo.json --out evidence-demo.json
+    python bench/evidence.py demo --schedule demo-out/demo.json --out evidence-demo.json \
+        --other demo-deep=demo-out/demo-deep.json
 
 Rankings of layers, and where vision is needed: on calibration samples. Rankers at the counts of the
 found schedule, and curves of other models at its FLOPs: on held-out samples, paired with the full
@@ -24,12 +25,13 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families.layerwise import Layerwise
 from schedsearch.core.families.linear import Linear
 from schedsearch.core.families.nearest import nearest
-from schedsearch.core.families.published import CURVES
+from schedsearch.core.families.published import CURVES, PublishedCurve
 from schedsearch.core.families.sigmoid import Logistic, Sigmoid
 from schedsearch.core.families.uniform import Uniform
-from schedsearch.core.flops import flops_ratio
+from schedsearch.core.flops import flops_ratio, prompt_ratios
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Task
+from schedsearch.evaluation.downsample import Downsampler
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.metrics import make_metric
 from schedsearch.models.adapters import adapter_for
@@ -37,8 +39,15 @@ from schedsearch.models.adapters import adapter_for
 RANKERS = ("last", "text", "local", "tower", "diverse", "uniform", "random")
 
 
-def claims(name: str, found: Schedule, samples: int, seen: int, first: int) -> dict[str, Any]:
-    """Everything that is measured on one model."""
+def claims(
+    name: str,
+    found: Schedule,
+    others: Sequence[PublishedCurve],
+    samples: int,
+    seen: int,
+    first: int,
+) -> dict[str, Any]:
+    """Everything that is measured on one model; `others` are curves of other models."""
     model, processor = open_model(name)
     data = open_samples(DataRef(f"{name}:held-out", samples))
     evaluator = Evaluator(model, processor, data, make_metric("exact_match"))
@@ -50,13 +59,24 @@ def claims(name: str, found: Schedule, samples: int, seen: int, first: int) -> d
 
     full = scores(Schedule.full(shape.layers))
 
-    def measured(schedule: Schedule) -> dict[str, Any]:
-        own = scores(schedule)
+    def row(flops: float, own: list[float]) -> dict[str, Any]:
         return {
-            "flops": flops_ratio(shape, schedule, tokens),
+            "flops": flops,
             "score": asdict(intervals.of_scores(own)),
             "drop": asdict(intervals.paired_difference(full, own)),
         }
+
+    def measured(schedule: Schedule) -> dict[str, Any]:
+        return row(flops_ratio(shape, schedule, tokens), scores(schedule))
+
+    def downsampled(flops: float) -> dict[str, Any]:
+        small = Downsampler(model, processor)
+        smaller = small.processor(small.grid_within(flops, tokens))
+        with small.interpolating():
+            evaluator = Evaluator(model, smaller, data, make_metric("exact_match"))
+            whole = Task(Schedule.full(shape.layers), "held-out", ids)
+            own = [one.score for one in evaluator.evaluate(whole)]
+            return row(prompt_ratios(shape, evaluator.sample_tokens(), tokens)[0], own)
 
     budget = Budget("flops", flops_ratio(shape, found, tokens))
     families = {"sigmoid": Sigmoid(first), "logistic": Logistic(first), "linear": Linear(first)}
@@ -67,18 +87,21 @@ def claims(name: str, found: Schedule, samples: int, seen: int, first: int) -> d
         fits[family_name] = {"params": point, "mean_error": distance(curve, found.keep)}
     curves = {
         "its own": found.keep,
-        **{one.model: one.stretched(shape.layers, first) for one in CURVES},
+        **{one.model: one.stretched(shape.layers, first) for one in (*CURVES, *others)},
     }
     return {
         "model": name,
+        "layers": shape.layers,
+        "vision tokens": tokens[0].n_vision,
         "samples": samples,
-        "ranker": str(found.ranker),
+        "ranker": {"name": found.ranker.name, "params": dict(found.ranker.params)},
         "full": asdict(intervals.of_scores(full)),
         "found": measured(found),
         "fit": fits,
         "rankers": {
             ranker: measured(Schedule(found.keep, RankerSpec(ranker))) for ranker in RANKERS
         },
+        "downsampled": downsampled(budget.value),
         "uniform ratio": measured(Uniform(first).schedule({}, budget, shape, tokens, found.ranker)),
         "curves at its FLOPs": {
             curve_name: measured(
@@ -101,11 +124,18 @@ def looked_at(name: str, samples: int) -> dict[str, Any]:
     found = analyze_model(
         name, DataRef(f"{name}:calibration", samples), schedules=0, progress=lambda _name: quiet
     )
-    layers = range(1, found.layers)
-    pairs = [found.attention.tau[i][j].value for i in layers for j in layers if i < j]
+    tau, layers = found.attention.tau, range(1, found.layers)
+    pairs = [tau[i][j].value for i in layers for j in layers if i < j]
+    neighbours = [tau[layer - 1][layer] for layer in layers]
     return {
         "samples": samples,
-        "tau, neighbours": found.tau_neighbours,
+        # The mean of the bounds: no narrower than the interval of the mean.
+        "tau, neighbours": {
+            "value": found.tau_neighbours,
+            "low": fmean(one.low for one in neighbours),
+            "high": fmean(one.high for one in neighbours),
+            "n": samples,
+        },
         "tau, all pairs": fmean(pairs),
         "tau, least and most": (min(pairs), max(pairs)),
         "tau, random": asdict(found.attention.random_tau),
@@ -133,10 +163,17 @@ def main() -> None:
     parser.add_argument("-n", "--samples", type=int, default=500, help="held-out")
     parser.add_argument("--seen", type=int, default=100, help="calibration samples")
     parser.add_argument("--first", type=int, default=1, help="first layer that may remove tokens")
+    parser.add_argument(
+        "--other", nargs="*", default=[], metavar="MODEL=FILE", help="schedules of other models"
+    )
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     found = Schedule.load(options.schedule)
-    result = claims(options.model, found, options.samples, options.seen, options.first)
+    others = []
+    for model, _, file in (one.partition("=") for one in options.other):
+        keep = Schedule.load(file).keep
+        others.append(PublishedCurve(model, len(keep), dict(enumerate(keep)), file))
+    result = claims(options.model, found, others, options.samples, options.seen, options.first)
     options.out.write_text(json.dumps(result, indent=1) + "\n")
 
 

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
+from schedsearch.core.interrupts import interruptible
+
 log = logging.getLogger(__name__)
 
 PERIOD = 5.0
@@ -47,7 +49,7 @@ class Heartbeat:
                 thread and Ctrl-C would have been a `KeyboardInterrupt`, else it ran to its end;
                 what it returns then counts where the request was only to stop.
         """
-        ended, raised, interrupts = threading.Event(), list[Exception](), _can_interrupt()
+        ended, raised, interrupts = threading.Event(), list[Exception](), interruptible()
         args = (ended, raised, interrupts)
         thread = threading.Thread(target=self._run, args=args, daemon=True)
         try:
@@ -77,11 +79,6 @@ class Heartbeat:
                 if interrupts:
                     _interrupt()
                 return
-
-
-def _can_interrupt() -> bool:
-    main = threading.current_thread() is threading.main_thread()
-    return main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def _interrupt() -> None:

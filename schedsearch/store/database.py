@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
     NoSuchModuleError,
 )
 
+from schedsearch.core.interrupts import undivided
 from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.store.address import FORMS, file_of, name_of
 from schedsearch.store.failures import DamagedCell, described, meaning
@@ -81,17 +82,23 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that sees one state of the database and changes nothing."""
-        with self.errors(), ExitStack() as stack:
+        """A transaction that sees one state of the database and changes nothing.
+
+        Ctrl-C waits for its end, as in `writing`.
+        """
+        with self.errors(), undivided(), ExitStack() as stack:
             if self._place:
                 stack.enter_context(self._place.reading())
             yield stack.enter_context(self._reader.connect())
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
-        """A transaction that is stored as a whole at the end, or not at all if anything raises."""
+        """A transaction that is stored as a whole at the end, or not at all if anything raises.
+
+        Ctrl-C waits for its end: cut at the wrong moment, the pool of connections stays locked.
+        """
         self.check_present()
-        with self.errors(), self._writer.begin() as connection:
+        with self.errors(), undivided(), self._writer.begin() as connection:
             yield connection
 
     @contextmanager

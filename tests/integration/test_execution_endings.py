@@ -223,3 +223,14 @@ def test_interrupt_at_any_commit_of_a_trial_loses_nothing(tmp_path, when):
         place.search(limits=Limits(trials=2 - complete))
         assert place.trials()[:2] == uninterrupted()[:2]
         assert len(place.evaluated) <= 2 * DIFFERENT + CHUNK
+
+
+def test_ctrl_c_within_a_transaction_waits_for_its_end(place):
+    def interrupt(when, _number):
+        if when == "before":
+            signal.raise_signal(signal.SIGINT)
+
+    with place.store() as store:
+        with at_commits(interrupt), pytest.raises(KeyboardInterrupt):
+            store.create_study(spec())
+        assert store.study(STUDY).spec == spec()
