@@ -59,9 +59,9 @@ def claims(
 
     full = scores(Schedule.full(shape.layers))
 
-    def row(flops: float, own: list[float]) -> dict[str, Any]:
+    def row(cost: float, own: list[float]) -> dict[str, Any]:
         return {
-            "flops": flops,
+            "flops": cost,
             "score": asdict(intervals.of_scores(own)),
             "drop": asdict(intervals.paired_difference(full, own)),
         }
@@ -69,7 +69,7 @@ def claims(
     def measured(schedule: Schedule) -> dict[str, Any]:
         return row(flops_ratio(shape, schedule, tokens), scores(schedule))
 
-    def downsampled(flops: float) -> dict[str, Any]:
+    def downsampled() -> dict[str, Any]:
         small = Downsampler(model, processor)
         smaller = small.processor(small.grid_within(flops, tokens))
         with small.interpolating():
@@ -78,7 +78,8 @@ def claims(
             own = [one.score for one in evaluator.evaluate(whole)]
             return row(prompt_ratios(shape, evaluator.sample_tokens(), tokens)[0], own)
 
-    budget = Budget("flops", flops_ratio(shape, found, tokens))
+    flops = flops_ratio(shape, found, tokens)
+    budget = Budget("flops", flops)
     families = {"sigmoid": Sigmoid(first), "logistic": Logistic(first), "linear": Linear(first)}
     fits = {}
     for family_name, family in families.items():
@@ -101,7 +102,7 @@ def claims(
         "rankers": {
             ranker: measured(Schedule(found.keep, RankerSpec(ranker))) for ranker in RANKERS
         },
-        "downsampled": downsampled(budget.value),
+        "downsampled": downsampled(),
         "uniform ratio": measured(Uniform(first).schedule({}, budget, shape, tokens, found.ranker)),
         "curves at its FLOPs": {
             curve_name: measured(
