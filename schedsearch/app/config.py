@@ -8,7 +8,6 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
-from schedsearch.app.splits import check_shares
 from schedsearch.core.certificate import ALPHA
 from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.reading import read_file
@@ -44,10 +43,8 @@ class SharesConfig(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        try:
-            check_shares(self.given())
-        except InputError as error:
-            raise ValueError(str(error)) from None
+        if abs(sum(self.given().values()) - 1) > 1e-9:
+            raise ValueError("must add up to 1")
         return self
 
 
@@ -140,7 +137,7 @@ class StudyConfig(Section):
         ranker: Who orders the vision tokens; see method.md.
         ranker_params: Its parameters, where they differ from the defaults.
         search: How the search goes.
-        certify: What is to be proven of its result; needs data of that use.
+        certify: What is to be proven of its result, where `data` has samples for it.
         seed: Of everything random.
     """
 
@@ -156,7 +153,7 @@ class StudyConfig(Section):
     ranker: Annotated[str, NameIn(RANKERS)] = "last"
     ranker_params: Params = {}
     search: SearchConfig
-    certify: CertifyConfig = CertifyConfig()
+    certify: CertifyConfig | None = None
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
 
 
@@ -177,7 +174,10 @@ def read_study_file(path: Path) -> StudyConfig:
         section = settings_class(content.get("search"))
         places = field_places(StudyConfig)
         for name, paths in field_places(section).items() if section else ():
-            places.setdefault(name, set()).update(f"search.{path}" for path in paths)
+            # A tolerance that stands elsewhere is meant for the search, which must have one.
+            known = places.setdefault(name, set())
+            known -= {f"certify.{path}" for path in paths}
+            known |= {f"search.{path}" for path in paths}
         allowed = ", ".join(_allowed(error, section))
         unknown = f"is not a key of a study file; {{hint}}allowed here: {allowed}"
         raise InputError(

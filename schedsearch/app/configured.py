@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
 from schedsearch.app.certify import check_provable, demands_of
-from schedsearch.app.config import StudyConfig
+from schedsearch.app.config import CertifyConfig, StudyConfig
 from schedsearch.app.sample_size import check_size
 from schedsearch.app.splits import Images, check_apart, images_of, split_samples
 from schedsearch.app.stores import look
@@ -113,7 +113,10 @@ def prepare(
     metric = make_metric(config.metric, config.metric_params)
     if config.data.certifies:
         check_provable(metric.name, metric.least, metric.greatest)
-        demands_of(config.search.plain(), config.certify.tolerance, config.certify.tasks)
+        asked = config.certify or CertifyConfig()
+        demands_of(config.search.plain(), asked.tolerance, asked.tasks)
+    elif config.certify is not None:
+        check_certify(config)
     sets = _sets(config, folder, progress)
     for samples in sets.values():
         check_answers(samples, metric)

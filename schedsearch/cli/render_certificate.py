@@ -45,7 +45,9 @@ def certified(
     alpha: float | None = None,
 ) -> "Certification":
     """Certify by the study file, where nothing else is asked."""
-    given = ready.config.certify
+    from schedsearch.app.config import CertifyConfig
+
+    given = ready.config.certify or CertifyConfig()
     assert ready.certify is not None
     with progress() as start:
         return study.certify(
