@@ -132,6 +132,8 @@ def certify_set(given: "Calibration") -> SampleSet:
 
         return MemorySet(cast(Iterable[Any], given), split="certify")
     found = cast(SampleSet, given)
+    if found.split == "certify":
+        return found
     return Part(found, frozenset(one.id for one in found), "certify")
 
 
