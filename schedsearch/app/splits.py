@@ -1,10 +1,11 @@
 """Search, certify and held-out samples share no image; one set can be divided so."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
 
 from schedsearch.core.reading import OnProgress, counted
-from schedsearch.core.sample import Part, SampleSet, Split
+from schedsearch.core.sample import Part, Sample, SampleSet, Split
 from schedsearch.core.shown import shown
 from schedsearch.errors import DataError, InputError
 
@@ -86,7 +87,7 @@ def groups(images: Images) -> list[list[str]]:
 
 
 def split_samples(
-    samples: SampleSet,
+    samples: SampleSet | Iterable[Sample | Mapping[str, Any]],
     shares: Mapping[str, float],
     seed: int = 0,
     on_progress: OnProgress | None = None,
@@ -97,7 +98,7 @@ def split_samples(
     order.
 
     Args:
-        samples: The set.
+        samples: The set, or its rows as `search` takes them.
         shares: Of the samples, by `search`, `certify` and `held_out`; together 1.
         seed: Another division.
         on_progress: Told how many samples are looked at, of how many.
@@ -110,6 +111,11 @@ def split_samples(
         DataError: An image is missing or broken, or a part has fewer than two samples.
     """
     check_shares(shares)
+    if not (hasattr(samples, "digest") and hasattr(samples, "split")):
+        from schedsearch.evaluation.data.in_memory import MemorySet
+
+        samples = MemorySet(samples)
+    samples = cast(SampleSet, samples)
     images = images_of(samples, on_progress)
     order = sorted((_place(group, images, seed), group) for group in groups(images))
     ends, done, parts = _ends(shares, len(images)), 0, dict[str, set[str]]()
