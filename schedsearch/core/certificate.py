@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from schedsearch.core.canonical import digest
+from schedsearch.errors import ScheduleError
 
 if TYPE_CHECKING:
     from schedsearch.core.intervals import Interval
@@ -68,6 +69,19 @@ class Certificate:
     data_digest: str
     weights: tuple[str, ...]
     schedule: str
+
+    def check_speaks_of(self, schedule: str) -> None:
+        """Refuse the digest of another schedule.
+
+        Raises:
+            ScheduleError: It is another one.
+        """
+        if schedule != self.schedule:
+            raise ScheduleError(
+                "`certificate` speaks of another schedule than `keep` and `ranker` (their digest "
+                f"is {schedule[:12]}, not {self.schedule[:12]}): nothing is proven of one that was "
+                "edited; take the certificate off, or certify it anew"
+            )
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""

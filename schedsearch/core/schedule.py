@@ -114,12 +114,8 @@ class Schedule:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", _validated(self.keep))
-        if self.certificate is not None and self.certificate.schedule != self.digest():
-            raise ScheduleError(
-                "`certificate` speaks of another schedule than `keep` and `ranker` (their digest "
-                f"is {self.digest()[:12]}, not {self.certificate.schedule[:12]}): nothing is "
-                "proven of one that was edited; take the certificate off, or certify it anew"
-            )
+        if self.certificate is not None:
+            self.certificate.check_speaks_of(self.digest())
         if self.target is not None and self.target.layers != self.layers:
             raise ScheduleError(
                 f"`keep` must have one ratio per decoder layer of the target, but got "
@@ -181,12 +177,12 @@ class Schedule:
             InputError: It breaks one of a schedule's own rules.
         """
         ranker = file.schedule.ranker
-        proof = file.certificate
+        target, proof = file.target, file.certificate
         return cls(
             file.schedule.keep,
             RankerSpec.from_mapping(ranker.name, ranker.params),
-            None if file.target is None else Target(**file.target.model_dump()),
-            None if proof is None else Certificate.from_plain(proof.model_dump()),
+            Target(**target.model_dump()) if target else None,
+            Certificate.from_plain(proof.model_dump()) if proof else None,
         )
 
     def to_file(
@@ -217,7 +213,7 @@ class Schedule:
             return ScheduleFile(
                 schedule=ScheduleEntry(keep=list(self.keep), ranker=ranker),
                 target=None if self.target is None else TargetEntry(**vars(self.target)),
-                certificate=None if proof is None else CertificateEntry(**proof.plain()),
+                certificate=CertificateEntry(**proof.plain()) if proof else None,
                 results=results,
                 provenance=provenance,
                 extensions=dict(extensions or {}),
