@@ -18,6 +18,7 @@ from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
     from schedsearch.app.open import open_study, search
+    from schedsearch.app.splits import split_samples
     from schedsearch.core.families import register_family
     from schedsearch.core.schedule import RankerSpec, Schedule, Target
     from schedsearch.core.trial import TrialState
@@ -40,6 +41,7 @@ _LAZY = {
     "StopStudy": "schedsearch.execution.heartbeat",
     "TrialState": "schedsearch.core.trial",
     "open_study": "schedsearch.app.open",
+    "split_samples": "schedsearch.app.splits",
     "search": "schedsearch.app.open",
     "Reduction": "schedsearch.reduction.reduction",
     "reduce": "schedsearch.reduction.reduction",
@@ -74,6 +76,7 @@ __all__ = [
     "register_ranker",
     "register_sampler",
     "search",
+    "split_samples",
 ]
 
 

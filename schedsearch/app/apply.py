@@ -69,6 +69,7 @@ class Application:
         prefill_seconds: Median seconds of one prefill without and with.
         prefill_batch: Prompts in each timed prefill.
         quality: Scores with and without.
+        claim: What the schedule's certificate says; None without one.
     """
 
     model: str
@@ -84,6 +85,7 @@ class Application:
     prefill_seconds: tuple[float, float]
     prefill_batch: int
     quality: Quality
+    claim: str | None = None
 
 
 def apply_schedule(
@@ -142,7 +144,9 @@ def apply_schedule(
 
     full = scores("full model", Schedule.full(schedule.layers))
     reduced = scores("with the schedule", schedule)
-    random = scores("random tokens", replace(schedule, ranker=RankerSpec("random")))
+    random = scores(
+        "random tokens", replace(schedule, ranker=RankerSpec("random"), certificate=None)
+    )
     timing = time_prefill(
         model, evaluator.prefill_inputs(ids), schedule, repeats, progress("prefill time")
     )
@@ -162,6 +166,7 @@ def apply_schedule(
         prefill_seconds=(median(timing.full), median(timing.reduced)),
         prefill_batch=timing.batch,
         quality=compare(metric, samples, full, reduced, random),
+        claim=schedule.certificate.claim if schedule.certificate else None,
     )
 
 

@@ -7,6 +7,7 @@ from statistics import median
 from schedsearch.app.bootstrap import Progress
 from schedsearch.app.held_out import HeldOut, Row
 from schedsearch.app.study import Study
+from schedsearch.core import intervals
 from schedsearch.core.families.base import Family
 from schedsearch.core.families.linear import Linear
 from schedsearch.core.families.step import Step
@@ -17,6 +18,22 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 
 FULL = "full model"
 FOUND = "found schedule"
+CERTIFIED = "certified schedule"
+
+
+@dataclass(frozen=True)
+class Certified:
+    """The certified schedule on held-out samples, where it is another than the found one.
+
+    Attributes:
+        schedule: It.
+        score: Of it.
+        drop: Full model minus it, paired by sample.
+    """
+
+    schedule: Schedule
+    score: Interval
+    drop: Interval
 
 
 @dataclass(frozen=True)
@@ -37,6 +54,7 @@ class Comparison:
         prefill_seconds: Median seconds of one prefill without and with it.
         prefill_batch: Prompts in each timed prefill.
         evaluated: Samples that were really evaluated for this, not found in the store.
+        certified: The certified schedule, where there is one and it is not the found one.
     """
 
     schedule: Schedule
@@ -51,6 +69,7 @@ class Comparison:
     prefill_seconds: tuple[float, float]
     prefill_batch: int
     evaluated: int
+    certified: Certified | None = None
 
 
 def compare(
@@ -59,6 +78,7 @@ def compare(
     schedule: Schedule,
     progress: Progress,
     *,
+    certified: Schedule | None = None,
     repeats: int = 5,
 ) -> Comparison:
     """Evaluate a schedule, and what it has to beat, on held-out samples.
@@ -74,6 +94,7 @@ def compare(
         held_out: Samples that the search has not seen.
         schedule: What is compared; usually `study.best`.
         progress: Starts a progress bar by name.
+        certified: What is certified, where that is known; it has a row where it is another one.
         repeats: Timed pairs of prefills.
 
     Raises:
@@ -86,10 +107,18 @@ def compare(
     own = bench.values(FOUND, schedule)
     found = bench.row(FOUND, "the result of the search", schedule, None)
     full = bench.row(FULL, "all layers process all vision tokens", bench.subject.full, own)
+    proven = None
+    milder: list[Row] = []
+    if certified is not None and certified != schedule:
+        milder.append(bench.row(CERTIFIED, "the cheapest one that is certified", certified, own))
+        values = bench.values(CERTIFIED, certified)
+        whole = bench.values(FULL, bench.subject.full)
+        drop = intervals.paired_difference(whole, values)
+        proven = Certified(certified, intervals.of_scores(values), drop)
     random = bench.row(
         "random tokens",
         "counts of the found schedule, tokens in one random order for all layers",
-        replace(schedule, ranker=RankerSpec("random")),
+        replace(schedule, ranker=RankerSpec("random"), certificate=None),
         own,
     )
     families = _families(study.sampler.first, schedule.ranker)
@@ -109,13 +138,14 @@ def compare(
         data_digest=held_out.digest(),
         samples=len(bench.subject.ids),
         metric=bench.subject.context["metric"]["name"],
-        rows=(full, found, random, *equals, smaller),
+        rows=(full, found, *milder, random, *equals, smaller),
         score=found.score,
         drop=full.difference,
         prefill_speedup=timing.speedup,
         prefill_seconds=(median(timing.full), median(timing.reduced)),
         prefill_batch=timing.batch,
         evaluated=bench.evaluated,
+        certified=proven,
     )
 
 

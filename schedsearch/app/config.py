@@ -2,12 +2,13 @@
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self, get_args
 
 import yaml
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
+from schedsearch.core.certificate import ALPHA
 from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.reading import read_file
 from schedsearch.core.section import GREATEST_SEED, Count, NameIn, Params, Section, Text
@@ -16,9 +17,61 @@ from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import METRICS
 from schedsearch.reduction.rankers import RANKERS
 
+Share = Annotated[float, Field(gt=0, le=1)]
+Tolerance = Annotated[float, Field(gt=0)]
+
+
+class SharesConfig(Section):
+    """How one file is divided; samples that share an image stay together.
+
+    Which part a sample belongs to depends on `seed` and on the images of all samples, not on their
+    order. The shares add up to 1.
+
+    Attributes:
+        search: What the search sees.
+        certify: What a certificate is proven on; left out: nothing.
+        held_out: What reports alone see; left out: nothing.
+    """
+
+    search: Share
+    certify: Share | None = None
+    held_out: Share | None = None
+
+    def given(self) -> dict[str, float]:
+        """The shares that are given, by name."""
+        return self.model_dump(exclude_none=True)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(sum(self.given().values()) - 1) > 1e-9:
+            raise ValueError("must add up to 1")
+        return self
+
+
+class CertifyConfig(Section):
+    """What the certificate claims; see method.md.
+
+    Attributes:
+        tolerance: Greatest mean drop over all samples, in the unit of the metric; left out: that
+            of the search (`tolerance` or `max_drop`), or none where there are `tasks`.
+        tasks: Greatest mean drop over the samples of a `kind`, by kind, such as `{count: 0.02}`;
+            each must hold.
+        alpha: Probability that the claim is wrong.
+        per_image: The most samples that may share an image, in all that such samples are drawn
+            from; above 1 the bound takes every image for one unit.
+    """
+
+    tolerance: Tolerance | None = None
+    tasks: dict[str, Tolerance] = {}
+    alpha: float = Field(default=ALPHA, gt=0.001, lt=0.5)
+    per_image: Count = 1
+
 
 class DataConfig(Section):
-    """Calibration data, which the search sees, and held-out data, which only reports see.
+    """Data of three uses; no image may be in two of them.
+
+    The search sees its calibration data, a certificate is proven on data that it has not seen, and
+    held-out data are for reports alone.
 
     Attributes:
         calibration: What the search sees: a JSONL file, relative to the study file, or
@@ -26,18 +79,42 @@ class DataConfig(Section):
             `smollm2-scenes:calibration` and `easy-vqa:calibration`, which come with a package.
         calibration_samples: Use the first so many; left out: all, of a set that comes with a
             package 1000 (at most 100,000 of one that is generated).
+        certify: What a certificate is proven on, as `calibration`; left out: nothing is proven.
+        certify_samples: As `calibration_samples`.
         held_out: What reports alone see, as `calibration`; left out: nothing is compared on
-            held-out data. No image may be in both.
+            held-out data.
         held_out_samples: As `calibration_samples`.
-        images: Folder of the images of both files, relative to the study file; left out: each
+        shares: In place of `certify` and `held_out`: `calibration` is divided into parts for all
+            uses.
+        images: Folder of the images of all files, relative to the study file; left out: each
             file's own folder.
     """
 
     calibration: Text
     calibration_samples: Count | None = None
+    certify: Text | None = None
+    certify_samples: Count | None = None
     held_out: Text | None = None
     held_out_samples: Count | None = None
+    shares: SharesConfig | None = None
     images: Text | None = None
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        doubled = [name for name in ("certify", "held_out") if getattr(self, name) is not None]
+        if self.shares is not None and doubled:
+            raise ValueError(f"must have either `shares` or `{doubled[0]}`")
+        return self
+
+    @property
+    def certifies(self) -> bool:
+        """Whether there are data to prove a certificate on."""
+        return bool(self.certify or (self.shares and self.shares.certify))
+
+    @property
+    def compares(self) -> bool:
+        """Whether there are held-out data."""
+        return bool(self.held_out or (self.shares and self.shares.held_out))
 
 
 class StudyConfig(Section):
@@ -60,6 +137,7 @@ class StudyConfig(Section):
         ranker: Who orders the vision tokens; see method.md.
         ranker_params: Its parameters, where they differ from the defaults.
         search: How the search goes.
+        certify: What is to be proven of its result, where `data` has samples for it.
         seed: Of everything random.
     """
 
@@ -75,6 +153,7 @@ class StudyConfig(Section):
     ranker: Annotated[str, NameIn(RANKERS)] = "last"
     ranker_params: Params = {}
     search: SearchConfig
+    certify: CertifyConfig | None = None
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
 
 
@@ -95,7 +174,10 @@ def read_study_file(path: Path) -> StudyConfig:
         section = settings_class(content.get("search"))
         places = field_places(StudyConfig)
         for name, paths in field_places(section).items() if section else ():
-            places.setdefault(name, set()).update(f"search.{path}" for path in paths)
+            # A tolerance that stands elsewhere is meant for the search, which must have one.
+            known = places.setdefault(name, set())
+            known -= {f"certify.{path}" for path in paths}
+            known |= {f"search.{path}" for path in paths}
         allowed = ", ".join(_allowed(error, section))
         unknown = f"is not a key of a study file; {{hint}}allowed here: {allowed}"
         raise InputError(
@@ -108,7 +190,8 @@ def _allowed(error: ValidationError, section: Any) -> list[str]:
     model: Any = StudyConfig
     unknown = [found for found in error.errors() if found["type"] == "extra_forbidden"]
     for part in unknown[0]["loc"][:-1] if unknown else ():
-        model = section if part == "search" else model.model_fields[str(part)].annotation
+        kind = section if part == "search" else model.model_fields[str(part)].annotation
+        model = next((one for one in get_args(kind) if hasattr(one, "model_fields")), kind)
     return list(model.model_fields)
 
 

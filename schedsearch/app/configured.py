@@ -1,14 +1,16 @@
 """Study files: what needs no model is checked before torch is imported, then the study opened."""
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
-from schedsearch.app.config import StudyConfig
+from schedsearch.app.certify import check_provable, demands_of
+from schedsearch.app.config import CertifyConfig, StudyConfig
 from schedsearch.app.sample_size import check_size
-from schedsearch.app.splits import check_apart, images_of
+from schedsearch.app.splits import Images, check_apart, images_of, split_samples
 from schedsearch.app.stores import look
 from schedsearch.core.reading import place_of
 from schedsearch.core.sample import SampleSet, Split
@@ -18,8 +20,6 @@ from schedsearch.evaluation.metrics import check_answers, make_metric
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
-
-_SETS = ("calibration", "held-out")
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Prepared:
         store: SQLite file, or the URL of a database.
         create: Whether the study may be made.
         calibration: What the search sees.
+        certify: What a certificate is proven on; None where the file names nothing.
         held_out: What reports alone see; None where the file names nothing.
     """
 
@@ -40,6 +41,7 @@ class Prepared:
     store: str | os.PathLike[str]
     create: bool
     calibration: SampleSet
+    certify: SampleSet | None
     held_out: SampleSet | None
 
     def open(
@@ -109,16 +111,40 @@ def prepare(
         found.close()
     config.search.check_files(folder)
     metric = make_metric(config.metric, config.metric_params)
-    calibration = _samples(config, folder, "calibration", progress)
-    check_answers(calibration, metric)
-    check_size(len(calibration))
-    held_out = None
-    if config.data.held_out is not None:
-        held_out = _samples(config, folder, "held-out", progress)
-        check_answers(held_out, metric)
-        comparing = [progress(f"looking at {name} images") if progress else None for name in _SETS]
-        check_apart(images_of(calibration, comparing[0]), images_of(held_out, comparing[1]))
-    return Prepared(config, folder, store, create, calibration, held_out)
+    if config.data.certifies:
+        check_provable(metric.name, metric.least, metric.greatest)
+        asked = config.certify or CertifyConfig()
+        demands_of(config.search.plain(), asked.tolerance, asked.tasks)
+    elif config.certify is not None:
+        check_certify(config)
+    sets = _sets(config, folder, progress)
+    for samples in sets.values():
+        check_answers(samples, metric)
+    check_size(len(sets["calibration"]))
+    if config.data.shares is None and len(sets) > 1:  # parts of one set are apart
+        _check_apart(sets, progress)
+    return Prepared(
+        config,
+        folder,
+        store,
+        create,
+        sets["calibration"],
+        sets.get("certify"),
+        sets.get("held-out"),
+    )
+
+
+def check_certify(config: StudyConfig) -> None:
+    """Refuse a study file with nothing to prove a certificate on.
+
+    Raises:
+        InputError: It names no certify set.
+    """
+    if not config.data.certifies:
+        raise InputError(
+            "the study file names no `data.certify` and no `data.shares.certify`; add samples that "
+            "the search has never seen"
+        )
 
 
 def check_held_out(config: StudyConfig) -> None:
@@ -127,17 +153,38 @@ def check_held_out(config: StudyConfig) -> None:
     Raises:
         InputError: It names no held-out set.
     """
-    if config.data.held_out is None:
+    if not config.data.compares:
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
 
 
-def _samples(
-    config: StudyConfig, folder: Path, split: Split, progress: Progress | None
-) -> SampleSet:
-    data, key = config.data, "data.calibration_samples"
-    name, limit = data.calibration, data.calibration_samples
-    if split == "held-out":
-        assert data.held_out is not None
-        name, limit, key = data.held_out, data.held_out_samples, "data.held_out_samples"
+def _sets(config: StudyConfig, folder: Path, progress: Progress | None) -> dict[Split, SampleSet]:
+    """The sets of a study file, the calibration set first."""
+    data = config.data
     images = place_of(data.images, folder) if data.images else None
-    return open_samples(DataRef(name, limit, images, folder, key), split, progress)
+
+    def opened(split: Split, name: str | None, limit: int | None, key: str) -> None:
+        if name is not None:
+            ref = DataRef(name, limit, images, folder, f"data.{key}_samples")
+            sets[split] = open_samples(ref, split, progress)
+
+    sets: dict[Split, SampleSet] = {}
+    opened("calibration", data.calibration, data.calibration_samples, "calibration")
+    opened("certify", data.certify, data.certify_samples, "certify")
+    opened("held-out", data.held_out, data.held_out_samples, "held_out")
+    if data.shares is not None:
+        looking = progress("looking at images") if progress else None
+        parts = split_samples(
+            sets["calibration"], data.shares.given(), config.seed, on_progress=looking
+        )
+        return {samples.split: samples for samples in parts.values()}
+    return sets
+
+
+def _check_apart(sets: Mapping[Split, SampleSet], progress: Progress | None) -> None:
+    seen: dict[Split, Images] = {}
+    bars = [progress(f"looking at {split} images") if progress else None for split in sets]
+    for (split, samples), bar in zip(sets.items(), bars, strict=True):
+        images = images_of(samples, bar)
+        if split != "calibration":
+            check_apart(seen, split, images)
+        seen[split] = images

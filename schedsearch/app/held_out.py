@@ -70,10 +70,9 @@ class HeldOut:
         identity = study.subject.context["metric"]
         study.executor.tell("add_set", samples)
         self.subject: Subject = study.executor.ask("subject", samples.split, identity=identity)
-        check_apart(
-            dict(zip(study.subject.ids, study.subject.images, strict=True)),
-            dict(zip(self.subject.ids, self.subject.images, strict=True)),
-        )
+        seen = dict(zip(study.subject.ids, study.subject.images, strict=True))
+        own = dict(zip(self.subject.ids, self.subject.images, strict=True))
+        check_apart({study.subject.split: seen}, self.subject.split, own)
         check_unchanged(identity, study.metric_identity())
         self.evaluated = 0
         self._study = study

@@ -12,6 +12,7 @@ from schedsearch.app.plots import check_picture, save_frontier, save_report
 from schedsearch.app.report_text import model_name, render, without_folders
 from schedsearch.app.study_view import StudyView, trial_row
 from schedsearch.core import intervals
+from schedsearch.core.certificate import Link
 from schedsearch.core.files import Kind, check_folder, check_target, write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import Split
@@ -108,20 +109,27 @@ def write_schedule(
         view: The study.
         path: The file, in folders that are made where they lack; `-` is standard output.
         comparison: Of this schedule on held-out samples, if there is one.
-        trial: Measured on all samples; default: the result so far.
+        trial: Measured on all samples; default: what is certified, else the result so far.
         force: Replace a file that is no schedule file, too.
 
     Raises:
         InputError: The study has no result yet, or the file cannot be written or must not be
             replaced.
     """
-    trial, spec = trial or view.best_trial, view.spec
-    assert trial.measurement is not None
-    seen = _calibration_scores(spec.metric, trial.measurement)
+    spec = view.spec
+    proof = None if trial is not None or view.certification is None else view.certification.best
+    if proof is not None:
+        schedule, scores = proof.schedule, _certify_scores(spec.metric, proof)
+        ratios = proof.flops_ratio, proof.kv_ratio
+    else:
+        trial = trial or view.best_trial
+        assert trial.measurement is not None
+        schedule, scores = trial.schedule, _calibration_scores(spec.metric, trial.measurement)
+        ratios = trial.measurement.flops_ratio, trial.measurement.kv_ratio
     results = Results(
-        flops_ratio=trial.measurement.flops_ratio,
-        kv_ratio=trial.measurement.kv_ratio,
-        scores=[*seen, *_held_out_scores(comparison)],
+        flops_ratio=ratios[0],
+        kv_ratio=ratios[1],
+        scores=[*scores, *_held_out_scores(comparison, schedule)],
     )
     provenance = Provenance(
         version=VERSION,
@@ -131,7 +139,7 @@ def write_schedule(
         seed=spec.seed,
         calibration=Calibration(name=spec.calibration, digest=spec.calibration_digest),
     )
-    file = _with_target(view, trial.schedule).to_file(results, provenance)
+    file = _with_target(view, schedule).to_file(results, provenance)
     write_file(path, schedule_bytes(file), SCHEDULE, force=force)
 
 
@@ -155,10 +163,20 @@ def _calibration_scores(metric: str, measured: Measurement) -> list[Score]:
     return [_score(metric, "calibration", score, drop)]
 
 
-def _held_out_scores(comparison: "Comparison | None") -> list[Score]:
+def _certify_scores(metric: str, proof: Link) -> list[Score]:
+    assert proof.score is not None
+    return [_score(metric, "certify", proof.score, proof.drop)]
+
+
+def _held_out_scores(comparison: "Comparison | None", schedule: Schedule) -> list[Score]:
     if comparison is None:
         return []
-    return [_score(comparison.metric, "held-out", comparison.score, comparison.drop)]
+    if comparison.schedule == schedule:
+        return [_score(comparison.metric, "held-out", comparison.score, comparison.drop)]
+    certified = comparison.certified
+    if certified is None or certified.schedule != schedule:
+        return []
+    return [_score(comparison.metric, "held-out", certified.score, certified.drop)]
 
 
 def _score(metric: str, split: Split, score: Interval, drop: Interval | None) -> Score:

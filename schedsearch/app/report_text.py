@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from schedsearch.app.markdown import escape, estimate, table
+from schedsearch.app.report_certificate import section
 from schedsearch.app.report_search import goal, kept_more, rule, settings
 from schedsearch.core.intervals import Interval
 from schedsearch.version import VERSION
@@ -50,6 +51,7 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         rule(study),
         _found(study),
         *kept_more(study),
+        *section(study.certification),
         _held_out(comparison),
         _environment(study),
         _APPLY,
@@ -77,6 +79,14 @@ def _summary(study: "Study", comparison: "Comparison | None") -> str:
         f"tokens: {_percent(best.measurement.flops_ratio)} of the decoder's FLOPs in prefill, "
         f"{_percent(best.measurement.kv_ratio)} of its KV cache."
     ]
+    proven = study.certification
+    if proven is not None and proven.certificate is not None:
+        words.append(f"**{escape(proven.certificate.claim)}** schedule.json has it.")
+        if proven.best is not None and proven.best.schedule != best.schedule:
+            words.append(
+                f"It is milder than the found one, of which that cannot be proven: "
+                f"{_percent(proven.best.flops_ratio)} of the FLOPs."
+            )
     if comparison is None:
         words.append("No held-out samples were given, so what it costs in quality is not known.")
     else:
@@ -157,9 +167,9 @@ def _held_out(comparison: "Comparison | None") -> str:
             table(headers, [_cells(row) for row in comparison.rows]),
             f"**Drop, full model minus found schedule: {estimate(comparison.drop)} {metric}.**",
             "Brackets are 95 % intervals, each for itself; differences are paired by sample. "
-            "Ratios are to the full model, decoder layers only, on these samples. All rows but the "
-            "first were given the FLOPs ratio of the found schedule; what whole tokens do not use "
-            "up is left over.",
+            "Ratios are to the full model, decoder layers only, on these samples. Rows that are "
+            "no result were given the FLOPs ratio of the found schedule; what whole tokens do not "
+            "use up is left over.",
             "\n".join(f"* **{escape(row.name)}**: {escape(row.what)}." for row in comparison.rows),
             f"Measured prefill of {comparison.prefill_batch} prompts, vision tower included: "
             f"{seconds[0]} with the full model, {seconds[1]} with the found schedule (medians); "

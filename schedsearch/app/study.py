@@ -1,12 +1,15 @@
 """A study as users hold it: search, ask for more, look at trials, take the result."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from schedsearch.app.bootstrap import Progress
 from schedsearch.app.samplers import make_sampler
 from schedsearch.app.scorers import Identity, Watch, check_scorer, check_unchanged
 from schedsearch.app.study_view import StudyView
+from schedsearch.core.certificate import ALPHA, Certification
+from schedsearch.core.reading import OnProgress
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
@@ -14,6 +17,14 @@ from schedsearch.execution.executor import Executor
 from schedsearch.execution.loop import Limits, OnMoment, OnTrial, Run, run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store.store import Store
+
+if TYPE_CHECKING:
+    from schedsearch.app.open import Calibration
+
+
+def _silent(_name: str) -> OnProgress:
+    return lambda _done, _all: None
+
 
 # Enough tasks that a trial can be stopped early, each large enough to fill a processor.
 _TASKS, _LEAST_CHUNK, _MOST_CHUNK = 8, 8, 64
@@ -91,6 +102,49 @@ class Study(StudyView):
             stop_on_failure=self.sampler.on_failure == "stop",
             on_trial=bound,
             on_moment=on_moment,
+        )
+
+    def certify(
+        self,
+        samples: "Calibration",
+        tolerance: float | None = None,
+        *,
+        tasks: Mapping[str, float] | None = None,
+        alpha: float = ALPHA,
+        per_image: int = 1,
+        progress: Progress = _silent,
+    ) -> Certification:
+        """Prove what the result loses at most, on samples that the search never saw.
+
+        The same request again returns what came of it; a look at the same samples for another
+        request is refused, since it would prove nothing.
+
+        Args:
+            samples: A sample set, rows with question, answer and image, or a JSONL file.
+            tolerance: Greatest mean drop over all samples, in the unit of the metric; default: that
+                of the search, or none where there are tasks.
+            tasks: Greatest mean drop over the samples of a `kind`, by kind.
+            alpha: Probability that the claim is wrong.
+            per_image: Most samples that may share an image, in all that they are drawn from.
+            progress: Called with the name of what takes long, and its result with (done, total).
+
+        Returns:
+            What is proven; `certification.best.schedule` is the cheapest schedule that is, None
+            where nothing is.
+
+        Raises:
+            InputError: Something cannot be certified.
+            RunError: A schedule cannot be evaluated.
+        """
+        from schedsearch.app.certify import certify, certify_set, demands_of
+
+        return certify(
+            self,
+            certify_set(samples),
+            demands_of(self.spec.search, tolerance, tasks or {}),
+            alpha=alpha,
+            per_image=per_image,
+            progress=progress,
         )
 
     def metric_identity(self) -> Identity:

@@ -9,13 +9,14 @@ What stands between `<!-- made: NAME -->` and `<!-- end -->` is made; the rest i
 import argparse
 import inspect
 import json
+import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from schedsearch.app.config import DataConfig, StudyConfig
+from schedsearch.app.config import CertifyConfig, DataConfig, SharesConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
 from schedsearch.core.section import GREATEST, Section
@@ -56,9 +57,11 @@ def blocks() -> dict[str, str]:
     return {
         "keys": _table(StudyConfig),
         "data": _table(DataConfig),
+        "shares": _table(SharesConfig),
+        "certify": _table(CertifyConfig),
         "sample": _rows(("key", "value"), ((f"`{key}`", _SAMPLE[key]) for key in KEYS)),
         "search": "\n\n".join(_searches()),
-        "metric": _rows(("name", "score of a sample", "needs answers"), _metrics()),
+        "metric": _rows(("name", "score of a sample", "range", "needs answers"), _metrics()),
         "ranker": _rows(("name", "order", "`ranker_params`"), _rankers()),
         "scorer": _rows(("argument", "meaning"), _arguments()),
         "sizes": _rows(head, _sizes()),
@@ -137,6 +140,7 @@ def _type(schema: Mapping[str, Any]) -> str:
         word.format(schema[bound])
         for bound, word in (
             ("minimum", "from {}"),
+            ("exclusiveMinimum", "above {}"),
             ("maximum", "to {}"),
             ("exclusiveMaximum", "below {}"),
         )
@@ -155,7 +159,16 @@ def _metrics() -> Iterable[tuple[str, ...]]:
     for name in METRICS.built_in:
         made = METRICS[name]
         compares = isinstance(made, type) and issubclass(made, ComparedMetric)
-        yield f"`{name}`", summary(made), "no" if compares else "yes"
+        yield f"`{name}`", summary(made), _range(made), "no" if compares else "yes"
+
+
+def _range(metric: Any) -> str:
+    """Between which bounds the scores of a metric lie."""
+    if metric.binary:
+        return "0 or 1"
+    ends = (metric.least, metric.greatest)
+    low, high = (f"{end:g}" if math.isfinite(end) else "" for end in ends)
+    return f"{low} to {high}" if low and high else f"up to {high}" if high else "any"
 
 
 def _rankers() -> Iterable[tuple[str, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
+from schedsearch.core.certificate import Certification
 from schedsearch.core.pareto import (
     Costs,
     costs,
@@ -121,6 +122,18 @@ class StudyView:
             InputError: There is none yet.
         """
         return self.best_trial.schedule
+
+    @property
+    def certification(self) -> Certification | None:
+        """The latest that proved something of a schedule of this study, else the latest."""
+        found = self.store.certifications(self.name)
+        return next((one for one in reversed(found) if one.proven), found[-1] if found else None)
+
+    @property
+    def certified(self) -> Schedule | None:
+        """The cheapest schedule that is proven, with its certificate; None where none is."""
+        best = self.certification and self.certification.best
+        return best.schedule if best else None
 
     @property
     def finished(self) -> bool:

@@ -8,6 +8,7 @@ import typer
 from rich.markup import escape
 
 from schedsearch.cli import render, studies, watch
+from schedsearch.cli.certify import certify
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.edge import check_place
@@ -37,6 +38,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(studies.search)
+app.command()(certify)
 app.command()(watch.watch)
 app.command()(watch.pause)
 app.command()(watch.stop)

@@ -63,7 +63,7 @@ def run(
 @demo.command("eval")
 def evaluate(
     split: Annotated[
-        str, typer.Option(help="train, validation, calibration, held-out")
+        str, typer.Option(help="train, validation, calibration, certify, held-out")
     ] = "held-out",
     limit: Limit = 4000,
     model: Annotated[str, typer.Option(help=f"{_NAMES}.")] = "demo",

@@ -49,6 +49,8 @@ def application(result: "Application") -> None:
     costs.add_row("gain over random, paired", estimate(quality.gain_over_random))
     costs.add_row("changed answers", str(len(quality.changed)))
     show(costs)
+    if result.claim is not None:
+        output.print(escape(result.claim), soft_wrap=True)
     if quality.kinds:
         kinds = table("kind of question", "full model", "with the schedule")
         for kind, (full, reduced) in sorted(quality.kinds.items()):

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
+from schedsearch.cli import render_certificate as certificate
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import MOST, AsJson, TrustRemoteCode, finite
 from schedsearch.cli.output import errors, output, print_json, progress
@@ -44,7 +45,7 @@ def search(
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start the search of a study file, or continue it."""
+    """Start the search of a study file, or continue it; certify what it finds, if there is data."""
     from schedsearch.app.config import read_study_file
 
     config = read_study_file(file)
@@ -60,10 +61,13 @@ def search(
     with opened as study, SearchDisplay(study.name) as display:
         run = study.run(trials, timeout, [display.closed], display.show)
         display.close()
-        if as_json:
-            print_json(run)
-        else:
+        if not as_json:
             render.run(run, study)
+        proof = None
+        if run.ending == "finished" and run.best is not None:
+            proof = certificate.of_search(study, ready, as_json)
+        if as_json:
+            print_json({**vars(run), "certification": proof})
         if run.ending != "finished":
             again = continuation(file, study.store.name if store != DEFAULT_STORE else None)
             errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
@@ -157,7 +161,7 @@ def export(
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
-    """Write the schedule found so far, or another trial's, as a schedsearch.schedule/1 file."""
+    """Write the certified schedule, else the found one, or another, as schedsearch.schedule/1."""
     from schedsearch.app.report import write_schedule
     from schedsearch.app.stores import in_use
     from schedsearch.app.study_view import StudyView
@@ -165,13 +169,20 @@ def export(
 
     with beside(out, as_json), in_use(store):
         with open_store(store, read_only=True) as opened:
-            view = StudyView(opened, study).snapshot()
-            trial = view.pick(budget, max_drop)
+            view, trial = StudyView(opened, study).snapshot(), None
+            proven = view.certified if budget is None and max_drop is None else None
+            proof = proven.certificate if proven else None
+            if proof is None:
+                trial = view.pick(budget, max_drop)
             write_schedule(view, out, trial=trial, force=force)
         if as_json:
-            print_json({"schedule": str(out), "trial": trial.number})
+            claim = proof and proof.claim
+            print_json({"schedule": str(out), "trial": trial and trial.number, "claim": claim})
         else:
-            render.picked(trial)
+            if proof is not None:
+                output.print(escape(proof.claim), soft_wrap=True)
+            if trial is not None:
+                render.picked(trial)
             output.print(f"Schedule: {escape(str(out))}")
 
 
@@ -203,7 +214,8 @@ def report(
             study, comparison = opened.snapshot(), None
             if ready.held_out is not None:
                 with progress() as start:
-                    comparison = compare(study, ready.held_out, study.best, start)
+                    proof = study.certified
+                    comparison = compare(study, ready.held_out, study.best, start, certified=proof)
             folder = write_report(study, comparison, out, force)
     if as_json:
         print_json({"report": str(folder)})

@@ -60,6 +60,27 @@ def of_scores(values: Sequence[float]) -> Interval:
     return mean(values)
 
 
+def of_units(sums: Sequence[float], sizes: Sequence[int]) -> Interval:
+    """Mean over samples that come in units, such as those of one image; infinite below two units.
+
+    The ratio of sums and sizes, with the normal interval of its linearisation.
+
+    Args:
+        sums: Of the values of each unit.
+        sizes: Numbers of values in each.
+
+    Raises:
+        ValueError: No units.
+    """
+    n, units = sum(sizes), len(sums)
+    if not units:
+        raise ValueError("the mean of no values is undefined")
+    value = math.fsum(sums) / n
+    squares = math.fsum((a - value * b) ** 2 for a, b in zip(sums, sizes, strict=True))
+    error = math.sqrt(squares * units / (units - 1)) / n if units > 1 else math.inf
+    return around(value, error, n)
+
+
 def paired_difference(first: Sequence[float], second: Sequence[float]) -> Interval:
     """Mean of `first - second` over the same samples, with the interval of the differences.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, Protocol
 
 from schedsearch.core.canonical import digest
 
-Split = Literal["train", "validation", "calibration", "held-out"]
+Split = Literal["train", "validation", "calibration", "certify", "held-out"]
 
 ImageSource = Path | Callable[[], Any]
 """A file, or a function that draws a PIL image when it is needed."""
@@ -43,7 +43,7 @@ class SampleSet(Protocol):
 
     @property
     def split(self) -> Split:
-        """Which of the four disjoint uses the set serves."""
+        """Which of the five disjoint uses the set serves."""
 
     def __len__(self) -> int: ...
 
@@ -79,6 +79,37 @@ class FirstSamples:
     def digest(self) -> str:
         """Hash of the whole set's content and the number of samples."""
         return digest([self.whole.digest(), len(self)])
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some samples of a set, in its order, for a use of their own.
+
+    Attributes:
+        whole: The set.
+        ids: Of the samples.
+        split: The use.
+    """
+
+    whole: SampleSet
+    ids: frozenset[str]
+    split: Split
+
+    @property
+    def name(self) -> str:
+        """The name of the whole set, and the use where that is not its own."""
+        use = "" if self.split == self.whole.split else f", {self.split} part"
+        return f"{self.whole.name}{use}"
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (sample for sample in self.whole if sample.id in self.ids)
+
+    def digest(self) -> str:
+        """Hash of the whole set's content and which samples these are."""
+        return digest([self.whole.digest(), sorted(self.ids)])
 
 
 @dataclass(frozen=True)

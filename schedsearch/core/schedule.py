@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
 from schedsearch.core.canonical import digest, is_number
+from schedsearch.core.certificate import Certificate
 from schedsearch.core.plugin import PlugIn
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, ScheduleError
@@ -92,24 +93,29 @@ class Target:
 class Schedule:
     """How many vision tokens each decoder layer processes, and who chooses them.
 
-    Two schedules are equal when `keep` and `ranker` are; the target is a note, not identity.
+    Two schedules are equal when `keep` and `ranker` are; target and certificate are notes.
 
     Attributes:
         keep: Per decoder layer, counted from 0: vision tokens that this layer processes /
             vision tokens that the sample had originally. In [0, 1], never growing with depth.
         ranker: Orders the tokens wherever the count falls.
         target: The model that the schedule was made for.
+        certificate: What is proven of it.
 
     Raises:
-        ScheduleError: `keep` breaks one of these rules; the message names the layer.
+        ScheduleError: `keep` breaks one of these rules (the message names the layer), or the
+            certificate is another schedule's.
     """
 
     keep: tuple[float, ...]
     ranker: RankerSpec = RankerSpec()
     target: Target | None = field(default=None, compare=False)
+    certificate: Certificate | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "keep", _validated(self.keep))
+        if self.certificate is not None:
+            self.certificate.check_speaks_of(self.digest())
         if self.target is not None and self.target.layers != self.layers:
             raise ScheduleError(
                 f"`keep` must have one ratio per decoder layer of the target, but got "
@@ -171,10 +177,12 @@ class Schedule:
             InputError: It breaks one of a schedule's own rules.
         """
         ranker = file.schedule.ranker
+        target, proof = file.target, file.certificate
         return cls(
             file.schedule.keep,
             RankerSpec.from_mapping(ranker.name, ranker.params),
-            None if file.target is None else Target(**file.target.model_dump()),
+            Target(**target.model_dump()) if target else None,
+            Certificate.from_plain(proof.model_dump()) if proof else None,
         )
 
     def to_file(
@@ -191,6 +199,7 @@ class Schedule:
         from pydantic import ValidationError
 
         from schedsearch.core.schedule_format import (
+            CertificateEntry,
             RankerEntry,
             ScheduleEntry,
             ScheduleFile,
@@ -199,10 +208,12 @@ class Schedule:
         )
 
         ranker = RankerEntry(name=self.ranker.name, params=dict(self.ranker.params))
+        proof = self.certificate
         try:
             return ScheduleFile(
                 schedule=ScheduleEntry(keep=list(self.keep), ranker=ranker),
                 target=None if self.target is None else TargetEntry(**vars(self.target)),
+                certificate=CertificateEntry(**proof.plain()) if proof else None,
                 results=results,
                 provenance=provenance,
                 extensions=dict(extensions or {}),

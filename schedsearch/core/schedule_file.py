@@ -106,7 +106,10 @@ def schedule_bytes(file: ScheduleFile) -> bytes:
         ScheduleError: `extensions` cannot be expressed as JSON.
     """
     try:
-        text = json.dumps(file.model_dump(), indent=2, ensure_ascii=False, allow_nan=False)
+        # Readers of before certificates know no such field.
+        without = {"certificate"} if file.certificate is None else None
+        content = file.model_dump(exclude=without)
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         return f"{text}\n".encode()
     except ValueError as error:
         raise ScheduleError(

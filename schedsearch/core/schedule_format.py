@@ -107,6 +107,29 @@ class Provenance(_Entry):
     calibration: Calibration | None = None
 
 
+class CertificateEntry(_Entry):
+    """What is proven of this schedule, and of no other.
+
+    The mean drop over all samples is at most `tolerance`, and over the samples of a kind at most
+    its one of `tasks`, with probability 1 - `alpha` all at once; on samples drawn from the
+    distribution that the `n` of `data` were drawn from. `weights` are digests that the model's go
+    by, `schedule` is the digest of keep and ranker.
+    """
+
+    claim: Text
+    metric: Text
+    tolerance: float | None = None
+    tasks: dict[str, float] = {}
+    alpha: Annotated[float, Field(gt=0, lt=1)]
+    n: Annotated[int, Field(ge=1)]
+    bound: float
+    method: Text
+    data: Text
+    data_digest: Text
+    weights: list[Text]
+    schedule: Text
+
+
 class ScheduleFile(_Entry):
     """The content of a schedule file."""
 
@@ -115,6 +138,7 @@ class ScheduleFile(_Entry):
     target: TargetEntry | None = None
     results: Results | None = None
     provenance: Provenance | None = None
+    certificate: CertificateEntry | None = None
     extensions: dict[str, JsonValue] = {}
 
 

@@ -29,6 +29,8 @@ class Subject:
         context: Everything else that a score depends on, but for ranker and counts.
         images: Content hashes of each sample's images, by which splits are told apart.
         greatest: No score is above this; infinity where the metric has no bound.
+        least: No score is below this; minus infinity where the metric has no bound.
+        binary: Whether every score is 0 or 1.
         full_pass: Work of one unreduced evaluation of all samples; 0 where it is not known.
         grid: As in `Task`.
     """
@@ -44,6 +46,8 @@ class Subject:
     context: Mapping[str, Any]
     images: tuple[tuple[str, ...], ...] = ()
     greatest: float = math.inf
+    least: float = -math.inf
+    binary: bool = False
     full_pass: Work = Work()
     grid: Grid | None = None
 

@@ -42,7 +42,7 @@ class ShapesVQA(Numbered):
     """The first `n` samples of a split: one question per image, kinds in turn.
 
     Attributes:
-        split: Which of the four disjoint parts; training reads "train" and selects on "validation".
+        split: Which of the five disjoint parts; training reads "train" and selects on "validation".
         n: Number of samples. A longer set begins with the samples of a shorter one.
         seed: Another draw of the same distribution.
         size: Side of the square images in pixels.

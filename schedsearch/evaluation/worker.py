@@ -22,7 +22,9 @@ from schedsearch.evaluation.latency.timing import time_prefill
 from schedsearch.evaluation.metric_identity import metric_identity
 from schedsearch.evaluation.metrics import Metric, make_metric
 from schedsearch.models.adapters import adapter_for
+from schedsearch.models.fingerprint import memory_fingerprint
 from schedsearch.models.loading import describe
+from schedsearch.models.wrappers import unwrapped
 
 OnProgress = Callable[[int, int], None]
 
@@ -129,6 +131,8 @@ class ModelWorker:
             context=context,
             images=tuple(evaluator.image_keys()),
             greatest=self.metric.greatest,
+            least=self.metric.least,
+            binary=self.metric.binary,
             full_pass=evaluator.full_work(),
             grid=grid,
         )
@@ -188,6 +192,10 @@ class ModelWorker:
     def metric_identity(self) -> dict[str, Any]:
         """What the metric's scores depend on now; see `schedsearch.evaluation.identity`."""
         return metric_identity(self.metric)
+
+    def memory_fingerprint(self) -> str:
+        """Digest of the weights as memory has them, however the model was loaded."""
+        return memory_fingerprint(unwrapped(self.model))
 
     def grid_within(self, split: Split, flops: float) -> Grid:
         """The largest images within a FLOPs ratio of those of a set.

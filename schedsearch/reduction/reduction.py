@@ -26,6 +26,7 @@ from schedsearch.models.stage import Stage
 from schedsearch.models.wrappers import unwrapped
 from schedsearch.reduction.attention_tap import tap_attention
 from schedsearch.reduction.calls import Call, Calls, Claim, claim, continue_calls
+from schedsearch.reduction.certified import announce
 from schedsearch.reduction.continuation import Continuation, continue_prompt
 from schedsearch.reduction.guards import (
     check_fits,
@@ -68,6 +69,7 @@ def reduce(model: nn.Module, schedule: Schedule) -> Iterator["Reduction"]:
     model = unwrapped(model)
     adapter = adapter_for(model)
     check_fits(model, adapter, schedule)
+    announce(model, schedule)
     reduction = Reduction(model, adapter, schedule)
     with ExitStack() as stack:
         _claim(model, stack)

@@ -24,6 +24,7 @@ from schedsearch.core.schedule import RankerSpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import SchedsearchError
 from schedsearch.store.cells import Cell, Whole
+from schedsearch.store.certifications import certification_from_json, request_from_json
 from schedsearch.store.codec import (
     decoding,
     params_to_json,
@@ -60,6 +61,8 @@ _READERS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("trial", "target"): target_from_json,
     ("trial", "params"): params_to_json,
     ("trial", "state"): TrialState,
+    ("certification", "request"): request_from_json,
+    ("certification", "result"): certification_from_json,
     ("counts", "kept"): lambda kept: [Whole().decode(int(count)) for count in kept.split(",")],
 }
 

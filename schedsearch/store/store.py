@@ -8,6 +8,7 @@ from typing import Any, Self
 
 from sqlalchemy import Connection
 
+from schedsearch.core.certificate import Certification, Request
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.schedule import Schedule
@@ -17,6 +18,7 @@ from schedsearch.errors import SchedsearchError
 from schedsearch.store import (
     admin,
     backup,
+    certifications,
     check,
     evaluations,
     lease,
@@ -385,6 +387,38 @@ class Store:
         """
         with self._database.writing() as connection:
             return evaluations.add_scores(connection, context, found)
+
+    # Certificates
+
+    def begin_certification(
+        self, study: str, request: Request, images: Collection[str]
+    ) -> Certification | None:
+        """Note that a study looks at samples, before one of them is scored.
+
+        Args:
+            study: Its name.
+            request: What is to be proven.
+            images: Short digests of what the samples show.
+
+        Returns:
+            What came of the same request before; None where that is yet to be found out.
+
+        Raises:
+            InputError: The study has looked at some of the samples for another request.
+        """
+        with self._database.writing() as connection:
+            key = studies.study_id(connection, study)
+            return certifications.begin(connection, key, study, request, images)
+
+    def end_certification(self, study: str, result: Certification) -> Certification:
+        """Store what came of a request, and return it; of two results the first stays."""
+        with self._database.writing() as connection:
+            return certifications.end(connection, studies.study_id(connection, study), result)
+
+    def certifications(self, study: str) -> list[Certification]:
+        """Return all that came of a study's requests, oldest first."""
+        with self._database.reading() as connection:
+            return certifications.ended(connection, studies.study_id(connection, study))
 
     # Care
 

@@ -11,7 +11,7 @@ from schedsearch.store.cells import Amount, Mapping, Numbers, Real, UtcTime, Who
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0005"
+REVISION = "0006"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -171,6 +171,24 @@ class CountsRow(Base):
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kept: Mapped[str] = mapped_column(unique=True)
+
+
+class CertificationRow(Base):
+    """What a study was to prove on samples: added before one of them is looked at, never removed.
+
+    So samples that have been looked at are known, whatever became of the proof.
+    """
+
+    __tablename__ = "certification"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), index=True)
+    request: Mapped[dict[str, Any]]
+    images: Mapped[str]
+    """What the samples show, as short digests between blanks."""
+    result: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
+    """What came of it; empty until all is known."""
+    created: Mapped[datetime]
 
 
 class EvaluationRow(Base):

@@ -37,12 +37,14 @@ def test_metric_carries_the_name_it_is_registered_under(name: str) -> None:
 
 
 @each_metric
-def test_every_sample_has_a_finite_score_within_the_bound(name: str) -> None:
-    greatest = make_metric(name).greatest
+def test_every_sample_has_a_finite_score_within_the_bounds(name: str) -> None:
+    metric = make_metric(name)
     for schedule in (full(), REDUCED):
         found = scores(name, schedule)
         assert tuple(one.sample_id for one in found) == SOME
-        assert all(math.isfinite(one.score) and one.score <= greatest for one in found)
+        assert all(math.isfinite(one.score) for one in found)
+        assert all(metric.least <= one.score <= metric.greatest for one in found)
+        assert not metric.binary or {one.score for one in found} <= {0.0, 1.0}
 
 
 @each_metric

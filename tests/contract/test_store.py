@@ -31,6 +31,7 @@ from schedsearch.store.tables import VERSION_TABLE, Base, ScheduleRow, StudyRow,
 from tests.postgres import new_database, server
 from tests.unit.core.strategies import targeted_schedules
 from tests.unit.store.strategies import (
+    CERTIFICATION,
     FULL,
     HALF,
     MEASURED,
@@ -51,6 +52,7 @@ EVALUATIONS = {
     for sample in range(12)
     for counts in ((9, 9, 4, 2), (25, 25, 13, 7))
 }
+REQUEST = CERTIFICATION.request
 few_examples = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -651,6 +653,43 @@ def test_sound_store_has_no_problems(store, context):
     assert (report.rows["trial"], report.rows["attempt"], report.rows["study"]) == (2, 2, 1)
 
 
+def test_request_is_noted_before_its_result_is_known(store):
+    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) is None
+    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) is None
+    assert store.certifications(STUDY) == []
+    assert store.check().rows["certification"] == 1
+
+
+def test_same_request_returns_what_came_of_it(store):
+    store.begin_certification(STUDY, REQUEST, ["a1", "b2"])
+    for result in (CERTIFICATION, dataclasses.replace(CERTIFICATION, n=99)):
+        assert store.end_certification(STUDY, result) == CERTIFICATION  # the first stays
+    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) == CERTIFICATION
+    (known,) = store.certifications(STUDY)
+    assert known == CERTIFICATION
+    assert known.best.schedule.certificate == CERTIFICATION.certificate
+    assert store.check().problems == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"chain": "other"}, "another chain of schedules, since the search has gone on"),
+        ({"tolerance": 0.02}, "another tolerance"),
+        ({"alpha": 0.1}, "another alpha"),
+        ({"data_digest": "longer"}, "the samples have changed"),
+    ],
+)
+def test_samples_that_have_been_looked_at_are_refused(store, change, told):
+    store.begin_certification(STUDY, REQUEST, ["a1", "b2"])
+    other = dataclasses.replace(REQUEST, **change)
+    with pytest.raises(InputError, match=f"1 of the 2 images of .*{told}.*give fresh ones"):
+        store.begin_certification(STUDY, other, ["b2", "c3"])
+    assert store.begin_certification(STUDY, other, ["c3", "d4"]) is None
+    store.create_study(dataclasses.replace(SPEC, name="second"))
+    assert store.begin_certification("second", other, ["b2", "c3"]) is None
+
+
 def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     store.create_study(second := dataclasses.replace(SPEC, name="second"))
     shared = store.context_id("second", "c0ffee", {"dtype": "float32"})
@@ -661,12 +700,13 @@ def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     store.enqueue("second", FULL)
     with store.lease("second") as lease:
         open_running(store, lease, HALF)
+        store.begin_certification("second", REQUEST, ["a1", "b2"])
         before = store.check().rows
         with pytest.raises(RunError, match="study `second` is being searched"):
             store.prune(["second"])
     expected = {
         "study": 1, "trial": 2, "attempt": 1, "schedule": 1, "study_context": 2,
-        "context": 1, "evaluation": 1, "sample": 1, "counts": 1,
+        "context": 1, "evaluation": 1, "sample": 1, "counts": 1, "certification": 1,
     }  # fmt: skip
     assert store.prune(["second"], dry_run=True) == expected
     assert store.check().rows == before

@@ -18,6 +18,7 @@ from tests.unit.execution.synthetic import (
     local,
     spec,
 )
+from tests.unit.store.strategies import CERTIFICATION
 
 COMMANDS = (("list",), ("show", STUDY), ("export", STUDY, "schedule.json"), ("db", "check"))
 
@@ -37,5 +38,7 @@ def searched_store() -> bytes:
                 scoring = Scoring(name, SUBJECT, store, local(evaluate), CHUNK)
                 limits = Limits(None if name == STUDY else 3)
                 run_study(name, SEARCH, scoring, store, limits=limits)
+            store.begin_certification(STUDY, CERTIFICATION.request, ["a1", "b2"])
+            store.end_certification(STUDY, CERTIFICATION)
             store.acquire("other")
         return place.database.read_bytes()

@@ -99,7 +99,7 @@ def test_public_images_are_in_one_split_each_and_the_test_part_is_held_out_whole
 
     splits = {
         split: {(image.part, image.number) for image in easy_images(split)}
-        for split in ("train", "validation", "calibration", "held-out")
+        for split in ("train", "validation", "calibration", "certify", "held-out")
     }
 
     assert sum(map(len, splits.values())) == len(set.union(*splits.values())) == 5000

@@ -54,7 +54,7 @@ class SmolLM2Data(Numbered):
     """The first `n` samples of a split, one question per image as long as there are images.
 
     Attributes:
-        split: Which of the four disjoint parts.
+        split: Which of the five disjoint parts.
         n: Number of samples. A longer set begins with the samples of a shorter one.
         part: Own scenes and easy-VQA in turn, or one of them alone.
 

@@ -1,7 +1,7 @@
 """easy-VQA: a public visual question set (Zhou 2019, MIT), as its package carries it.
 
-Training never sees the last 500 images of its "train" part: validation and calibration are cut from
-them. Held-out is its "test" part, whole.
+Training never sees the last 500 images of its "train" part: validation, calibration and certify are
+cut from them. Held-out is its "test" part, whole.
 """
 
 import json
@@ -20,7 +20,8 @@ from schedsearch.errors import DataError
 _PARTS: dict[Split, tuple[str, int, int]] = {
     "train": ("train", 0, 3500),
     "validation": ("train", 3500, 100),
-    "calibration": ("train", 3600, 400),
+    "calibration": ("train", 3600, 200),
+    "certify": ("train", 3800, 200),
     "held-out": ("test", 0, 1000),
 }
 

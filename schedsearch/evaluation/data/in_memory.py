@@ -45,7 +45,7 @@ class MemorySet:
             (PIL images or paths), and if wanted `id` and `kind`. Metrics that compare with the
             full model need no answer. A sample without `id` is called by its row's number, from 0.
         name: What reports call the set.
-        split: Which of the four disjoint uses the set serves.
+        split: Which of the five disjoint uses the set serves.
 
     Raises:
         DataError: Rows or images cannot be used; the message names the number of the

@@ -55,7 +55,7 @@ class JsonlSet:
         images: Folder that image paths are relative to, and must stay inside; default: the
             folder of the file.
         name: What reports call the set; default: the file's name without its suffix.
-        split: Which of the four disjoint uses the set serves.
+        split: Which of the five disjoint uses the set serves.
         on_progress: Told how many lines are read, of how many.
 
     Raises:

@@ -20,6 +20,8 @@ class AnswerMatch(ComparedMetric):
 
     name = "answer_match"
     greatest = 1.0
+    least = 0.0
+    binary = True
     compares = "tokens"
 
     def __init__(self, max_new_tokens: int = 8) -> None:

@@ -35,12 +35,16 @@ class Metric(ABC):
         name: What studies and reports call it.
         greatest: No score is above this. A bound lets a search stop evaluating a schedule as soon
             as it is certainly rejected.
+        least: No score is below this. With both bounds a loss can be proven, see `certify`.
+        binary: Every score is 0 or 1; then fewer samples prove it.
         version: Of a metric of your own: a promise that equal name and version mean equal scores.
             Without one its code and state are followed, and another code is another metric.
     """
 
     name: ClassVar[str]
     greatest: float = math.inf
+    least: float = -math.inf
+    binary: bool = False
     version: str | None = None
 
 

@@ -18,6 +18,8 @@ class ExactMatch(TeacherForcedMetric):
 
     name = "exact_match"
     greatest = 1.0
+    least = 0.0
+    binary = True
 
     def scores(self, predictions: AnswerPredictions) -> "torch.Tensor":
         """All of them, or nothing."""

@@ -19,6 +19,8 @@ class FunctionMetric(GeneratedMetric):
         max_new_tokens: Longest answer, in tokens.
         greatest: The function returns nothing above this; without a bound no evaluation is
             stopped early.
+        least: The function returns nothing below this; with both bounds a loss can be proven.
+        binary: It returns 0 and 1 alone; then fewer samples prove it. Gives both bounds.
         name: What studies and reports call it; default: the function's own name.
         version: A promise that this name and version always mean these scores; change it with
             whatever changes a score. Without one the function is recognised by its code and by
@@ -34,6 +36,8 @@ class FunctionMetric(GeneratedMetric):
         max_new_tokens: int = 16,
         greatest: float | None = None,
         *,
+        least: float | None = None,
+        binary: bool = False,
         name: str | None = None,
         version: str | None = None,
     ) -> None:
@@ -51,8 +55,12 @@ class FunctionMetric(GeneratedMetric):
             raise InputError("`version` needs a `name`, for which it holds; give both")
         self.function = function
         self.max_new_tokens = checked_length(max_new_tokens)
+        if binary:
+            self.binary, greatest, least = True, 1.0, 0.0
         if greatest is not None:
             self.greatest = greatest
+        if least is not None:
+            self.least = least
         self.name = name or _name_of(function)  # type: ignore[misc]
         self.version = version
 

@@ -18,6 +18,7 @@ class LastStateCosine(ComparedMetric):
 
     name = "last_state_cosine"
     greatest = 1.0
+    least = -1.0
     compares = "states"
 
     def score(self, full: "torch.Tensor", reduced: "torch.Tensor") -> float:

@@ -52,6 +52,7 @@ class VqaAccuracy(GeneratedMetric):
 
     name = "vqa_accuracy"
     greatest = 1.0
+    least = 0.0
 
     def __init__(self, max_new_tokens: int = 16) -> None:
         self.max_new_tokens = checked_length(max_new_tokens)

@@ -12,7 +12,13 @@ import yaml
 from PIL import Image
 
 import schedsearch
-from schedsearch.app.config import DataConfig, StudyConfig, read_study_file
+from schedsearch.app.config import (
+    CertifyConfig,
+    DataConfig,
+    SharesConfig,
+    StudyConfig,
+    read_study_file,
+)
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.search_config import parse_search
 from schedsearch.app.study_file_page import made, main
@@ -53,7 +59,9 @@ def test_page_that_differs_is_reported_and_made_anew(tmp_path, capsys):
     assert page.read_text() == TEXT
 
 
-@pytest.mark.parametrize("model", [StudyConfig, DataConfig, *SAMPLERS.values()])
+@pytest.mark.parametrize(
+    "model", [StudyConfig, DataConfig, SharesConfig, CertifyConfig, *SAMPLERS.values()]
+)
 def test_every_key_is_described_and_nothing_else(model):
     assert set(attributes(model)) == set(model.model_fields)
 

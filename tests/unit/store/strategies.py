@@ -2,7 +2,9 @@
 
 from hypothesis import strategies as st
 
+from schedsearch.core.certificate import Certificate, Certification, Link, Request
 from schedsearch.core.facts import Facts, Prompts
+from schedsearch.core.intervals import Interval
 from schedsearch.core.progress import Progress
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
@@ -39,6 +41,41 @@ PROGRESS = Progress(
     best_flops_ratio=0.75,
     best_drop=None,
 )
+_REQUEST = Request(
+    data="shapes",
+    data_digest="60303ae3",
+    metric="exact_match",
+    weights=None,
+    tolerance=0.01,
+    tasks={"count": 0.02},
+    alpha=0.05,
+    per_image=1,
+    chain="c4a1",
+)
+_LINK = Link(
+    "found schedule",
+    HALF,
+    0.6,
+    0.55,
+    Interval(0.8, 0.7, 0.9, 80),
+    Interval(0.0, -0.1, 0.1, 80),
+    0.01,
+)
+_CERTIFICATE = Certificate(
+    claim="It loses nothing.",
+    metric="exact_match",
+    tolerance=0.01,
+    tasks={"count": 0.02},
+    alpha=0.05,
+    n=80,
+    bound=0.0081,
+    method="by hand",
+    data="shapes",
+    data_digest="60303ae3",
+    weights=("w1",),
+    schedule=HALF.digest(),
+)
+CERTIFICATION = Certification(_REQUEST, "by hand", 80, (_LINK,), 1, _LINK, _CERTIFICATE)
 EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)

@@ -1,0 +1,51 @@
+"""What is proven of a study's result, in words."""
+
+from schedsearch.app.markdown import escape, estimate, table
+from schedsearch.core.certificate import Certification
+
+
+def verdict(found: Certification) -> str:
+    """What is proven, or how many samples it would have taken."""
+    best, proof = found.best, found.certificate
+    if best is None or proof is None:
+        return (
+            f"Nothing is proven on {found.n:,} samples of {found.request.data}: about "
+            f"{found.needed:,} would have been needed had the mildest schedule of the chain lost "
+            "nothing. Give so many fresh ones, or ask for less."
+        )
+    return f"{proof.claim} Its FLOPs ratio is {best.flops_ratio:.3f} ({best.what}); {proof.method}."
+
+
+def honest(found: Certification) -> str:
+    """The drop of the found schedule on samples that did not choose it."""
+    end = found.found
+    assert end.drop is not None
+    return (
+        f"The found schedule, FLOPs ratio {end.flops_ratio:.3f}, loses {estimate(end.drop)} on "
+        f"these {end.drop.n:,} samples, which did not choose it."
+    )
+
+
+def section(found: Certification | None) -> tuple[str, ...]:
+    """The chain as far as it was tested, and what follows; nothing where nothing was asked."""
+    if found is None:
+        return ()
+    rows = [
+        (
+            escape(link.what),
+            "" if link.drop is None else estimate(link.drop),
+            f"{link.flops_ratio:.4f}",
+            f"{link.p_value:.4f}",
+            "yes" if number < found.proven else "no",
+        )
+        for number, link in enumerate(found.links)
+    ]
+    return (
+        "## Certificate",
+        escape(verdict(found)),
+        table(("schedule", "drop", "FLOPs ratio", "p-value", "proven"), rows),
+        f"{escape(found.request.data)}, {found.n:,} samples, none of which the search has seen; "
+        f"digest {found.request.data_digest}. The chain was fixed before one of them was scored "
+        f"and tested in its order up to the first that is not proven, each at "
+        f"{found.request.alpha:g}; {escape(found.method)}. {honest(found)}",
+    )

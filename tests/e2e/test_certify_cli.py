@@ -1,0 +1,103 @@
+"""Certificates from the command line, and what a search says last."""
+
+import json
+
+import pytest
+
+from schedsearch import Schedule
+
+STUDY = """
+study: small
+model: demo
+data:
+  calibration: demo:calibration
+  calibration_samples: 12
+{data}
+search: {{tolerance: 0.5, floor: 60, first: 7}}
+"""
+CERTIFY = "  certify: demo:certify\n  certify_samples: 40"
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    def write(data=CERTIFY, more=""):
+        (tmp_path / "study.yaml").write_text(STUDY.format(data=data) + more)
+        return "study.yaml"
+
+    return write
+
+
+def test_search_certifies_last_and_everything_after_carries_the_claim(run, written, tmp_path):
+    searched = run("search", written())
+    assert searched.code == 0, searched.err
+    assert "loses at most 50.0 points of exact_match" in searched.out
+    assert searched.out.rstrip().endswith("which did not choose it.")
+
+    certified = run("certify", "study.yaml", "--out", "c.json", "--json")
+    assert certified.code == 0, certified.err
+    claim = json.loads(certified.out)["certificate"]["claim"]
+    assert Schedule.load("c.json").certificate.claim == claim
+
+    exported = run("export", "small", "e.json")
+    assert claim in exported.out
+    assert Schedule.load("e.json").certificate.claim == claim
+    applied = run("apply", "demo", "e.json", "--limit", "4", "--repeats", "1")
+    assert claim in applied.out
+    assert "other weights" not in applied.err
+
+    refused = run("certify", "study.yaml", "--tolerance", "0.4")
+    assert refused.code == 2
+    assert "has looked at 40 of the 40 images" in refused.err
+
+    content = json.loads((tmp_path / "e.json").read_text("utf-8"))
+    content["schedule"]["keep"][-1] = 0.0
+    (tmp_path / "e.json").write_text(json.dumps(content))
+    edited = run("apply", "demo", "e.json", "--limit", "4")
+    assert edited.code == 2
+    assert "nothing is proven of one that was edited" in edited.err
+
+
+def test_search_without_certify_samples_says_that_its_drop_is_too_kind(run, written):
+    searched = run("search", written(data=""))
+    assert "and is too kind" in searched.out.splitlines()[-1]
+    assert "`data.certify`" in searched.out.splitlines()[-1]
+    refused = run("certify", "study.yaml")
+    assert refused.code == 2
+    assert "names no `data.certify`" in refused.err
+
+
+def test_search_on_shares_of_one_set(run, written):
+    searched = run("search", written("  shares: {search: 0.5, certify: 0.5}"), "--json")
+    assert searched.code == 2
+    assert "must have at least 10 samples, but got 6" in searched.err
+    text = STUDY.format(data="  shares: {search: 0.4, certify: 0.6}").replace("12", "40")
+    with open("study.yaml", "w") as file:
+        file.write(text)
+    searched = run("search", "study.yaml", "--json")
+    assert searched.code == 0, searched.err
+    found = json.loads(searched.out)
+    assert found["best"]["measurement"]["n"] == 16
+    assert found["certification"]["n"] == 24
+
+
+@pytest.mark.parametrize(
+    ("data", "more", "message"),
+    [
+        ("  certify: demo:calibration\n  certify_samples: 5", "", "shows the image of calibration"),
+        (CERTIFY, "metric: log_likelihood", "metric log_likelihood has no bounds"),
+        ("", "certify: {tolerance: 0.1}", "names no `data.certify`"),
+        (CERTIFY, "certify: {tasks: {colour: 0.1}}", "the `kind` 'colour' of `certify.tasks`"),
+    ],
+)
+def test_what_cannot_be_certified_is_refused(run, written, data, more, message):
+    searched = run("search", written(data, more))
+    assert searched.code == 2
+    assert message in searched.err
+
+
+def test_default_tolerance_of_0_is_refused(run, written, tmp_path):
+    text = (tmp_path / written()).read_text().replace("tolerance: 0.5", "tolerance: 0")
+    (tmp_path / "study.yaml").write_text(text)
+    assert "`certify.tolerance` is missing" in run("search", "study.yaml").err

@@ -1,0 +1,210 @@
+"""From a search to its certificate, on the embedded model."""
+
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from schedsearch import DataError, InputError, Schedule, open_study, reduce
+from schedsearch.app.report import write_report, write_schedule
+from schedsearch.app.study import Study
+from schedsearch.core import bounds, intervals
+from schedsearch.core.certificate import Certification
+from schedsearch.core.trial import Task
+from schedsearch.demo.shapesvqa import ShapesVQA
+from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.loading import load_model
+from schedsearch.reduction import certified as runtime
+from tests.engine.embedded import embedded
+
+SEARCH = {"tolerance": 0.2, "first": 5, "floor": 24}
+FRESH = ShapesVQA("certify", 60)
+
+
+def opened(folder: Path, name: str = "s", *, n: int = 20, **options: Any) -> Study:
+    model, processor = options.pop("loaded", None) or embedded()
+    settings = {"sampler": SEARCH, "store": folder / "s.db", "name": name, **options}
+    return open_study(model, ShapesVQA("calibration", n), processor=processor, **settings)
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Iterator[Study]:
+    with opened(tmp_path_factory.mktemp("certified")) as made:
+        made.run()
+        yield made
+
+
+@pytest.fixture(scope="module")
+def found(study) -> Certification:
+    return study.certify(FRESH, 0.2)
+
+
+@cache
+def drops(schedule: Schedule) -> list[float]:
+    evaluator = Evaluator(*embedded(), FRESH, make_metric("exact_match"))
+    ids = tuple(one.id for one in FRESH)
+    full, own = (
+        [one.score for one in evaluator.evaluate(Task(tried, "certify", ids))]
+        for tried in (Schedule.full(8), schedule)
+    )
+    return [a - b for a, b in zip(full, own, strict=True)]
+
+
+def test_certified_schedule_is_the_last_that_its_own_scores_prove(found):
+    assert 0 < found.proven <= len(found.links)
+    for number, link in enumerate(found.links):
+        own = drops(link.schedule)
+        assert link.drop.value == pytest.approx(intervals.mean(own).value)
+        p_value = bounds.Flips.of(own).p_value(0.2)
+        assert link.p_value == p_value
+        assert (p_value <= 0.05) == (number < found.proven)
+    best = found.best
+    assert best.schedule == found.links[found.proven - 1].schedule
+    proof = best.schedule.certificate
+    assert proof.bound == bounds.Flips.of(drops(best.schedule)).upper_bound(0.05)
+    assert (proof.n, proof.tolerance, proof.alpha) == (60, 0.2, 0.05)
+    assert (proof.data_digest, proof.schedule) == (FRESH.digest(), best.schedule.digest())
+
+
+def test_drop_of_the_found_schedule_is_that_on_samples_which_did_not_choose_it(found, study):
+    assert found.found.schedule == study.best
+    assert found.found.drop.value == pytest.approx(intervals.mean(drops(study.best)).value)
+
+
+def test_same_request_is_answered_from_the_store(study, found, monkeypatch):
+    monkeypatch.setattr(study.executor, "submit", lambda *_: pytest.fail("evaluated again"))
+    assert study.certify(FRESH, 0.2) == found
+    assert study.certification == found
+
+
+@pytest.mark.parametrize("change", [{"tolerance": 0.1}, {"tolerance": 0.2, "alpha": 0.1}])
+def test_another_request_on_the_same_samples_is_refused(study, found, change):
+    with pytest.raises(InputError, match="has looked at 60 of the 60 .*give fresh ones"):
+        study.certify(FRESH, **change)
+    with pytest.raises(InputError, match="has looked at 60 of the 90 .*the samples have changed"):
+        study.certify(ShapesVQA("certify", 90), 0.2)
+    assert study.certification == found
+
+
+def test_search_that_went_on_needs_fresh_samples(tmp_path):
+    with opened(tmp_path) as study:
+        study.run(n_trials=3)
+        study.certify(FRESH, 0.3)
+        study.run()
+        with pytest.raises(InputError, match="another chain of schedules, since the search has"):
+            study.certify(FRESH, 0.3)
+        again = study.certify(ShapesVQA("certify", 60, seed=1), 0.3)
+        assert study.store.certifications("s")[-1] == again
+
+
+def test_interrupted_certification_goes_on_and_looks_at_no_other_chain(tmp_path, monkeypatch):
+    with opened(tmp_path) as study:
+        study.run()
+        with monkeypatch.context() as broken:
+            broken.setattr("schedsearch.app.certify.bounds.certified", lambda *_: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                study.certify(FRESH, 0.3)
+        with pytest.raises(InputError, match="another tolerance"):
+            study.certify(FRESH, 0.2)
+        assert study.certify(FRESH, 0.3).proven
+
+
+def test_too_few_samples_say_how_many_it_takes(tmp_path):
+    with opened(tmp_path) as study:
+        study.run()
+        found = study.certify(ShapesVQA("certify", 12), 0.05)
+    assert (found.proven, found.best, found.certificate) == (0, None, None)
+    assert len(found.links) == 1
+    assert 12 < found.needed < 2000
+
+
+def test_samples_that_the_search_has_seen_are_refused(study):
+    with pytest.raises(DataError, match="certify sample .* shows the image of calibration sample"):
+        study.certify([*ShapesVQA("calibration", 1), *ShapesVQA("certify", 5)], 0.2)
+
+
+def test_metric_without_bounds_is_refused(tmp_path):
+    with opened(tmp_path, metric="log_likelihood", sampler={"tolerance": 9, "first": 7}) as study:
+        study.run()
+        with pytest.raises(InputError, match="log_likelihood has no bounds.*give a `Func"):
+            study.certify(FRESH, 0.2)
+        assert study.store.check().rows["certification"] == 0
+
+
+def test_weights_that_differ_are_refused(tmp_path):
+    model, processor = load_model(embedded()[0].config._name_or_path, device="cpu")
+    with opened(tmp_path, loaded=(model, processor)) as study:
+        study.run()
+        model.lm_head.weight.data[0] += 1
+        with pytest.raises(InputError, match="weights .* are not those that study `s` searched"):
+            study.certify(FRESH, 0.2)
+        assert study.store.check().rows["certification"] == 0
+
+
+@pytest.mark.parametrize(("asked", "message"), [(0.0, "must be above 0"), (2.0, "at most 1")])
+def test_tolerance_that_nothing_proves_is_refused(study, asked, message):
+    with pytest.raises(InputError, match=message):
+        study.certify(ShapesVQA("certify", 5, seed=9), asked)
+
+
+def test_exported_schedule_carries_the_certificate(study, found, tmp_path):
+    write_schedule(study, tmp_path / "s.json")
+    loaded = Schedule.load(tmp_path / "s.json")
+    assert loaded == found.best.schedule
+    assert loaded.certificate == found.certificate
+    content = json.loads((tmp_path / "s.json").read_text("utf-8"))
+    assert content["results"]["flops_ratio"] == found.best.flops_ratio
+    assert [one["split"] for one in content["results"]["scores"]] == ["certify"]
+    write_schedule(study, tmp_path / "t.json", trial=study.best_trial)
+    assert Schedule.load(tmp_path / "t.json").certificate is None
+
+
+def test_report_says_the_claim(study, found, tmp_path):
+    text = (write_report(study, None, tmp_path / "r") / "report.md").read_text("utf-8")
+    assert found.certificate.claim in text.replace("\\", "")
+    assert "## Certificate" in text
+    assert "did not choose it" in text
+
+
+def test_runtime_says_the_claim_and_warns_of_other_weights(found, caplog):
+    schedule, (model, _) = found.best.schedule, embedded()
+    runtime._said.clear()
+    with caplog.at_level(logging.INFO, "schedsearch"):
+        for _ in range(2):
+            with reduce(model, schedule):
+                pass
+    assert [one.levelname for one in caplog.records] == ["INFO"]
+    assert caplog.messages == [found.certificate.claim]
+    caplog.clear()
+    other, _ = load_model(model.config._name_or_path, device="cpu")
+    other.lm_head.weight.data[0] += 1
+    with caplog.at_level(logging.WARNING, "schedsearch"), reduce(other, schedule):
+        pass
+    (said,) = caplog.messages
+    assert "proven of other weights" in said
+
+
+def test_model_that_was_loaded_by_other_means_is_recognised(found, caplog):
+    from transformers import AutoModelForImageTextToText
+
+    name = embedded()[0].config._name_or_path
+    model = AutoModelForImageTextToText.from_pretrained(name).eval()
+    with caplog.at_level(logging.WARNING, "schedsearch"), reduce(model, found.best.schedule):
+        pass
+    assert caplog.messages == []
+
+
+def test_every_kind_can_have_its_own_tolerance(tmp_path):
+    kinds = {one.kind for one in FRESH}
+    with opened(tmp_path) as study:
+        study.run()
+        found = study.certify(FRESH, tasks=dict.fromkeys(kinds, 0.5))
+        loose = study.certify(ShapesVQA("certify", 60, seed=1), 0.5)
+    assert found.links[0].p_value > loose.links[0].p_value  # of a few samples each
+    assert replace(found.request, chain="") != replace(loose.request, chain="")
