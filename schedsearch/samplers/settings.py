@@ -5,7 +5,7 @@ Nothing here loads what samplers need to ask.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -13,12 +13,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field
 
 from schedsearch.core.facts import Facts
-from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.section import Count, Layer, Section, Tokens
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.samplers.sampler import StudySampler
+
+Divergences = Callable[[Sequence[Schedule], int], tuple[list[float], float]]
+"""From schedules, under the study's ranker, and a number of samples, those that come first, to the
+mean KL divergence from the full model of each, and what that has cost in full passes."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,7 @@ class Surroundings:
         subject: The model and the calibration set.
         result: The best trial of another study in the same store, by name.
         attention: Counts of each layer that the full model's attention suggests; by default none.
+        divergences: Measures how far schedules are from the full model, on few samples.
         folder: What names of files are relative to.
         former: Settings of the study itself, as the store keeps them; None of a new one.
     """
@@ -36,6 +41,7 @@ class Surroundings:
     subject: Subject
     result: Callable[[str], Trial | None]
     attention: Callable[[], list[int]]
+    divergences: Divergences
     folder: Path = Path()
     former: Mapping[str, Any] | None = None
 
