@@ -125,7 +125,7 @@ class Additive:
         answers = self._answers(history)
         here, _ = self._replay(answers)
         return [
-            Question({"predicted": one.loss}, self._grid.schedule(one.counts))
+            Question({"predicted": round(one.loss, 6)}, self._grid.schedule(one.counts))
             for one in (here.tries if here else ())
             if answers.to(one.counts, None) is None
         ]
