@@ -22,9 +22,10 @@ class DataConfig(Section):
 
     Attributes:
         calibration: What the search sees: a JSONL file, relative to the study file, or
-            `demo:calibration` or `demo-deep:calibration`, which are generated.
-        calibration_samples: Use the first so many; left out: all, of a generated set 1000 (at most
-            100,000).
+            `demo:calibration`, `demo-deep:calibration`, `smollm2:calibration` or its parts
+            `smollm2-scenes:calibration` and `easy-vqa:calibration`, which come with a package.
+        calibration_samples: Use the first so many; left out: all, of a set that comes with a
+            package 1000 (at most 100,000 of one that is generated).
         held_out: What reports alone see, as `calibration`; left out: nothing is compared on
             held-out data. No image may be in both.
         held_out_samples: As `calibration_samples`.
@@ -45,7 +46,7 @@ class StudyConfig(Section):
     Attributes:
         study: Name of the study, unique in its store.
         model: A folder, relative to the study file; else a hub id; or `demo` or `demo-deep`, which
-            are embedded.
+            are embedded, or `smollm2`, which is made from an installed package.
         revision: Branch, tag or commit on the hub; left out: the newest.
         dtype: What the weights are loaded as; `auto` is float32 on the CPU, else the checkpoint's.
         quantization: Quantise the weights on loading; needs bitsandbytes. Left out: not.

@@ -24,8 +24,7 @@ def main() -> None:
     if shutil.get_terminal_size().columns < _HELP_WIDTH:
         os.environ.setdefault("TERMINAL_WIDTH", str(_HELP_WIDTH))
     make_readable()
-    # Thousands of trials are no garbage: looking at them again and again takes as long as reading.
-    gc.set_threshold(50_000)
+    gc.set_threshold(50_000)  # or it would look at every module again and again while they load
     code = ended(app, sys.argv[1:])
-    gc.freeze()
+    gc.freeze()  # the end of the process looks at nothing again
     sys.exit(code)

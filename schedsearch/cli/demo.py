@@ -24,8 +24,10 @@ _NAMES = "demo (8 layers), demo-deep (12) or smollm2 (30, pretrained)"
 def _named(name: str, deep: bool) -> str:
     from schedsearch.demo import DEMO, DEMO_DEEP, MODELS
 
-    if name not in MODELS or (deep and name != DEMO):
+    if name not in MODELS:
         raise InputError(f"{shown(name)} is no embedded model; choose {_NAMES}")
+    if deep and name not in (DEMO, DEMO_DEEP):
+        raise InputError(f"`--deep` means demo-deep, but {shown(name)} is named; leave one out")
     return DEMO_DEEP if deep else name
 
 

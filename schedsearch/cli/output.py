@@ -12,14 +12,6 @@ from typing import Any
 
 from rich.console import Console, JustifyMethod
 from rich.logging import RichHandler
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from schedsearch.cli.streams import is_unicode
@@ -120,6 +112,15 @@ def matrix(
 @contextmanager
 def progress() -> Iterator[Callable[[str], OnProgress]]:
     """Bars on stderr; call what is yielded with a name, and its result with (done, total)."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),

@@ -1,5 +1,6 @@
 """Commands for studies: search, list, show, export, report."""
 
+import gc
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -119,6 +120,8 @@ def show(
     as_json: AsJson = False,
 ) -> None:
     """Show the last trials, trials per layer and the curve so far."""
+    gc.disable()  # modules and thousands of trials are no garbage, and looking at them takes time
+
     from schedsearch.app.study_view import StudyView, trial_row
     from schedsearch.store.store import open_store
 

@@ -9,11 +9,13 @@ import difflib
 from collections.abc import Iterator, Mapping, MutableMapping
 from functools import cached_property
 from importlib import import_module
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 T = TypeVar("T")
 
@@ -117,10 +119,12 @@ class Registry(MutableMapping[str, T], Generic[T]):
             ) from None
 
     @cached_property
-    def _installed(self) -> Mapping[str, EntryPoint]:
+    def _installed(self) -> "Mapping[str, EntryPoint]":
+        from importlib.metadata import entry_points  # takes longer to load than all the rest here
+
         return {one.name: one for one in entry_points(group=f"schedsearch.{self.kind}")}
 
-    def _load(self, point: EntryPoint) -> T:
+    def _load(self, point: "EntryPoint") -> T:
         try:
             found: T = point.load()
         except Exception as error:  # whatever importing somebody else's package leads to

@@ -5,24 +5,17 @@ import operator
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from typing import Any, Self
-
-from pydantic import JsonValue, ValidationError
+from typing import TYPE_CHECKING, Any, Self
 
 from schedsearch.core.canonical import digest, is_number
 from schedsearch.core.plugin import PlugIn
-from schedsearch.core.schedule_file import read_schedule_file, write_schedule_file
-from schedsearch.core.schedule_format import (
-    Provenance,
-    RankerEntry,
-    Results,
-    ScheduleEntry,
-    ScheduleFile,
-    TargetEntry,
-    explain,
-)
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, ScheduleError
+
+if TYPE_CHECKING:  # the format is loaded when a file is read or written: it takes its time
+    from pydantic import JsonValue
+
+    from schedsearch.core.schedule_format import Provenance, Results, ScheduleFile
 
 _SLACK = 1e-6
 
@@ -136,6 +129,8 @@ class Schedule:
         Raises:
             ScheduleError: The file cannot be used; the message names file, key path and remedy.
         """
+        from schedsearch.core.schedule_file import read_schedule_file
+
         file = read_schedule_file(path)
         try:
             return Schedule.from_file(file)
@@ -145,9 +140,9 @@ class Schedule:
     def save(
         self,
         path: str | os.PathLike[str],
-        results: Results | None = None,
-        provenance: Provenance | None = None,
-        extensions: Mapping[str, JsonValue] | None = None,
+        results: "Results | None" = None,
+        provenance: "Provenance | None" = None,
+        extensions: "Mapping[str, JsonValue] | None" = None,
         *,
         force: bool = False,
     ) -> None:
@@ -164,10 +159,12 @@ class Schedule:
             ScheduleError: The place cannot be written or must not be replaced.
             RunError: The disk is full, or a stream cannot be written.
         """
+        from schedsearch.core.schedule_file import write_schedule_file
+
         write_schedule_file(path, self.to_file(results, provenance, extensions), force=force)
 
     @classmethod
-    def from_file(cls, file: ScheduleFile) -> Self:
+    def from_file(cls, file: "ScheduleFile") -> Self:
         """Return the schedule that the content of a schedule file describes.
 
         Raises:
@@ -182,15 +179,25 @@ class Schedule:
 
     def to_file(
         self,
-        results: Results | None = None,
-        provenance: Provenance | None = None,
-        extensions: Mapping[str, JsonValue] | None = None,
-    ) -> ScheduleFile:
+        results: "Results | None" = None,
+        provenance: "Provenance | None" = None,
+        extensions: "Mapping[str, JsonValue] | None" = None,
+    ) -> "ScheduleFile":
         """Return the content of a schedule file, as `save` writes it.
 
         Raises:
             ScheduleError: An extension is nothing that JSON can express.
         """
+        from pydantic import ValidationError
+
+        from schedsearch.core.schedule_format import (
+            RankerEntry,
+            ScheduleEntry,
+            ScheduleFile,
+            TargetEntry,
+            explain,
+        )
+
         ranker = RankerEntry(name=self.ranker.name, params=dict(self.ranker.params))
         try:
             return ScheduleFile(

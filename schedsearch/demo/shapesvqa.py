@@ -1,15 +1,14 @@
 """ShapesVQA: visual questions of one to four hops, generated from (split, index, seed)."""
 
-import hashlib
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 from PIL import Image
 
 from schedsearch.core.sample import Sample, Split
 from schedsearch.core.shown import shown
+from schedsearch.demo.generated import Numbered
 from schedsearch.demo.questions import Question, ask, kinds
 from schedsearch.demo.scene import Scene, arrange, render, scene_key
 from schedsearch.errors import InputError
@@ -39,7 +38,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class ShapesVQA:
+class ShapesVQA(Numbered):
     """The first `n` samples of a split: one question per image, kinds in turn.
 
     Attributes:
@@ -49,6 +48,8 @@ class ShapesVQA:
         size: Side of the square images in pixels.
         hops: Largest number of look-ups that a question needs, 2 to 4.
     """
+
+    generator = GENERATOR
 
     split: Split
     n: int
@@ -67,12 +68,6 @@ class ShapesVQA:
         """What reports call the set."""
         return f"ShapesVQA {self.split}"
 
-    def __len__(self) -> int:
-        return self.n
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(index) for index in range(self.n))
-
     def _sample(self, index: int) -> Sample:
         _, question = example(self.split, index, self.seed, self.hops)
         return Sample(
@@ -84,17 +79,6 @@ class ShapesVQA:
             images=(Picture(self.split, index, self.seed, self.size, self.hops),),
             kind=question.kind,
         )
-
-    def digest(self) -> str:
-        """SHA-256 over the generator's name, the parameters, and every question and answer."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
-        content = hashlib.sha256(f"{GENERATOR} {self!r}".encode())
-        for sample in self:
-            content.update(f"\n{sample.id}\t{sample.question}\t{sample.answers[0]}".encode())
-        return content.hexdigest()
 
 
 def example(split: Split, index: int, seed: int = 0, hops: int = 3) -> tuple[Scene, Question]:

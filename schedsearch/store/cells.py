@@ -1,8 +1,10 @@
 """Types of the tables' columns. What comes back is what was written, or `DamagedCell` is raised."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
@@ -175,6 +177,21 @@ class Structure(Cell[Any]):
     def __init__(self, null: bool = False) -> None:
         super().__init__(null, none_as_null=True)
 
+    def decode_all(self, values: Sequence[Any]) -> Sequence[Any]:
+        """Return a column, of which SQLite has texts: read as one list, in a third of the time.
+
+        What is no value of its own, but would be one together with its neighbours, is left to
+        `decode`: it does not begin or end as a value, or makes another number of them, or has
+        another form inside.
+        """
+        found: Sequence[Any] = ()
+        if {*map(type, values)} == {str} and all(_is_enclosed(value) for value in values):
+            with contextlib.suppress(ValueError):
+                found = from_json(f"[{','.join(values)}]")
+        if found and len(found) == len(values) and self.plain(found):
+            return found
+        return [self.decode(value) for value in values]
+
     def decode(self, value: Any) -> Any:
         """Return what the JSON says; PostgreSQL's driver has read it."""
         found = value
@@ -193,6 +210,10 @@ class Mapping(Structure):
     shape = dict
     content = "a JSON object"
 
+    def plain(self, values: Sequence[Any]) -> bool:
+        """Look at the types."""
+        return {*map(type, values)} <= {dict}
+
 
 class Numbers(Structure):
     """A JSON list of finite numbers."""
@@ -201,12 +222,23 @@ class Numbers(Structure):
     shape = list
     content = "a JSON list of numbers"
 
+    def plain(self, values: Sequence[Any]) -> bool:
+        """Look at the types of lists and members, and whether all are finite."""
+        if not {*map(type, values)} <= {list}:
+            return False
+        kinds = {*map(type, chain.from_iterable(values))}
+        return kinds <= {int, float} and all(map(math.isfinite, chain.from_iterable(values)))
+
     def decode(self, value: Any) -> Any:
         """Look at the members, too."""
         found = super().decode(value)
         if {*map(type, found or ())} <= {int, float} and all(map(math.isfinite, found or ())):
             return found
         return Cell.decode(self, value)
+
+
+def _is_enclosed(text: str) -> bool:
+    return f"{text[:1]}{text[-1:]}" in ("[]", "{}")
 
 
 def _shown(value: object) -> str:

@@ -134,10 +134,8 @@ def trial_from_row(row: Iterable[Any]) -> Trial:
     try:  # not `decoding`, which would take as long as all the rest of a row
         schedule = _schedule(keep, ranker, target)
         what = f"trial {number}"
-        chosen, measurement = (
-            params_to_json(params),
-            measurement_from_columns(*rest[: len(MEASURED)]),
-        )
+        chosen = params_to_json(params)
+        measurement = measurement_from_columns(*rest[: len(MEASURED)])
         return Trial(
             number, chosen, schedule, TrialState(state), measurement, reason, samples, read
         )

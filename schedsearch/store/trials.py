@@ -1,7 +1,7 @@
 """Trials and their attempts in SQL."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -65,21 +65,26 @@ def rows_of(study_id: int, after: int = -1) -> Select[Any]:
 
 def history(connection: Connection, study_id: int, after: int = -1) -> list[Trial]:
     """Return the trials of a study after a number, by number."""
-    query = rows_of(study_id, after)
-    # Read as the driver has them, and decoded a column at a time: there may be thousands.
-    kinds = [column.type for column in query.selected_columns]
-    raw = connection.execute(
-        query.with_only_columns(*[type_coerce(one, NullType()) for one in query.selected_columns])
-    )
-    columns = [
-        kind.decode_all(values) if isinstance(kind, Cell) else values
-        for kind, values in zip(kinds, zip(*raw, strict=True), strict=False)
-    ]
-    found = [trial_from_row(row) for row in zip(*columns, strict=True)]
+    found = [trial_from_row(row) for row in _decoded(connection, rows_of(study_id, after))]
     for number, trial in enumerate(found, after + 1):
         if trial.number != number:
             raise DamagedCell(f"trial {number} is missing")
     return found
+
+
+def _decoded(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
+    """Rows of a query, decoded a column at a time: there may be thousands."""
+    selected = list(query.selected_columns)
+    raw = connection.execute(
+        query.with_only_columns(
+            *[type_coerce(one, NullType()) for one in selected], maintain_column_froms=True
+        )
+    )
+    columns = [
+        one.type.decode_all(values) if isinstance(one.type, Cell) else values
+        for one, values in zip(selected, zip(*raw.all(), strict=True), strict=False)
+    ]
+    return zip(*columns, strict=True)
 
 
 def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt]:
@@ -96,11 +101,12 @@ def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt
 def effort(connection: Connection, study_id: int) -> Effort:
     """Return what all attempts of a study have cost together."""
     # The database would add up what is damaged, too.
-    rows = connection.execute(
+    query = (
         select(AttemptRow.spent, AttemptRow.naive)
         .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
         .where(TrialRow.study_id == study_id)
-    ).all()
+    )
+    rows = list(_decoded(connection, query))
     spent, naive = (math.fsum(row[place] or 0.0 for row in rows) for place in range(2))
     return Effort(spent, naive)
 

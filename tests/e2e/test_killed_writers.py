@@ -38,7 +38,7 @@ import schedsearch.app.compare_families
 import schedsearch.app.open
 import schedsearch.app.plots
 import schedsearch.app.profile
-import schedsearch.demo.train
+import schedsearch.demo.stages
 import schedsearch.evaluation.attention.statistics
 import schedsearch.evaluation.latency.measure
 from schedsearch import Schedule
@@ -203,9 +203,9 @@ def run(folder: Path, words: tuple[str, ...], at: int, count: Path | None) -> No
                 os.kill(os.getpid(), signal.SIGKILL)
 
     schedsearch.demo.recipe.Recipe = lambda: TINY
-    schedsearch.demo.train.measure = partial(
+    schedsearch.demo.stages.measure = partial(
         lambda measure, part, recipe, _samples: measure(part, recipe, 24),
-        schedsearch.demo.train.measure,
+        schedsearch.demo.stages.measure,
     )
     sys.argv = ["schedsearch", *words]
     sys.addaudithook(hook)

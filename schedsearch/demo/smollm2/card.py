@@ -79,7 +79,7 @@ def measure(adapter: Path, held_out: int, steps: dict[str, int], seed: int) -> R
         Sheet(image(), tuple(Question(*asked, EASY) for asked in image.questions))
         for image in images
     ]
-    control = own[: max(1, held_out // 4)]
+    control, public_control = own[: held_out // 4 or 1], public[: len(public) // 16 or 1]
     grey = Image.new("RGB", (IMAGE_SIZE, IMAGE_SIZE), _GREY)
 
     def blank(sheets: Sequence[Sheet]) -> list[Sheet]:
@@ -89,7 +89,7 @@ def measure(adapter: Path, held_out: int, steps: dict[str, int], seed: int) -> R
         by_kind={**right_answers(model, packer, own), **right_answers(model, packer, public)},
         blank={
             **right_answers(model, packer, blank(control)),
-            **right_answers(model, packer, blank(public[: len(public) // 4 or 1])),
+            **right_answers(model, packer, blank(public_control)),
         },
         withdrawn={
             layer: together(right_answers(model, packer, control, withdrawn_from=layer))

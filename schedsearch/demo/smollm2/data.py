@@ -1,16 +1,16 @@
 """What the model is measured on: easy-VQA, own scenes, and both in turn."""
 
-import hashlib
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache
 from typing import Any, Literal
 
 from PIL import Image
 
 from schedsearch.core.sample import Sample, Split
 from schedsearch.core.shown import shown
+from schedsearch.demo.generated import Numbered
 from schedsearch.demo.questions import Question, ask, kinds
 from schedsearch.demo.scene import Scene, scene_key
 from schedsearch.demo.smollm2.easy_vqa import EasyImage, easy_images
@@ -50,7 +50,7 @@ def example(split: Split, index: int) -> tuple[Scene, Question]:
 
 
 @dataclass(frozen=True)
-class SmolLM2Data:
+class SmolLM2Data(Numbered):
     """The first `n` samples of a split, one question per image as long as there are images.
 
     Attributes:
@@ -62,6 +62,8 @@ class SmolLM2Data:
         DataError: There are not so many questions.
         InputError: easy-VQA is not installed.
     """
+
+    generator = GENERATOR
 
     split: Split
     n: int
@@ -84,12 +86,6 @@ class SmolLM2Data:
         called = {"both": "scenes and easy-VQA", "easy-vqa": "easy-VQA", "scenes": "scenes"}
         return f"{called[self.part]} {self.split}"
 
-    def __len__(self) -> int:
-        return self.n
-
-    def __iter__(self) -> Iterator[Sample]:
-        return (self._sample(index) for index in range(self.n))
-
     def _sample(self, index: int) -> Sample:
         if self.part == "scenes":
             return _scene_sample(self.split, index)
@@ -97,17 +93,6 @@ class SmolLM2Data:
             return _easy_sample(self.split, index)
         of = _easy_sample if index % 2 else _scene_sample
         return of(self.split, index // 2)
-
-    def digest(self) -> str:
-        """SHA-256 over the generator's name, the parameters, and every question and answer."""
-        return self._digest
-
-    @cached_property
-    def _digest(self) -> str:
-        content = hashlib.sha256(f"{GENERATOR} {self!r}".encode())
-        for sample in self:
-            content.update(f"\n{sample.id}\t{sample.question}\t{sample.answers[0]}".encode())
-        return content.hexdigest()
 
 
 def _scene_sample(split: Split, index: int) -> Sample:

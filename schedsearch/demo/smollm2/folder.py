@@ -9,7 +9,8 @@ import torch
 from huggingface_hub import cached_assets_path
 
 from schedsearch.core.files import replacing_files
-from schedsearch.demo.smollm2 import NAME, adapter_folder
+from schedsearch.demo import SMOLLM2
+from schedsearch.demo.smollm2 import adapter_folder
 from schedsearch.demo.smollm2.adapter import FILE, merge
 from schedsearch.demo.smollm2.base import WEIGHTS, build_model, build_processor
 from schedsearch.errors import RunError
@@ -36,14 +37,14 @@ def model_folder(adapter: Path | None = None) -> Path:
     file = adapter or adapter_folder() / FILE
     made_of = f"{WEIGHTS} {_sum(file)} float16"
     name = hashlib.sha256(made_of.encode()).hexdigest()[:16]
-    folder = cached_assets_path("schedsearch", NAME, name)
+    folder = cached_assets_path("schedsearch", SMOLLM2, name)
     if not _sound(folder):
         _write(folder, file)
     return folder
 
 
 def _write(folder: Path, adapter: Path) -> None:
-    log.warning("making the model %s, about %d MB, once, in %s", NAME, _MEGABYTES, folder)
+    log.warning("making the model %s, about %d MB, once, in %s", SMOLLM2, _MEGABYTES, folder)
     model = build_model()
     merge(model, adapter)
     try:
