@@ -124,8 +124,8 @@ def kept_more(study: "Study") -> tuple[str, ...]:
         f"The search has cost {study.effort.spent:.1f} full passes over the calibration set "
         f"(decoder FLOPs); all samples by full forwards: {study.effort.naive:.1f}."
     )
-    if isinstance(study.sampler, Additive) and "passes" in study.spec.search:
-        cost += f" Single cuts have cost {study.spec.search['passes']:.1f} passes before that."
+    if study.spec.spent:
+        cost += f" Single cuts, before the first trial, have cost {study.spec.spent:.1f} of them."
     if study.nesting is None or not isinstance(study.sampler, GSearch):
         return (cost,)
     violations, comparable = study.nesting

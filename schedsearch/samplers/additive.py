@@ -16,7 +16,7 @@ from schedsearch.core.space import Parameter
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.samplers.answers import Answers, Grid
-from schedsearch.samplers.predicted import Predicted, predicted_frontier
+from schedsearch.samplers.predicted import Predicted, evenly, predicted_frontier
 from schedsearch.samplers.sampler import OnFailure, Question, Status
 from schedsearch.samplers.single_cuts import SingleCuts
 
@@ -178,7 +178,8 @@ class Additive:
         line = [one for one in self.frontier if one.cost <= self._amount + _ROUNDING]
         while self._cost(self._grid.schedule(line[-1].counts)) > self._amount:
             line.pop()
-        places = _nearest(line, range(len(line)), line[0].cost, line[-1].cost, self.trials)
+        prices = [one.cost for one in line]
+        places = evenly(prices, range(len(line)), prices[0], prices[-1], self.trials)
         tries = [line[at] for at in reversed(places)]
         for start in range(0, len(tries), self.concurrent_trials):
             left = math.ceil((len(tries) - start) / self.concurrent_trials)
@@ -188,6 +189,7 @@ class Additive:
         """Halve what lies between the cheapest that is good and the dearest below that is not."""
         everything = Predicted((self.n_max,) * self.layers, 1.0, 0.0)
         line = [one for one in self.frontier if one.counts != everything.counts] + [everything]
+        prices = [one.cost for one in line]
         good, bad, left = len(line) - 1, -1, self.trials
         places = [good]
         while places:
@@ -198,9 +200,9 @@ class Additive:
             bad = max([bad, *(at for at in places if at < good)])
             inside = range(bad + 1, good)
             asked = min(self.concurrent_trials, left, len(inside))
-            low, high = line[max(bad, 0)].cost, line[good].cost
+            low, high = prices[max(bad, 0)], prices[good]
             step = (high - low) / (asked + 1)
-            places = _nearest(line, inside, low, high - step, asked)
+            places = evenly(prices, inside, low, high - step, asked)
 
     def _left(self, possible: int, questions: int) -> int:
         """Return the rounds that halve so many places, at most those with so many questions."""
@@ -270,12 +272,3 @@ def check_reach(
             f"`budget` must be at least {least:.4f}, the least that any schedule reaches, but got "
             f"{shown(limit)}; allow that much"
         )
-
-
-def _nearest(
-    line: Sequence[Predicted], among: Sequence[int], low: float, high: float, steps: int
-) -> list[int]:
-    """Return the places whose costs are nearest to equal steps above `low`, up to `high`."""
-    targets = [low + (high - low) * step / steps for step in range(1, steps + 1)]
-    found = [min(among, key=lambda at: abs(line[at].cost - target)) for target in targets]
-    return sorted(set(found))

@@ -7,12 +7,12 @@ from pydantic_core import PydanticCustomError
 
 from schedsearch.core.budget import Budget
 from schedsearch.core.facts import Facts
-from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.schedule import RankerSpec, reducible_layers
 from schedsearch.core.section import Count, Layer
 from schedsearch.errors import InputError
 from schedsearch.samplers.sampler import StudySampler
-from schedsearch.samplers.settings import SamplerSettings, Surroundings
-from schedsearch.samplers.single_cuts import SingleCuts, single_cuts
+from schedsearch.samplers.settings import SamplerSettings, Spent, Surroundings
+from schedsearch.samplers.single_cuts import SAMPLES, SHARES, SingleCuts
 
 _Share = Annotated[float, Field(ge=0, lt=1)]
 
@@ -32,19 +32,18 @@ class AdditiveSettings(SamplerSettings):
         concurrent_trials: How many schedules are open at once.
         divergences: What single cuts lose, by layer from `first` and by share: mean KL divergence
             from the full model's next token, in nats; left out: measured when the study begins.
-        passes: What that has cost, in full passes over the calibration set; found with it.
     """
 
     sampler: Literal["additive"]
     budget: dict[str, float] | None = None
     max_drop: Annotated[float, Field(ge=0)] | None = None
     first: Layer = 2
-    samples: Count = 50
-    shares: Annotated[list[_Share], Field(min_length=1)] = [0.0, 0.0625, 0.125, 0.25, 0.5, 0.75]
+    samples: Count = SAMPLES
+    shares: Annotated[list[_Share], Field(min_length=1)] = list(SHARES)
     trials: Count = 8
     concurrent_trials: Count = 1
     divergences: list[list[float]] | None = None
-    passes: Annotated[float, Field(ge=0)] | None = None
+    spent: Spent = None
 
     @model_validator(mode="after")
     def _has_one_goal(self) -> Self:
@@ -81,17 +80,17 @@ class AdditiveSettings(SamplerSettings):
 
         found = self.model_copy(update={"shares": sorted(set(self.shares))})
         subject, former = around.subject, around.former or {}
-        layers = subject.shape.layers
-        cuts = single_cuts(layers, self.first, found.shares)
+        reducible_layers(self.first, subject.shape.layers)
         if self.budget is not None:
             check_reach(Budget.parse(self.budget), subject.shape, subject.tokens, self.first)
         if self.divergences is not None:
             return found
         named, own = ("first", "samples", "shares"), found.plain()
         if "divergences" in former and all(former.get(key) == own[key] for key in named):
-            known = {key: former[key] for key in ("divergences", "passes")}
+            known = {key: former[key] for key in ("divergences", "spent")}
             return found.model_copy(update=known)
-        divergences, passes = around.divergences(cuts, self.samples)
-        width = len(found.shares)
-        rows = [divergences[at : at + width] for at in range(0, len(divergences), width)]
-        return found.model_copy(update={"divergences": rows, "passes": passes})
+        cuts, spent = SingleCuts.measured(
+            around.divergences, subject.shape.layers, self.first, found.shares, self.samples
+        )
+        rows = [list(row) for row in cuts.losses]
+        return found.model_copy(update={"divergences": rows, "spent": spent})

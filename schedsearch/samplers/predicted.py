@@ -1,5 +1,6 @@
 """The frontier of cost and loss that single cuts predict."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -63,3 +64,20 @@ def predicted_frontier(
             strict=True,
         )
     )
+
+
+def evenly(
+    costs: Sequence[float], among: Sequence[int], low: float, high: float, steps: int
+) -> list[int]:
+    """Return the places whose costs are nearest to equal steps above `low`, up to `high`.
+
+    Args:
+        costs: Of a frontier.
+        among: The places to choose from, ascending.
+        low: A cost.
+        high: A greater one.
+        steps: How many; several may have the same nearest place.
+    """
+    targets = [low + (high - low) * step / steps for step in range(1, steps + 1)]
+    found = [min(among, key=lambda at: abs(costs[at] - target)) for target in targets]
+    return sorted(set(found))

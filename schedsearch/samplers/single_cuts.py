@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,14 @@ from numpy.typing import NDArray
 from schedsearch.core.schedule import Schedule, reducible_layers
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
+
+if TYPE_CHECKING:
+    from schedsearch.samplers.settings import Divergences
+
+SHARES = (0.0, 0.0625, 0.125, 0.25, 0.5, 0.75)
+SAMPLES = 50
+
+_FREE = 0.05
 
 
 @dataclass(frozen=True)
@@ -64,6 +73,55 @@ class SingleCuts:
         """Decoder layers of the model."""
         return self.first + len(self.losses)
 
+    @classmethod
+    def measured(
+        cls,
+        divergences: "Divergences",
+        layers: int,
+        first: int,
+        shares: Sequence[float] = SHARES,
+        samples: int = SAMPLES,
+    ) -> tuple[Self, float]:
+        """Return the cuts of a model, and what to measure them has cost in full passes.
+
+        Args:
+            divergences: Measures them.
+            layers: Of the model.
+            first: First layer with a cut.
+            shares: Ascending, below 1.
+            samples: How many are looked at.
+
+        Raises:
+            InputError: `first` is no layer.
+            RunError: A cut cannot be evaluated.
+        """
+        found, spent = divergences(single_cuts(layers, first, shares), samples)
+        width = len(shares)
+        rows = (tuple(found[at : at + width]) for at in range(0, len(found), width))
+        return cls(first, tuple(shares), tuple(rows)), spent
+
+    def needs(self, n_max: int) -> list[int]:
+        """Return the least count of each layer whose cut loses next to nothing: 5 % of the worst.
+
+        What a layer needs alone says where G-Search may find it: a loss that adds up would let the
+        first layer that is settled use up all that may be lost.
+
+        Args:
+            n_max: The most vision tokens of a sample.
+
+        Returns:
+            Never growing with depth, shape (layers,).
+        """
+        keeps = [count / n_max for count in range(n_max + 1)]
+        cuts = self.of_cuts(keeps)
+        alone = (cuts <= _FREE * cuts.max()).argmax(axis=1)
+        falling = np.maximum.accumulate(alone[::-1])[::-1]
+        return [n_max] * self.first + [int(count) for count in falling]
+
+    def of_cuts(self, keeps: Sequence[float]) -> NDArray[np.float64]:
+        """Return D(l, s) by layer from `first` and by share, shape (layers - first, keeps)."""
+        return np.array([self._losses(row, keeps) for row in self.losses])
+
     def of_layers(self, keeps: Sequence[float]) -> NDArray[np.float64]:
         """Return what each layer loses that processes a share: the terms of the sum.
 
@@ -73,7 +131,7 @@ class SingleCuts:
         Returns:
             Shape (layers - first, keeps).
         """
-        cuts = np.array([self._losses(row, keeps) for row in self.losses])
+        cuts = self.of_cuts(keeps)
         deeper = np.vstack([cuts[1:], np.zeros((1, len(keeps)))])
         terms: NDArray[np.float64] = cuts - deeper
         return terms

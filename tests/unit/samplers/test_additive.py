@@ -16,7 +16,7 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.samplers.additive import Additive
-from schedsearch.samplers.single_cuts import SingleCuts, single_cuts
+from schedsearch.samplers.single_cuts import SingleCuts
 from tests.pace import examples
 
 LAYERS, FIRST, N_MAX = 5, 1, 4
@@ -44,10 +44,11 @@ def drops_of(seed):
 
 def made(drop, **settings):
     """The sampler that knows what single cuts really lose."""
-    measured = [drop(schedule) for schedule in single_cuts(LAYERS, FIRST, SHARES)]
-    width = len(SHARES)
-    rows = tuple(tuple(measured[at : at + width]) for at in range(0, len(measured), width))
-    cuts = SingleCuts(FIRST, SHARES, rows)
+
+    def divergences(schedules, _samples):
+        return list(map(drop, schedules)), 0.0
+
+    cuts, _ = SingleCuts.measured(divergences, LAYERS, FIRST, SHARES)
     return Additive(cuts=cuts, shape=SHAPE, tokens=TOKENS, **settings)
 
 

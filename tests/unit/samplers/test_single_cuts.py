@@ -64,6 +64,17 @@ def test_noise_does_not_make_a_harsher_cut_better():
     assert predicted == [3.0, 3.0, 1.0, 2.0, 0.75, 0.75, 0.75, 0.75, 0.0]
 
 
+def test_need_of_a_layer_is_the_least_count_that_loses_next_to_nothing_alone():
+    # 5 % of the worst are .2 nats. The third reducible layer loses nothing, but what the one below
+    # needs has to pass through it.
+    rows = ((4.0, 3.0, 1.25), (2.0, 1.5, 0.6), (0.0, 0.0, 0.0), (1.0, 0.35, 0.05))
+    assert SingleCuts(FIRST, SHARES, rows).needs(100) == [100, 92, 84, 38, 38]
+
+
+def test_model_that_loses_nothing_needs_nothing():
+    assert SingleCuts(FIRST, SHARES, ((0.0,) * 3,) * 2).needs(10) == [10, 0, 0]
+
+
 def test_neighbours_among_single_cuts_have_all_layers_before_in_common():
     cuts = single_cuts(4, 1, SHARES)
     assert len(cuts) == 9
