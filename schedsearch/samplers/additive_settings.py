@@ -74,7 +74,8 @@ class AdditiveSettings(SamplerSettings):
         """Return the settings with `divergences`; a study that exists keeps those it began with.
 
         Raises:
-            InputError: The budget or `first` cannot be used, or a cut cannot be evaluated.
+            InputError: The budget or `first` cannot be used.
+            RunError: A cut cannot be evaluated.
         """
         from schedsearch.samplers.additive import check_reach
 
@@ -87,7 +88,7 @@ class AdditiveSettings(SamplerSettings):
             return found
         named, own = ("first", "samples", "shares"), found.plain()
         if "divergences" in former and all(former.get(key) == own[key] for key in named):
-            known = {key: former[key] for key in ("divergences", "spent")}
+            known = {key: former[key] for key in ("divergences", "spent") if key in former}
             return found.model_copy(update=known)
         cuts, spent = SingleCuts.measured(
             around.divergences, subject.shape.layers, self.first, found.shares, self.samples

@@ -30,6 +30,7 @@ SUBJECT = Subject(
 G_SEARCH = {"tolerance": 0.01, "guess": "additive"}
 BAYES = {"sampler": "bayes", "budget": {"feasible": 0.4}, "warm_start": ["additive"]}
 FRONTIER = {"sampler": "frontier", "max_drop": 0.01, "warm_start": ["additive"]}
+ADDITIVE = {"sampler": "additive", "max_drop": 0.01}
 # Of 64 tokens: what a cut at a layer needs to lose nothing.
 NEEDS = (64, 64, 48, 48, 32, 16, 16, 0)
 
@@ -58,7 +59,7 @@ def spec_of(settings: dict, folder: Path, measured: list[int], name: str = "s") 
     return spec
 
 
-@pytest.mark.parametrize("settings", [G_SEARCH, BAYES, FRONTIER], ids=lambda one: str(one))
+@pytest.mark.parametrize("settings", [G_SEARCH, BAYES, FRONTIER, ADDITIVE], ids=str)
 def test_study_that_exists_keeps_what_it_began_with_and_what_that_has_cost(tmp_path, settings):
     measured: list[int] = []
     first = spec_of(settings, tmp_path, measured)
@@ -68,6 +69,13 @@ def test_study_that_exists_keeps_what_it_began_with_and_what_that_has_cost(tmp_p
     assert measured == [6 * 6]
     with open_store(tmp_path / "s.db") as store:
         assert store.effort("s") == Effort(1.5, 0.0)
+
+
+def test_single_cuts_that_a_person_has_given_are_kept_too(tmp_path):
+    measured: list[int] = []
+    given = spec_of(ADDITIVE | {"divergences": [[0.0] * 6] * 6}, tmp_path, measured)
+    assert spec_of(ADDITIVE, tmp_path, measured) == given
+    assert not measured
 
 
 @pytest.mark.parametrize(
