@@ -83,7 +83,7 @@ def rank_schedules(
     means: list[dict[str, float]] = [{} for _ in drawn]
     for name in (truth_name, *LABEL_FREE):
         bar = progress(name)
-        found = workers.ask("means", name, subject.split, drawn, on_progress=bar)
+        found, _ = workers.ask("means", name, subject.split, drawn, on_progress=bar)
         for mean, scores in zip(found, means, strict=True):
             scores[name] = mean
     rows = tuple(

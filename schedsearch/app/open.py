@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -17,7 +18,7 @@ from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.facts import Facts
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.sample import Sample, SampleSet
-from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.section import GREATEST_SEED
 from schedsearch.core.shown import shown
 from schedsearch.core.study import StudySpec
@@ -183,7 +184,8 @@ def open_study(
         if isinstance(data, DataRef):
             _warn(config, len(subject.ids), subject.greatest)
         attention = partial(attention_guess, workers, subject)
-        searching = resolve(config, subject, name, found, folder, attention)
+        divergences = partial(divergences_of, workers, subject, ordering, progress)
+        searching = resolve(config, subject, name, found, folder, attention, divergences)
         spec = StudySpec(
             name=name,
             model=opening.name,
@@ -221,10 +223,41 @@ def attention_guess(workers: Executor, subject: Subject) -> list[int]:
     return [round(n_max * max(shares[layer:])) for layer in range(len(shares))]
 
 
+def divergences_of(
+    workers: Executor,
+    subject: Subject,
+    ranker: RankerSpec,
+    progress: Progress | None,
+    schedules: Sequence[Schedule],
+    samples: int,
+) -> tuple[list[float], float]:
+    """Mean KL divergence of schedules from the full model, and its cost in full passes.
+
+    Args:
+        workers: Measure it.
+        subject: On its first samples.
+        ranker: Orders the tokens.
+        progress: As for `open_study`.
+        schedules: Those of them that have most layers in common follow each other.
+        samples: How many.
+
+    Raises:
+        RunError: A schedule cannot be evaluated.
+    """
+    ranked = [replace(schedule, ranker=ranker) for schedule in schedules]
+    bar = progress and progress("measuring single cuts")
+    means, work = workers.ask(
+        "means", "kl_divergence", subject.split, ranked, samples, on_progress=bar
+    )
+    full = subject.full_pass.flops
+    return [0.0 - mean for mean in means], work.flops / full if full else 0.0
+
+
 def _warn(config: SamplerSettings, samples: int, greatest: float) -> None:
     for setting in ("tolerance", "max_drop"):
-        if setting in type(config).model_fields:
-            warn_of_tolerance(setting, getattr(config, setting), samples, greatest)
+        tolerance = getattr(config, setting, None)
+        if tolerance is not None:
+            warn_of_tolerance(setting, tolerance, samples, greatest)
 
 
 def _metric(given: str | Metric | Scorer, params: Mapping[str, ParamValue]) -> Metric:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.markdown import escape
 from schedsearch.core.study import StudySpec
+from schedsearch.samplers.additive import Additive
 from schedsearch.samplers.greedy import GSearch
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ def goal(study: "Study") -> str:
             "The least number of vision tokens that each decoder layer needs, from shallow to deep "
             "(G-Search, arXiv 2412.00556)."
         )
+    if isinstance(study.sampler, Additive):
+        return (
+            f"Schedules that lose least by what single cuts cost on {spec.search['samples']} "
+            f"samples, added up (idea of DOP, arXiv 2507.02909)."
+        )
     if "family" not in spec.search:
         return f"What the sampler {escape(study.sampler.name)} looks for."
     family = f"Schedules of the family {escape(str(spec.search.get('family')))}"
@@ -60,6 +66,20 @@ def rule(study: "Study") -> str:
             f"stopped before they had seen all samples. Among many on the same samples the best "
             f"flatters itself. Held-out samples had no part in the choice. frontier.png shows what "
             f"was found at every cost."
+        )
+    if isinstance(sampler, Additive):
+        wanted = (
+            f"The schedule within the budget {escape(str(sampler.budget))} that lost least {metric}"
+            if sampler.max_drop is None
+            else f"The cheapest that lost at most {sampler.max_drop:g} {metric}; where none did, "
+            f"the one that lost least"
+        )
+        return (
+            f"### Which schedule is the result\n\n{wanted}, full model minus schedule on the "
+            f"identical calibration samples. What single cuts predict has chosen which schedules "
+            f"were tried, and says nothing of the result: that was measured. It is the best of "
+            f"several on the same samples, so its calibration score flatters it. Held-out samples "
+            f"had no part in the choice."
         )
     if "family" not in study.spec.search and not isinstance(sampler, GSearch):
         return (
@@ -104,6 +124,8 @@ def kept_more(study: "Study") -> tuple[str, ...]:
         f"The search has cost {study.effort.spent:.1f} full passes over the calibration set "
         f"(decoder FLOPs); all samples by full forwards: {study.effort.naive:.1f}."
     )
+    if study.spec.spent:
+        cost += f" Single cuts, before the first trial, have cost {study.spec.spent:.1f} of them."
     if study.nesting is None or not isinstance(study.sampler, GSearch):
         return (cost,)
     violations, comparable = study.nesting

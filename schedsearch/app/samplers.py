@@ -1,19 +1,20 @@
 """Samplers of studies: from what users write to a specification, and from that to the sampler."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from schedsearch.app.search_config import settings_complaint
+from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.sampler import StudySampler
-from schedsearch.samplers.settings import SamplerSettings, Surroundings
+from schedsearch.samplers.settings import Divergences, SamplerSettings, Surroundings
 from schedsearch.store.store import Store
 
 
@@ -44,6 +45,10 @@ def settings_of(spec: StudySpec) -> SamplerSettings:
         raise InputError(f"study `{spec.name}` cannot be searched: {complaint}") from None
 
 
+def _unmeasured(_schedules: Sequence[Schedule], _samples: int) -> tuple[list[float], float]:
+    raise InputError("what single cuts cost is measured by the model; open the study with it")
+
+
 def resolve(
     settings: SamplerSettings,
     subject: Subject,
@@ -51,6 +56,7 @@ def resolve(
     store: Store | None,
     folder: Path = Path(),
     attention: Callable[[], list[int]] = list,
+    divergences: Divergences = _unmeasured,
 ) -> SamplerSettings:
     """Settings with all that follows from model, calibration set, files and other studies.
 
@@ -63,6 +69,7 @@ def resolve(
         store: Where it is kept, and other studies that it may begin with; None if yet to be made.
         folder: What names of files are relative to.
         attention: Counts that the full model's attention suggests; by default none.
+        divergences: Measures schedules on few samples; by default nothing does.
 
     Raises:
         InputError: A curve, the budget, the latency file or a screen cannot be used.
@@ -75,7 +82,8 @@ def resolve(
 
     former = former_spec(study, store)
     search = None if former is None else former.search
-    return settings.resolved(Surroundings(subject, result, attention, folder, search))
+    around = Surroundings(subject, result, attention, divergences, folder, search)
+    return settings.resolved(around)
 
 
 def former_spec(study: str, store: Store | None) -> StudySpec | None:

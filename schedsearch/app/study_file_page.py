@@ -84,9 +84,13 @@ def made(text: str) -> str:
 
 
 def _searches() -> list[str]:
-    g_search = SAMPLERS["g-search"]
+    families = [one for one in SAMPLERS.built_in if issubclass(SAMPLERS[one], FamilySettings)]
     budgeted = [one for one in SAMPLERS.built_in if issubclass(SAMPLERS[one], BudgetSettings)]
-    parts = ["### `sampler: g-search`", summary(g_search), _table(g_search)]
+    parts: list[str] = []
+    for name in SAMPLERS.built_in:
+        if name not in families:
+            section = SAMPLERS[name]
+            parts += [f"### `sampler: {name}`", summary(section), _table(section)]
     parts += [
         "### All other samplers",
         "They search the parameters of a family of curves: [families](method.md#the-families).",
@@ -95,10 +99,8 @@ def _searches() -> list[str]:
         "[Budgets](method.md#budgets) are what a schedule may cost.",
         _table(BudgetSettings, FamilySettings),
     ]
-    for name in SAMPLERS.built_in:
+    for name in families:
         section = SAMPLERS[name]
-        if section is g_search:
-            continue
         base = BudgetSettings if issubclass(section, BudgetSettings) else FamilySettings
         own = _table(section, base)
         parts += [f"### `sampler: {name}`", summary(section), *([own] if own else [])]

@@ -254,6 +254,11 @@ class Schedule:
         counts = (n_vision, *self.counts(n_vision))
         return tuple(layer for layer in range(self.layers) if counts[layer + 1] < counts[layer])
 
+    def common_layers(self, other: "Schedule") -> int:
+        """Return how many leading layers keep the same share under both, of equal depth."""
+        pairs = zip(self.keep, other.keep, strict=True)
+        return next((layer for layer, (own, its) in enumerate(pairs) if own != its), self.layers)
+
     def same_evaluation(self, other: "Schedule", n_visions: Iterable[int]) -> bool:
         """Say whether both keep the same counts, by the same ranker, for all of `n_visions`."""
         if self.ranker != other.ranker or self.layers != other.layers:

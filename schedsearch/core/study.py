@@ -61,6 +61,11 @@ class StudySpec:
             )
         object.__setattr__(self, "search", _canonical("search", self.search))
 
+    @property
+    def spent(self) -> float:
+        """What the search has cost before its trials, in full passes over the calibration set."""
+        return float(self.search.get("spent", 0.0))
+
     def plain(self) -> dict[str, Any]:
         """Return all fields as JSON has them."""
         ranker = {"name": self.ranker.name, "params": dict(self.ranker.params)}

@@ -64,9 +64,9 @@ class Effort:
     """Work relative to one unreduced pass over the samples: full-forward equivalents.
 
     Attributes:
-        spent: FLOPs spent / FLOPs of one full pass.
-        naive: The same, had every schedule been evaluated on all samples from the first layer on,
-            each layer with its own count of tokens.
+        spent: FLOPs spent / FLOPs of one full pass; single cuts before the trials included.
+        naive: Those of the trials, had every schedule been evaluated on all samples from the first
+            layer on, each layer with its own count of tokens.
     """
 
     spent: float = 0.0

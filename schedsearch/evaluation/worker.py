@@ -12,7 +12,7 @@ from schedsearch.core.latency import PrefillTiming
 from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
-from schedsearch.core.trial import Evaluated, Task
+from schedsearch.core.trial import Evaluated, Task, Work
 from schedsearch.errors import SchedsearchError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
 from schedsearch.evaluation.downsample import Downsampler
@@ -159,22 +159,42 @@ class ModelWorker:
         return Evaluated(scores, work=evaluator.work - before)
 
     def means(
-        self, metric: str, split: Split, schedules: Sequence[Schedule], on_progress: OnProgress
-    ) -> list[float]:
-        """Mean score of each schedule by a metric that is named.
+        self,
+        metric: str,
+        split: Split,
+        schedules: Sequence[Schedule],
+        samples: int | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> tuple[list[float], Work]:
+        """Mean score of each schedule by a metric that is named, and what that has cost.
+
+        What neighbours have in common is computed once, where the metric forces answers.
+
+        Args:
+            metric: Its name.
+            split: Of the set.
+            schedules: In the order in which they are evaluated.
+            samples: How many of the first samples; default: all.
+            on_progress: Called with schedules that are scored, and all.
 
         Raises:
             InputError: There is no such metric, or it needs answers that the set has not.
             RunError: A schedule cannot be evaluated.
         """
-        samples, found = self._sets[split], list[float]()
-        evaluator = Evaluator(self.model, self.processor, samples, make_metric(metric))
-        ids = tuple(sample.id for sample in samples)
-        for schedule in schedules:
-            scores = evaluator.evaluate(Task(schedule, split, ids))
+        whole, found = self._sets[split], list[float]()
+        asked = whole if samples is None else FirstSamples(whole, samples)
+        bound = self._max_prefix_bytes
+        evaluator = Evaluator(
+            self.model, self.processor, asked, make_metric(metric), max_prefix_bytes=bound
+        )
+        ids = tuple(sample.id for sample in asked)
+        for schedule, following in zip(schedules, [*schedules[1:], None], strict=True):
+            shared = schedule.common_layers(following) if following else 0
+            scores = evaluator.evaluate(Task(schedule, split, ids, shared))
             found.append(fmean(one.score for one in scores))
-            on_progress(len(found), len(schedules))
-        return found
+            if on_progress is not None:
+                on_progress(len(found), len(schedules))
+        return found, evaluator.work
 
     def attention(
         self, split: Split, ranker: str, on_progress: OnProgress | None = None

@@ -256,7 +256,4 @@ def _union(probed: Sequence[SampleScore], read: Sequence[SampleScore]) -> list[S
 
 def _shared(schedule: Schedule, best: Trial | None) -> int:
     """Leading layers in which a schedule agrees with the result so far."""
-    if best is None:
-        return 0
-    pairs = zip(schedule.keep, best.schedule.keep, strict=True)
-    return next((layer for layer, (own, kept) in enumerate(pairs) if own != kept), 0)
+    return schedule.common_layers(best.schedule) if best else 0

@@ -16,6 +16,7 @@ SAMPLERS: "Registry[type[SamplerSettings]]" = Registry(
         "random": "schedsearch.samplers.family_settings:RandomSettings",
         "random-monotone": "schedsearch.samplers.family_settings:RandomMonotoneSettings",
         "frontier": "schedsearch.samplers.family_settings:FrontierSettings",
+        "additive": "schedsearch.samplers.additive_settings:AdditiveSettings",
     },
 )
 register_sampler = SAMPLERS.register

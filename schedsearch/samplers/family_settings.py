@@ -1,6 +1,7 @@
 """Settings of samplers that search the parameters of a family."""
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -20,10 +21,19 @@ from schedsearch.core.section import Count, Layer, NameIn, Params, Text
 from schedsearch.core.subject import Subject
 from schedsearch.errors import InputError
 from schedsearch.samplers.sampler import StudySampler
-from schedsearch.samplers.settings import SamplerSettings, Surroundings
-from schedsearch.samplers.warm_start import curves_of, start_of
+from schedsearch.samplers.settings import SamplerSettings, Spent, Surroundings
+from schedsearch.samplers.warm_start import (
+    ADDITIVE,
+    PUBLISHED,
+    Keep,
+    curves_of,
+    predicted_line,
+    start_of,
+)
 
 Latency = Text | SkipJsonSchema[LatencyModel]
+
+_PREDICTED = 4
 
 
 class FamilySettings(SamplerSettings):
@@ -36,8 +46,8 @@ class FamilySettings(SamplerSettings):
         trials: How many schedules are tried.
         concurrent_trials: How many schedules are open at once.
         warm_start: Curves to begin with, each as the nearest member of the family: `published`,
-            `study:NAME` for the result of another study in the same store, or a schedule file,
-            relative to the study file.
+            `additive` for what single cuts on 50 samples predict, `study:NAME` for the result of
+            another study in the same store, or a schedule file, relative to the study file.
         starts: Points of the family to begin with; left out: the members that `warm_start` means.
         family_params: Parameters of a family of your own, where they differ from the defaults.
     """
@@ -50,6 +60,7 @@ class FamilySettings(SamplerSettings):
     warm_start: list[Text] = []
     starts: list[dict[str, float]] | None = None
     family_params: Params = {}
+    spent: Spent = None
 
     @classmethod
     def named(cls, given: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -77,19 +88,26 @@ class FamilySettings(SamplerSettings):
 
         Raises:
             InputError: A curve or the latency file cannot be used.
+            RunError: A single cut cannot be evaluated.
         """
         if self.starts is not None:
             return self
         named = ("family", "first", "family_params", "warm_start")
         former, own = around.former or {}, self.plain()
         if "starts" in former and all(former.get(key) == own[key] for key in named):
-            return self.model_copy(update={"starts": former["starts"]})
-        subject, names = around.subject, self.warm_start
-        layers = subject.shape.layers
-        curves = curves_of(names, layers, self.first, around.result, around.folder)
+            known = {key: former[key] for key in ("starts", "spent") if key in former}
+            return self.model_copy(update=known)
+        subject, curves, spent = around.subject, list[Keep](), None
+        for name in self.warm_start:
+            if name == ADDITIVE:
+                line, spent = predicted_line(around.divergences, subject, self.first)
+                curves += [one.keep for one in self._of_line(line, subject)]
+            else:
+                layers = subject.shape.layers
+                curves += curves_of(name, layers, self.first, around.result, around.folder)
         family, cost = self.made_family, self._searched_cost(subject)
         starts = [start_of(family, curve, subject, cost) for curve in curves]
-        return self.model_copy(update={"starts": starts})
+        return self.model_copy(update={"starts": starts, "spent": spent})
 
     def check_files(self, folder: Path) -> None:
         """Read the schedules and the latency file, and forget them."""
@@ -97,12 +115,16 @@ class FamilySettings(SamplerSettings):
         if isinstance(latency, str):
             LatencyModel.load(place_of(latency, folder))
         for name in self.warm_start:
-            if name != "published" and not name.startswith("study:"):
+            if name not in (PUBLISHED, ADDITIVE) and not name.startswith("study:"):
                 Schedule.load(place_of(name, folder))
 
     def _searched_cost(self, _subject: Subject) -> Cost | None:
         """What a schedule costs, where the search chooses that too."""
         return None
+
+    @abstractmethod
+    def _of_line(self, line: Sequence[Schedule], subject: Subject) -> list[Schedule]:
+        """Choose from the schedules that lose least by single cuts, cost rising, those to try."""
 
     def _shared(self, facts: Facts, ranker: RankerSpec, seed: int) -> dict[str, Any]:
         """What all these samplers are made from, but for their budget."""
@@ -157,6 +179,12 @@ class BudgetSettings(FamilySettings):
         measure = self.latency.measure
         measure.cost(facts.decoder, facts.samples())  # refuses a model of another depth
         return Budget(measure, amount)
+
+    def _of_line(self, line: Sequence[Schedule], subject: Subject) -> list[Schedule]:
+        budget = self._budget(Facts.of(subject.shape, subject.tokens))
+        cost = budget.cost(subject.shape, subject.tokens)
+        most = budget.limit(subject.shape, subject.tokens, self.first)
+        return [one for one in line if cost(one) <= most][-1:]
 
     def _shared(self, facts: Facts, ranker: RankerSpec, seed: int) -> dict[str, Any]:
         return super()._shared(facts, ranker, seed) | {"budget": self._budget(facts)}
@@ -253,6 +281,13 @@ class FrontierSettings(FamilySettings):
             return super().resolved(around)
         found = self.model_copy(update={"latency": _loaded(self.latency, around.folder)})
         return super(FrontierSettings, found).resolved(around)
+
+    def _of_line(self, line: Sequence[Schedule], subject: Subject) -> list[Schedule]:
+        from schedsearch.samplers.predicted import evenly
+
+        costs = list(map(self._searched_cost(subject), line))
+        *inner, _ = evenly(costs, range(len(line)), costs[0], costs[-1], _PREDICTED + 1)
+        return [line[at] for at in inner]
 
     def _searched_cost(self, subject: Subject) -> Cost:
         if isinstance(self.latency, LatencyModel):

@@ -5,7 +5,7 @@ Nothing here loads what samplers need to ask.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -13,12 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import Field
 
 from schedsearch.core.facts import Facts
-from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.section import Count, Layer, Section, Tokens
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.samplers.sampler import StudySampler
+
+Divergences = Callable[[Sequence[Schedule], int], tuple[list[float], float]]
+"""From schedules, under the study's ranker, and a number of samples, those that come first, to the
+mean KL divergence from the full model of each, and what that has cost in full passes."""
+
+Spent = Annotated[float, Field(ge=0)] | None
 
 
 @dataclass(frozen=True)
@@ -29,6 +35,7 @@ class Surroundings:
         subject: The model and the calibration set.
         result: The best trial of another study in the same store, by name.
         attention: Counts of each layer that the full model's attention suggests; by default none.
+        divergences: Measures how far schedules are from the full model, on few samples.
         folder: What names of files are relative to.
         former: Settings of the study itself, as the store keeps them; None of a new one.
     """
@@ -36,6 +43,7 @@ class Surroundings:
     subject: Subject
     result: Callable[[str], Trial | None]
     attention: Callable[[], list[int]]
+    divergences: Divergences
     folder: Path = Path()
     former: Mapping[str, Any] | None = None
 
@@ -45,6 +53,8 @@ class SamplerSettings(Section, ABC):
 
     Attributes:
         sampler: Name of the sampler.
+        spent: What single cuts have cost, in full passes over the calibration set; left out:
+            measured with them, where they are asked for.
     """
 
     sampler: str
@@ -53,6 +63,7 @@ class SamplerSettings(Section, ABC):
         # Every sampler has these; where they stand among the keys is for each to say.
         first: int
         concurrent_trials: int
+        spent: Spent
 
     @abstractmethod
     def make(self, facts: Facts, ranker: RankerSpec, seed: int) -> StudySampler:
@@ -107,8 +118,9 @@ class GSearchSettings(SamplerSettings):
         floor: The fewest vision tokens of any layer.
         concurrent_trials: How many schedules are open at once.
         screens: Numbers of samples on which schedules are tried before all; left out: a twelfth.
-        guess: Expected count of each layer, or `attention`: what the full model's attention
-            suggests. A wrong guess costs time alone.
+        guess: Expected count of each layer, or who finds it when the study begins: `attention`, by
+            the full model's attention, or `additive`, by what single cuts cost on 50 samples. A
+            wrong guess costs time alone.
         slack: Layers share a count as long as it could not fall by more than this share of it.
         on_failure: Whether a failed trial ends the run, or counts as rejected.
     """
@@ -122,16 +134,19 @@ class GSearchSettings(SamplerSettings):
     floor: Tokens = 0
     concurrent_trials: Count = 1
     screens: list[Count] | None = None
-    guess: list[Tokens] | Literal["attention"] = []
+    guess: list[Tokens] | Literal["attention", "additive"] = []
     slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
     on_failure: Literal["stop", "continue"] = "stop"
+    spent: Spent = None
 
     def make(self, facts: Facts, ranker: RankerSpec, seed: int) -> StudySampler:  # noqa: ARG002
         """Return the sampler; it draws nothing at random."""
         from schedsearch.samplers.greedy import GSearch
 
-        if self.guess == "attention":
-            raise InputError("`guess` must be counts by now, but got 'attention'; open the study")
+        if isinstance(self.guess, str):
+            raise InputError(
+                f"`guess` must be counts by now, but got {self.guess!r}; open the study"
+            )
         return GSearch(
             layers=facts.layers,
             n_max=max(facts.n_visions),
@@ -139,14 +154,17 @@ class GSearchSettings(SamplerSettings):
             ranker=ranker,
             screens=tuple(self.screens or ()),
             guess=tuple(self.guess),
-            **self.model_dump(exclude={"sampler", "screens", "guess"}),
+            **self.model_dump(exclude={"sampler", "screens", "guess", "spent"}),
         )
 
     def resolved(self, around: Surroundings) -> Self:
         """Return the settings with `screens` and `guess` as numbers.
 
+        A study that exists keeps what single cuts have suggested.
+
         Raises:
             InputError: A screen is not fewer than the samples.
+            RunError: A single cut cannot be evaluated.
         """
         screens, subject = self.screens, around.subject
         if screens is None:
@@ -158,8 +176,20 @@ class GSearchSettings(SamplerSettings):
                     f"`screens` must be fewer than the {len(subject.ids)} calibration samples, but "
                     f"got {screen}; leave it out for a twelfth of them"
                 )
-        guess = around.attention() if self.guess == "attention" else self.guess
-        return self.model_copy(update={"screens": screens, "guess": guess})
+        found = self.model_copy(update={"screens": screens})
+        if self.guess == "attention":
+            return found.model_copy(update={"guess": around.attention()})
+        return found.model_copy(update=self._cut(around)) if self.guess == "additive" else found
+
+    def _cut(self, around: Surroundings) -> dict[str, Any]:
+        """Return `guess` by single cuts, and what these have `spent`."""
+        from schedsearch.samplers.single_cuts import SingleCuts
+
+        former, subject = around.former or {}, around.subject
+        if former.keys() >= {"guess", "spent"}:
+            return {key: former[key] for key in ("guess", "spent")}
+        cuts, spent = SingleCuts.measured(around.divergences, subject.shape.layers, self.first)
+        return {"guess": cuts.needs(max(subject.n_visions)), "spent": spent}
 
 
 def default_screens(samples: int) -> list[int]:

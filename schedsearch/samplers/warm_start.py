@@ -1,8 +1,10 @@
-"""Curves that a search begins with: published, found by another study, or from a file."""
+"""Curves that a search begins with: published, predicted, another study's, or from a file."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from schedsearch.core.budget import MEASURES
 from schedsearch.core.families import Family
 from schedsearch.core.families.nearest import nearest
 from schedsearch.core.families.published import CURVES
@@ -13,50 +15,69 @@ from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 
+if TYPE_CHECKING:
+    from schedsearch.samplers.settings import Divergences
+
 Keep = tuple[float, ...]
+
+PUBLISHED, ADDITIVE = "published", "additive"
 
 
 def curves_of(
-    names: Sequence[str],
+    name: str,
     layers: int,
     first: int,
     result: Callable[[str], Trial | None],
     folder: Path,
 ) -> list[Keep]:
-    """Keep ratios that the names of `warm_start` stand for.
+    """Keep ratios that a name in `warm_start` stands for.
 
     Args:
-        names: `published`, `study:NAME`, or the path of a schedule file.
+        name: `published`, `study:NAME`, or the path of a schedule file.
         layers: Of the model.
         first: First layer that may process fewer vision tokens than there are.
         result: The best trial of a study, by name.
         folder: What paths are relative to.
 
     Raises:
-        InputError: A name stands for nothing, or for a schedule of another depth.
+        InputError: The name stands for nothing, or for a schedule of another depth.
     """
-    curves: list[Keep] = []
-    for name in names:
-        kind, _, study = name.partition(":")
-        if name == "published":
-            curves += [curve.stretched(layers, first) for curve in CURVES]
-            continue
-        if kind == "study":
-            best = result(study)
-            if best is None:
-                raise InputError(
-                    f"`warm_start`: study `{study}` has no result yet; search it first"
-                )
-            keep = best.schedule.keep
-        else:
-            keep = Schedule.load(place_of(name, folder)).keep
-        if len(keep) != layers:
-            raise InputError(
-                f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "
-                f"schedule of this model"
-            )
-        curves.append(keep)
-    return curves
+    if name == PUBLISHED:
+        return [curve.stretched(layers, first) for curve in CURVES]
+    kind, _, study = name.partition(":")
+    if kind == "study":
+        best = result(study)
+        if best is None:
+            raise InputError(f"`warm_start`: study `{study}` has no result yet; search it first")
+        keep = best.schedule.keep
+    else:
+        keep = Schedule.load(place_of(name, folder)).keep
+    if len(keep) != layers:
+        raise InputError(
+            f"`warm_start`: {name} has {len(keep)} layers, but the model has {layers}; name a "
+            f"schedule of this model"
+        )
+    return [keep]
+
+
+def predicted_line(
+    divergences: "Divergences", subject: Subject, first: int
+) -> tuple[list[Schedule], float]:
+    """Schedules that lose least for their FLOPs by single cuts, FLOPs rising, and the cuts' cost.
+
+    The cost is in full passes.
+
+    Raises:
+        InputError: `first` is no layer.
+        RunError: A cut cannot be evaluated.
+    """
+    from schedsearch.samplers.predicted import predicted_frontier
+    from schedsearch.samplers.single_cuts import SingleCuts
+
+    shape, n_max = subject.shape, max(subject.n_visions)
+    cuts, spent = SingleCuts.measured(divergences, shape.layers, first)
+    line = predicted_frontier(cuts, MEASURES["flops"], shape, tuple(subject.tokens))
+    return [Schedule.from_counts(one.counts, n_max) for one in line], spent
 
 
 def start_of(family: Family, keep: Keep, subject: Subject, cost: Cost | None) -> dict[str, float]:

@@ -245,7 +245,7 @@ class Store:
             return trials.history(connection, studies.study_id(connection, study), after)
 
     def effort(self, study: str) -> Effort:
-        """Return what all attempts have cost that said how they ended."""
+        """Return what all attempts have cost that said how they ended, and what came before."""
         with self._database.reading() as connection:
             return trials.effort(connection, studies.study_id(connection, study))
 

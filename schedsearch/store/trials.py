@@ -21,13 +21,14 @@ from schedsearch.store.codec import (
     params_to_json,
     plug_in_to_json,
     readable,
+    spec_from_json,
     target_to_json,
     trial_from_row,
 )
 from schedsearch.store.database import insert_or_ignore
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.lease import Lease
-from schedsearch.store.tables import AttemptRow, ScheduleRow, TrialRow
+from schedsearch.store.tables import AttemptRow, ScheduleRow, StudyRow, TrialRow
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,7 @@ def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt
 
 
 def effort(connection: Connection, study_id: int) -> Effort:
-    """Return what all attempts of a study have cost together."""
+    """Return what a study has cost before its trials and all attempts have, together."""
     # The database would add up what is damaged, too.
     query = (
         select(AttemptRow.spent, AttemptRow.naive)
@@ -108,7 +109,9 @@ def effort(connection: Connection, study_id: int) -> Effort:
     )
     rows = list(_decoded(connection, query))
     spent, naive = (math.fsum(row[place] or 0.0 for row in rows) for place in range(2))
-    return Effort(spent, naive)
+    row = select(StudyRow.spec).where(StudyRow.id == study_id)
+    before = spec_from_json(connection.execute(row).scalar_one()).spent
+    return Effort(before + spent, naive)
 
 
 def add(

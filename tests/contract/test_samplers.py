@@ -23,6 +23,7 @@ from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers import SAMPLERS
+from schedsearch.samplers.additive import Additive
 from schedsearch.samplers.bayes import Bayes
 from schedsearch.samplers.budgeted import Budgeted
 from schedsearch.samplers.frontier import Frontier
@@ -30,6 +31,7 @@ from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.optuna_sampler import OptunaSampler
 from schedsearch.samplers.random_search import RandomMonotone, RandomSearch
 from schedsearch.samplers.sampler import Question, Sampler
+from schedsearch.samplers.single_cuts import SingleCuts
 from tests.pace import examples
 from tests.unit.samplers.synthetic import answered, enqueued, failed, per_sample, running
 
@@ -49,6 +51,8 @@ MAKERS: dict[str, Callable[[int], Sampler]] = {
     "optuna": lambda q: budgeted(OptunaSampler, Staircase(), 5, q),
     "bayes": lambda q: budgeted(Bayes, Linear(), 5, q),
     "frontier": lambda q: budgeted(Frontier, Uniform(), 5, q, FLOPS),
+    "additive": lambda q: additive(q, budget=MEAN_KEEP),
+    "additive to a drop": lambda q: additive(q, max_drop=0.25),
 }
 
 
@@ -81,6 +85,18 @@ def budgeted(
         ranker=RANKER,
         trials=trials,
         concurrent_trials=questions,
+    )
+
+
+def additive(questions: int, **goal: Any) -> Additive:
+    return Additive(
+        cuts=SingleCuts(2, (0.0, 0.5), ((1.0, 0.6), (0.7, 0.2), (0.1, 0.0))),
+        shape=SHAPE,
+        tokens=TOKENS,
+        ranker=RANKER,
+        trials=5,
+        concurrent_trials=questions,
+        **goal,
     )
 
 

@@ -148,6 +148,18 @@ def test_frontier_may_be_one_of_milliseconds(tmp_path):
         ),
         ("{sampler: bayes, budget: {flops: 0.5}, trials: 0}", "`search.trials` must be greater"),
         ("{sampler: frontier, budget: {flops: 0.5}}", "`search.budget` is not a key"),
+        (
+            "{sampler: additive}",
+            "`search` must have either `budget` or `max_drop`, but got",
+        ),
+        (
+            "{sampler: additive, max_drop: 0.01, budget: {flops: 0.5}}",
+            "`search` must have either `budget` or `max_drop`, but got",
+        ),
+        (
+            "{sampler: additive, max_drop: 0.01, shares: [0.5, 1.0]}",
+            "`search.shares[1]` must be less than 1, but got 1.0",
+        ),
         ("[bayes]", "`search` must be settings whose `sampler`"),
         (
             "{sampler: bayes, budget: {flops: 0.5}, latency: 3}",

@@ -1,0 +1,101 @@
+"""Searches of the embedded model by what single cuts cost."""
+
+import pytest
+
+from schedsearch.app.open import open_study
+from schedsearch.app.report_search import goal, kept_more, rule
+from schedsearch.core.trial import TrialState
+from schedsearch.demo.shapesvqa import ShapesVQA
+from schedsearch.errors import InputError
+from schedsearch.evaluation.worker import ModelWorker
+
+SAMPLES = 24
+SETTINGS = {"sampler": "additive", "samples": 6, "shares": [0.5, 0.125], "first": 1, "trials": 5}
+
+
+def opened(folder, **settings):
+    return open_study(
+        "demo",
+        ShapesVQA("calibration", SAMPLES),
+        ranker="local",
+        sampler={**SETTINGS, **settings},
+        store=folder / "store.db",
+    )
+
+
+def test_search_that_was_stopped_goes_on_and_measures_no_cut_again(tmp_path, monkeypatch):
+    for name in ("once", "twice"):
+        (tmp_path / name).mkdir()
+    with opened(tmp_path / "once", max_drop=0.1) as study:
+        study.run()
+        whole, search = study.trials, study.spec.search
+    with opened(tmp_path / "twice", max_drop=0.1) as study:
+        study.run(n_trials=2)
+    monkeypatch.delattr(ModelWorker, "means")
+    with opened(tmp_path / "twice", max_drop=0.1) as study:
+        study.run()
+        assert study.trials == whole
+        assert study.spec.search == search
+        assert study.sampler.finished(study.trials)
+
+    assert search["shares"] == [0.125, 0.5]
+    assert [len(row) for row in search["divergences"]] == [2] * 7
+    assert min(min(row) for row in search["divergences"]) >= 0
+    assert 0 < search["spent"] < 14 * 6 / SAMPLES
+
+
+@pytest.mark.parametrize("chosen", [{"max_drop": 0.1}, {"budget": {"flops": 0.6}}])
+def test_result_was_measured_on_all_samples_and_the_report_says_what_it_is(tmp_path, chosen):
+    with opened(tmp_path, **chosen) as study:
+        study.run()
+        best = study.sampler.best(study.trials)
+        assert best.state is TrialState.COMPLETE
+        assert best.measurement.n == SAMPLES
+        assert best.schedule.ranker.name == "local"
+        if "max_drop" in chosen:
+            assert best.measurement.drop <= 0.1
+            assert "The cheapest that lost at most 0.1 exact" in rule(study)
+        else:
+            assert best.measurement.flops_ratio <= 0.6
+            assert "within the budget flops: 0.6" in rule(study)
+        assert "on 6 samples" in goal(study)
+        assert "Single cuts, before the first trial, have cost 1." in kept_more(study)[-1]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"tolerance": 0.1, "guess": "additive"},
+        {
+            "sampler": "random",
+            "trials": 2,
+            "budget": {"flops": 0.6},
+            "family": "linear",
+            "warm_start": ["additive"],
+        },
+    ],
+    ids=["guess", "warm start"],
+)
+def test_search_that_begins_with_single_cuts_counts_what_they_cost(tmp_path, settings):
+    settings = {"first": 1, **settings}
+    data = ShapesVQA("calibration", SAMPLES)
+    store = tmp_path / "store.db"
+    with open_study("demo", data, ranker="local", sampler=settings, store=store) as study:
+        before = study.effort
+        run = study.run()
+        # 42 cuts, each of some layers on all 24 samples, as 50 are more than there are.
+        assert 7 < before.spent < 42
+        assert run.effort.spent == study.effort.spent > before.spent
+        assert f"have cost {before.spent:.1f} of them" in kept_more(study)[-1]
+        if "guess" in settings:
+            assert len(study.sampler.guess) == 8
+            assert study.trials[1].params["count"] == study.sampler.guess[1]
+        else:
+            assert study.trials[0].params == study.sampler.starts[0]
+
+
+def test_budget_out_of_reach_is_refused_before_anything_is_measured(tmp_path, monkeypatch):
+    monkeypatch.delattr(ModelWorker, "means")
+    with pytest.raises(InputError, match="`budget` must be at least 0."):
+        opened(tmp_path, budget={"flops": 0.05})
+    assert not (tmp_path / "store.db").exists()
