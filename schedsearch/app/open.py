@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from schedsearch.app.bootstrap import DataRef, Progress
-from schedsearch.app.sample_size import warn_of_tolerance
+from schedsearch.app.sample_size import tolerances, warn_of_tolerance
 from schedsearch.app.samplers import resolve
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import parse_search
@@ -222,9 +222,8 @@ def attention_guess(workers: Executor, subject: Subject) -> list[int]:
 
 
 def _warn(config: SamplerSettings, samples: int, greatest: float) -> None:
-    for setting in ("tolerance", "max_drop"):
-        if setting in type(config).model_fields:
-            warn_of_tolerance(setting, getattr(config, setting), samples, greatest)
+    for setting, value in tolerances(config.plain()):
+        warn_of_tolerance(setting, value, samples, greatest)
 
 
 def _metric(given: str | Metric | Scorer, params: Mapping[str, ParamValue]) -> Metric:

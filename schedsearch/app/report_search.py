@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.markdown import escape
+from schedsearch.app.sample_size import changes_of, tolerances
+from schedsearch.core.power import resolution, resolving
 from schedsearch.core.study import StudySpec
 from schedsearch.samplers.greedy import GSearch
 
@@ -96,6 +98,34 @@ def rule(study: "Study") -> str:
             "Held-out samples had no part in the choice.",
         )
     )
+
+
+def told_apart(study: "Study") -> tuple[str, ...]:
+    """What the calibration samples tell apart, as often as scores change under the result."""
+    best = study.best_trial
+    assert best.measurement is not None
+    changes = changes_of(best.measurement, study.subject.greatest)
+    if changes is None or min(best.schedule.keep) == 1:
+        return ()
+    found = resolution(changes)
+    flips = changes.flips()
+    share = f" ({(flips.lost + flips.gained) / flips.n:.1%} of the samples)" if flips else ""
+    words = [
+        f"As scores change under the result{share}, these {found.n} samples tell a drop of "
+        f"{found.detectable:.4f} from 0 with probability .8; the paired 95 % interval of a drop is "
+        f"{found.half_width:.4f} wide to each side."
+    ]
+    for name, tolerance in tolerances(study.spec.search):
+        if not tolerance > 0:
+            continue
+        if found.resolves(tolerance):
+            words.append(f"`{name}`, {tolerance:g}, is not less.")
+        else:
+            words.append(
+                f"**`{name}`, {tolerance:g}, is less: which schedules it let pass is partly "
+                f"chance.** About {resolving(changes, tolerance)} samples would tell it from 0."
+            )
+    return "### What these samples tell apart", " ".join(words)
 
 
 def kept_more(study: "Study") -> tuple[str, ...]:

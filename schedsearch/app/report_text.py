@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from schedsearch.app.markdown import escape, estimate, table
-from schedsearch.app.report_search import goal, kept_more, rule, settings
+from schedsearch.app.report_search import goal, kept_more, rule, settings, told_apart
 from schedsearch.core.intervals import Interval
 from schedsearch.version import VERSION
 
@@ -49,6 +49,7 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         _searched(study),
         rule(study),
         _found(study),
+        *told_apart(study),
         *kept_more(study),
         _held_out(comparison),
         _environment(study),

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Self
 
+from schedsearch.app.sample_size import Told, tolerances
 from schedsearch.app.samplers import make_sampler
 from schedsearch.app.scorers import Identity, Watch, check_scorer, check_unchanged
 from schedsearch.app.study_view import StudyView
@@ -81,6 +82,7 @@ class Study(StudyView):
         """
         check_unchanged(self._identity, self.metric_identity())
         bound: list[OnTrial] = [Watch(self._identity, self.metric_identity)]
+        bound += [Told(*one, self.subject.greatest) for one in tolerances(self.spec.search)]
         bound += [_Bound(self, callback) for callback in callbacks]
         return run_study(
             self.name,
