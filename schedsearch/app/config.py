@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from schedsearch.app.rankers import RankerConfig, RankersConfig
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
 from schedsearch.core.complaints import complaint, field_places
 from schedsearch.core.reading import read_file
@@ -14,7 +15,6 @@ from schedsearch.core.section import GREATEST_SEED, Count, NameIn, Params, Secti
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import METRICS
-from schedsearch.reduction.rankers import RANKERS
 
 
 class DataConfig(Section):
@@ -57,8 +57,11 @@ class StudyConfig(Section):
             and `last_state_cosine` compare with the full model and need no answers. A scorer of
             your own can be given from Python.
         metric_params: Its parameters, where they differ from the defaults.
-        ranker: Who orders the vision tokens; see method.md.
-        ranker_params: Its parameters, where they differ from the defaults.
+        ranker: Who orders the vision tokens; see method.md. Of a list of names, or of
+            entries such as `{name: local, params: {window: 2}}`, the search first finds out which
+            one serves; `auto` is the list of all that serve any model: `last`, `text` and `local`
+            (but not with `first: 0`), `diverse` and `uniform`.
+        ranker_params: Its parameters, where they differ from the defaults; of one ranker.
         search: How the search goes.
         seed: Of everything random.
     """
@@ -72,7 +75,7 @@ class StudyConfig(Section):
     data: DataConfig
     metric: Annotated[str, NameIn(METRICS)] = "exact_match"
     metric_params: Params = {}
-    ranker: Annotated[str, NameIn(RANKERS)] = "last"
+    ranker: RankersConfig = "last"
     ranker_params: Params = {}
     search: SearchConfig
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
@@ -106,9 +109,11 @@ def read_study_file(path: Path) -> StudyConfig:
 def _allowed(error: ValidationError, section: Any) -> list[str]:
     """Keys of the section in which an unknown key stands."""
     model: Any = StudyConfig
+    several = {"search": section, "ranker": RankerConfig}
     unknown = [found for found in error.errors() if found["type"] == "extra_forbidden"]
     for part in unknown[0]["loc"][:-1] if unknown else ():
-        model = section if part == "search" else model.model_fields[str(part)].annotation
+        if isinstance(part, str):  # else the place in a list
+            model = several.get(part) or model.model_fields[part].annotation
     return list(model.model_fields)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
 from schedsearch.app.config import StudyConfig
+from schedsearch.app.rankers import rankers_of
 from schedsearch.app.sample_size import check_size
 from schedsearch.app.splits import check_apart, images_of
 from schedsearch.app.stores import look
@@ -69,7 +70,7 @@ class Prepared:
             sampler=config.search,
             metric=config.metric,
             metric_params=config.metric_params,
-            ranker=RankerSpec.from_mapping(config.ranker, config.ranker_params),
+            ranker=_rankers(config),
             store=self.store,
             create=self.create,
             seed=config.seed,
@@ -108,6 +109,7 @@ def prepare(
     if (found := look(store, config.study, create)) is not None:
         found.close()
     config.search.check_files(folder)
+    _rankers(config)
     metric = make_metric(config.metric, config.metric_params)
     calibration = _samples(config, folder, "calibration", progress)
     check_answers(calibration, metric)
@@ -129,6 +131,10 @@ def check_held_out(config: StudyConfig) -> None:
     """
     if config.data.held_out is None:
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
+
+
+def _rankers(config: StudyConfig) -> tuple[RankerSpec, ...]:
+    return rankers_of(config.ranker, config.ranker_params, config.search.first)
 
 
 def _samples(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from schedsearch.app.bootstrap import DataRef, Progress
+from schedsearch.app.rankers import rankers_of
 from schedsearch.app.sample_size import tolerances, warn_of_tolerance
 from schedsearch.app.samplers import resolve
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
@@ -88,7 +89,7 @@ def open_study(
     sampler: SamplerSettings | Mapping[str, Any] | None = None,
     metric: str | Metric | Scorer = "exact_match",
     metric_params: Mapping[str, ParamValue] | None = None,
-    ranker: "str | RankerSpec | Ranker" = "last",
+    ranker: "str | RankerSpec | Ranker | Sequence[str | RankerSpec | Ranker]" = "last",
     store: str | os.PathLike[str] = DEFAULT_STORE,
     create: bool = True,
     seed: int = 0,
@@ -117,7 +118,8 @@ def open_study(
             name and version in place of that.
         metric_params: Parameters of a metric that is named, where they differ from the defaults.
         ranker: Name of the ranker, or the ranker with parameters, or the ranker itself; one of your
-            own is known by its name, see `schedsearch.register_ranker`.
+            own is known by its name, see `schedsearch.register_ranker`. Of a list of these, or of
+            `auto`, the search first finds out which one serves.
         store: SQLite file, or the URL of a database; made when model and data have been read.
         create: Whether the study may be made where there is none.
         seed: Of everything random.
@@ -154,12 +156,12 @@ def open_study(
     }
     data = _data(calibration)
     make_executor = _executor(executor)
-    ordering = _ranker(ranker)
+    rankers = rankers_of(ranker, {}, config.first)
     opening = WorkerSpec(
         model,
         scored,
         data,
-        ordering,
+        rankers,
         config.first,
         processor,
         folder,
@@ -196,7 +198,8 @@ def open_study(
             metric=metric_name,
             search=searching.plain(),
             facts=Facts.of(subject.shape, subject.tokens),
-            ranker=ordering,
+            ranker=rankers[0],
+            rankers=rankers if len(rankers) > 1 else (),
             seed=seed,
         )
         check_searchable(spec)
@@ -234,16 +237,6 @@ def _metric(given: str | Metric | Scorer, params: Mapping[str, ParamValue]) -> M
             "`metric_params` belong to a metric that is named, but got a metric; give it them"
         )
     return given if isinstance(given, Metric) else FunctionMetric(given)
-
-
-def _ranker(given: "str | RankerSpec | Ranker") -> RankerSpec:
-    if isinstance(given, str):
-        return RankerSpec(given)
-    if isinstance(given, RankerSpec):
-        return given
-    from schedsearch.reduction.rankers import spec_of
-
-    return spec_of(given)
 
 
 def _executor(given: str | MakeExecutor) -> MakeExecutor:

@@ -1,13 +1,15 @@
 """What a report says of the search itself, sampler by sampler."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.markdown import escape
+from schedsearch.app.markdown import escape, table
 from schedsearch.app.sample_size import changes_of, tolerances
 from schedsearch.core.power import resolution, resolving
 from schedsearch.core.study import StudySpec
 from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.which_ranker import Heat
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
@@ -48,6 +50,39 @@ def goal(study: "Study") -> str:
     if "budget" not in spec.search:
         return f"{family}: the best at every cost."
     return f"{family} that use up the budget {escape(_written(spec.search['budget']))}."
+
+
+def which_ranker(study: "Study") -> tuple[str, ...]:
+    """How the ranker was found, where there were several."""
+    heats = study.heats
+    if not heats:
+        return ()
+    last = heats[-1].better_half()
+    open_yet = "" if last and len(last) == 1 else " The last round is not over."
+    columns = [f"round {number}, {heat.samples} samples" for number, heat in enumerate(heats, 1)]
+    rows = [(escape(name), *drops) for name, drops in drops_of(heats)]
+    return (
+        "### Which ranker",
+        f"Before the search all rankers answered the same three schedules on few samples, and the "
+        f"better half went on with twice as many: first an equal share of tokens in all layers at "
+        f"1/2 and 1/4 of the feasible FLOPs, and a line over depth at 1/2. Mean drop of "
+        f"{escape(study.spec.metric)}, as those samples let one expect it on all.{open_yet}",
+        table(("ranker", *columns), rows),
+    )
+
+
+def drops_of(heats: Sequence[Heat]) -> list[tuple[str, list[str]]]:
+    """Each ranker in words, and its drops round by round; blank where it was out, or is open."""
+    return [
+        (ranker.words, [_drop(heat.drops.get(ranker)) for heat in heats])
+        for ranker in heats[0].drops
+    ]
+
+
+def _drop(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if value < inf else "failed"
 
 
 def rule(study: "Study") -> str:

@@ -51,7 +51,7 @@ class Study(StudyView):
         self.subject = subject
         self.executor = executor
         chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
-        self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.sampler.screens)
+        self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.asking.screens)
 
     def __enter__(self) -> Self:
         return self
@@ -86,11 +86,11 @@ class Study(StudyView):
         bound += [_Bound(self, callback) for callback in callbacks]
         return run_study(
             self.name,
-            self.sampler,
+            self.asking,
             self.scoring,
             self.store,
             limits=Limits(n_trials, timeout),
-            stop_on_failure=self.sampler.on_failure == "stop",
+            stop_on_failure=self.asking.on_failure == "stop",
             on_trial=bound,
             on_moment=on_moment,
         )
