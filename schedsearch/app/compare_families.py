@@ -219,6 +219,7 @@ def _entry(
     try:
         searching = resolve(config, study.subject, named, study.store)
         spec = replace(study.spec, name=named, search=searching.plain())
+        spec = replace(spec, ranker=study.ranker, rankers=())
         own = Study(spec, study.subject, study.executor, study.store)
         ending = own.run(on_moment=show).ending
         if ending == "interrupted":

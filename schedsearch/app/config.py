@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from schedsearch.app.rankers import RankerConfig, RankersConfig
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
 from schedsearch.core.certificate import ALPHA
 from schedsearch.core.complaints import complaint, field_places
@@ -15,7 +16,6 @@ from schedsearch.core.section import GREATEST_SEED, Count, NameIn, Params, Secti
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import METRICS
-from schedsearch.reduction.rankers import RANKERS
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Tolerance = Annotated[float, Field(gt=0)]
@@ -134,8 +134,11 @@ class StudyConfig(Section):
             and `last_state_cosine` compare with the full model and need no answers. A scorer of
             your own can be given from Python.
         metric_params: Its parameters, where they differ from the defaults.
-        ranker: Who orders the vision tokens; see method.md.
-        ranker_params: Its parameters, where they differ from the defaults.
+        ranker: Who orders the vision tokens; see method.md. Of a list of names, or of
+            entries such as `{name: local, params: {window: 2}}`, the search first finds out which
+            one serves; `auto` is the list of all that serve any model: `last`, `text` and `local`
+            (but not with `first: 0`), `diverse` and `uniform`.
+        ranker_params: Its parameters, where they differ from the defaults; of one ranker.
         search: How the search goes.
         certify: What is to be proven of its result, where `data` has samples for it.
         seed: Of everything random.
@@ -150,7 +153,7 @@ class StudyConfig(Section):
     data: DataConfig
     metric: Annotated[str, NameIn(METRICS)] = "exact_match"
     metric_params: Params = {}
-    ranker: Annotated[str, NameIn(RANKERS)] = "last"
+    ranker: RankersConfig = "last"
     ranker_params: Params = {}
     search: SearchConfig
     certify: CertifyConfig | None = None
@@ -188,10 +191,12 @@ def read_study_file(path: Path) -> StudyConfig:
 def _allowed(error: ValidationError, section: Any) -> list[str]:
     """Keys of the section in which an unknown key stands."""
     model: Any = StudyConfig
+    several = {"search": section, "ranker": RankerConfig}
     unknown = [found for found in error.errors() if found["type"] == "extra_forbidden"]
     for part in unknown[0]["loc"][:-1] if unknown else ():
-        kind = section if part == "search" else model.model_fields[str(part)].annotation
-        model = next((one for one in get_args(kind) if hasattr(one, "model_fields")), kind)
+        if isinstance(part, str):  # else the place in a list
+            kind = several.get(part) or model.model_fields[part].annotation
+            model = next((one for one in get_args(kind) if hasattr(one, "model_fields")), kind)
     return list(model.model_fields)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
 from schedsearch.app.certify import check_provable, demands_of
 from schedsearch.app.config import CertifyConfig, StudyConfig
+from schedsearch.app.rankers import rankers_of
 from schedsearch.app.sample_size import check_size
 from schedsearch.app.splits import Images, check_apart, images_of, split_samples
 from schedsearch.app.stores import look
@@ -71,7 +72,7 @@ class Prepared:
             sampler=config.search,
             metric=config.metric,
             metric_params=config.metric_params,
-            ranker=RankerSpec.from_mapping(config.ranker, config.ranker_params),
+            ranker=_rankers(config),
             store=self.store,
             create=self.create,
             seed=config.seed,
@@ -110,6 +111,7 @@ def prepare(
     if (found := look(store, config.study, create)) is not None:
         found.close()
     config.search.check_files(folder)
+    _rankers(config)
     metric = make_metric(config.metric, config.metric_params)
     if config.data.certifies:
         check_provable(metric.name, metric.least, metric.greatest)
@@ -155,6 +157,10 @@ def check_held_out(config: StudyConfig) -> None:
     """
     if not config.data.compares:
         raise InputError("the study file names no `data.held_out`; add it to compare schedules")
+
+
+def _rankers(config: StudyConfig) -> tuple[RankerSpec, ...]:
+    return rankers_of(config.ranker, config.ranker_params, config.search.first)
 
 
 def _sets(config: StudyConfig, folder: Path, progress: Progress | None) -> dict[Split, SampleSet]:

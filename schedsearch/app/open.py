@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from schedsearch.app.bootstrap import DataRef, Progress
-from schedsearch.app.sample_size import warn_of_tolerance
+from schedsearch.app.rankers import rankers_of
+from schedsearch.app.sample_size import tolerances, warn_of_tolerance
 from schedsearch.app.samplers import resolve
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import parse_search
@@ -89,7 +90,7 @@ def open_study(
     sampler: SamplerSettings | Mapping[str, Any] | None = None,
     metric: str | Metric | Scorer = "exact_match",
     metric_params: Mapping[str, ParamValue] | None = None,
-    ranker: "str | RankerSpec | Ranker" = "last",
+    ranker: "str | RankerSpec | Ranker | Sequence[str | RankerSpec | Ranker]" = "last",
     store: str | os.PathLike[str] = DEFAULT_STORE,
     create: bool = True,
     seed: int = 0,
@@ -118,7 +119,8 @@ def open_study(
             name and version in place of that.
         metric_params: Parameters of a metric that is named, where they differ from the defaults.
         ranker: Name of the ranker, or the ranker with parameters, or the ranker itself; one of your
-            own is known by its name, see `schedsearch.register_ranker`.
+            own is known by its name, see `schedsearch.register_ranker`. Of a list of these, or of
+            `auto`, the search first finds out which one serves.
         store: SQLite file, or the URL of a database; made when model and data have been read.
         create: Whether the study may be made where there is none.
         seed: Of everything random.
@@ -155,12 +157,12 @@ def open_study(
     }
     data = _data(calibration)
     make_executor = _executor(executor)
-    ordering = _ranker(ranker)
+    rankers = rankers_of(ranker, {}, config.first)
     opening = WorkerSpec(
         model,
         scored,
         data,
-        ordering,
+        rankers,
         config.first,
         processor,
         folder,
@@ -184,7 +186,7 @@ def open_study(
         if isinstance(data, DataRef):
             _warn(config, len(subject.ids), subject.greatest)
         attention = partial(attention_guess, workers, subject)
-        divergences = partial(divergences_of, workers, subject, ordering, progress)
+        divergences = partial(divergences_of, workers, subject, rankers[0], progress)
         searching = resolve(config, subject, name, found, folder, attention, divergences)
         spec = StudySpec(
             name=name,
@@ -198,7 +200,8 @@ def open_study(
             metric=metric_name,
             search=searching.plain(),
             facts=Facts.of(subject.shape, subject.tokens),
-            ranker=ordering,
+            ranker=rankers[0],
+            rankers=rankers if len(rankers) > 1 else (),
             seed=seed,
         )
         check_searchable(spec)
@@ -254,10 +257,8 @@ def divergences_of(
 
 
 def _warn(config: SamplerSettings, samples: int, greatest: float) -> None:
-    for setting in ("tolerance", "max_drop"):
-        tolerance = getattr(config, setting, None)
-        if tolerance is not None:
-            warn_of_tolerance(setting, tolerance, samples, greatest)
+    for setting, value in tolerances(config.plain()):
+        warn_of_tolerance(setting, value, samples, greatest)
 
 
 def _metric(given: str | Metric | Scorer, params: Mapping[str, ParamValue]) -> Metric:
@@ -268,16 +269,6 @@ def _metric(given: str | Metric | Scorer, params: Mapping[str, ParamValue]) -> M
             "`metric_params` belong to a metric that is named, but got a metric; give it them"
         )
     return given if isinstance(given, Metric) else FunctionMetric(given)
-
-
-def _ranker(given: "str | RankerSpec | Ranker") -> RankerSpec:
-    if isinstance(given, str):
-        return RankerSpec(given)
-    if isinstance(given, RankerSpec):
-        return given
-    from schedsearch.reduction.rankers import spec_of
-
-    return spec_of(given)
 
 
 def _executor(given: str | MakeExecutor) -> MakeExecutor:

@@ -1,12 +1,16 @@
 """What a report says of the search itself, sampler by sampler."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.markdown import escape
+from schedsearch.app.markdown import escape, table
+from schedsearch.app.sample_size import changes_of, tolerances
+from schedsearch.core.power import resolution, resolving
 from schedsearch.core.study import StudySpec
 from schedsearch.samplers.additive import Additive
 from schedsearch.samplers.greedy import GSearch
+from schedsearch.samplers.which_ranker import Heat
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
@@ -52,6 +56,39 @@ def goal(study: "Study") -> str:
     if "budget" not in spec.search:
         return f"{family}: the best at every cost."
     return f"{family} that use up the budget {escape(_written(spec.search['budget']))}."
+
+
+def which_ranker(study: "Study") -> tuple[str, ...]:
+    """How the ranker was found, where there were several."""
+    heats = study.heats
+    if not heats:
+        return ()
+    last = heats[-1].better_half()
+    open_yet = "" if last and len(last) == 1 else " The last round is not over."
+    columns = [f"round {number}, {heat.samples} samples" for number, heat in enumerate(heats, 1)]
+    rows = [(escape(name), *drops) for name, drops in drops_of(heats)]
+    return (
+        "### Which ranker",
+        f"Before the search all rankers answered the same three schedules on few samples, and the "
+        f"better half went on with twice as many: first an equal share of tokens in all layers at "
+        f"1/2 and 1/4 of the feasible FLOPs, and a line over depth at 1/2. Mean drop of "
+        f"{escape(study.spec.metric)}, as those samples let one expect it on all.{open_yet}",
+        table(("ranker", *columns), rows),
+    )
+
+
+def drops_of(heats: Sequence[Heat]) -> list[tuple[str, list[str]]]:
+    """Each ranker in words, and its drops round by round; blank where it was out, or is open."""
+    return [
+        (ranker.words, [_drop(heat.drops.get(ranker)) for heat in heats])
+        for ranker in heats[0].drops
+    ]
+
+
+def _drop(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.4f}" if value < inf else "failed"
 
 
 def rule(study: "Study") -> str:
@@ -116,6 +153,34 @@ def rule(study: "Study") -> str:
             "Held-out samples had no part in the choice.",
         )
     )
+
+
+def told_apart(study: "Study") -> tuple[str, ...]:
+    """What the calibration samples tell apart, as often as scores change under the result."""
+    best = study.best_trial
+    assert best.measurement is not None
+    changes = changes_of(best.measurement, study.subject.greatest)
+    if changes is None or min(best.schedule.keep) == 1:
+        return ()
+    found = resolution(changes)
+    flips = changes.flips()
+    share = f" ({(flips.lost + flips.gained) / flips.n:.1%} of the samples)" if flips else ""
+    words = [
+        f"As scores change under the result{share}, these {found.n} samples tell a drop of "
+        f"{found.detectable:.4f} from 0 with probability .8; the paired 95 % interval of a drop is "
+        f"{found.half_width:.4f} wide to each side."
+    ]
+    for name, tolerance in tolerances(study.spec.search):
+        if not tolerance > 0:
+            continue
+        if found.resolves(tolerance):
+            words.append(f"`{name}`, {tolerance:g}, is not less.")
+        else:
+            words.append(
+                f"**`{name}`, {tolerance:g}, is less: which schedules it let pass is partly "
+                f"chance.** About {resolving(changes, tolerance)} samples would tell it from 0."
+            )
+    return "### What these samples tell apart", " ".join(words)
 
 
 def kept_more(study: "Study") -> tuple[str, ...]:

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from schedsearch.app.markdown import escape, estimate, table
 from schedsearch.app.report_certificate import section
-from schedsearch.app.report_search import goal, kept_more, rule, settings
+from schedsearch.app.report_search import (
+    goal,
+    kept_more,
+    rule,
+    settings,
+    told_apart,
+    which_ranker,
+)
 from schedsearch.core.intervals import Interval
 from schedsearch.version import VERSION
 
@@ -48,8 +55,10 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         "Beside this file lie schedule.json, the schedule with its results; schedule.png; and "
         "trials.csv, every schedule that was tried.",
         _searched(study),
+        *which_ranker(study),
         rule(study),
         _found(study),
+        *told_apart(study),
         *kept_more(study),
         *section(study.certification),
         _held_out(comparison),
@@ -103,7 +112,6 @@ def _summary(study: "Study", comparison: "Comparison | None") -> str:
 
 def _searched(study: "Study") -> str:
     spec, target = study.spec, study.subject.target
-    ranker = [spec.ranker.name, *(f"{name} = {value}" for name, value in spec.ranker.params)]
     states = Counter(str(trial.state).lower() for trial in study.trials)
     rows = [
         ("model", model_name(spec.model)),
@@ -113,7 +121,7 @@ def _searched(study: "Study") -> str:
         ("calibration set", f"{spec.calibration}, {len(study.subject.ids)} samples"),
         ("digest of the set", spec.calibration_digest),
         ("metric, larger is better", spec.metric),
-        ("ranker", ", ".join(ranker)),
+        ("ranker", study.ranker.words),
         ("search", ", ".join(settings(spec))),
         ("seed", str(spec.seed)),
         ("digest of this specification", spec.digest()),

@@ -2,7 +2,17 @@
 
 import logging
 import math
+from collections.abc import Mapping
+from typing import Any
 
+from schedsearch.core.power import (
+    Changes,
+    least_detectable,
+    least_resolving,
+    resolution,
+    resolving,
+)
+from schedsearch.core.trial import Measurement, Trial
 from schedsearch.errors import DataError
 
 LEAST_SAMPLES = 10
@@ -27,7 +37,10 @@ def check_size(samples: int) -> None:
 
 
 def warn_of_tolerance(name: str, tolerance: float, samples: int, greatest: float) -> None:
-    """Say that a tolerance above 0 is too small for a single lost answer.
+    """Say that a tolerance above 0 is too small for what these samples can tell.
+
+    Either a single lost answer exceeds it; or a drop of that size is not told from none, however
+    little else changes.
 
     Args:
         name: Of the setting.
@@ -35,8 +48,10 @@ def warn_of_tolerance(name: str, tolerance: float, samples: int, greatest: float
         samples: In the calibration set.
         greatest: Score of a right answer; nothing is said where it is no positive number.
     """
-    weight = greatest / samples
-    if math.isfinite(greatest) and 0 < tolerance < weight:
+    if not (math.isfinite(greatest) and tolerance > 0):
+        return
+    weight, least = greatest / samples, greatest * least_detectable(samples)
+    if tolerance < weight:
         log.warning(
             "`%s` %g acts like 0: of %d samples one lost answer weighs %.2g; calibrate on "
             "at least %d samples, or raise it",
@@ -46,6 +61,74 @@ def warn_of_tolerance(name: str, tolerance: float, samples: int, greatest: float
             weight,
             math.ceil(round(greatest / tolerance, 9)),
         )
+    elif tolerance < least:
+        log.warning(
+            "`%s` %g is less than %d samples tell from 0, which is %.2g even where no answer "
+            "changes but those that are lost; calibrate on at least %d samples, or raise it",
+            name,
+            tolerance,
+            samples,
+            least,
+            least_resolving(tolerance / greatest),
+        )
+
+
+def tolerances(search: Mapping[str, Any]) -> list[tuple[str, float]]:
+    """Name and value of each setting of a search that says what its result may lose."""
+    found = [(name, search.get(name)) for name in ("tolerance", "max_drop")]
+    return [(name, value) for name, value in found if isinstance(value, int | float)]
+
+
+def changes_of(measured: Measurement, greatest: float) -> Changes | None:
+    """How much scores differ from keep-all's under a schedule; None of a single sample.
+
+    Args:
+        measured: Of the schedule.
+        greatest: Score of a right answer; what a sample can lose, where it is a positive number.
+    """
+    if measured.drop is None or measured.drop_standard_error is None:
+        return None
+    unit = greatest if 0 < greatest < math.inf else 0.0
+    return Changes.of(measured.n, measured.drop, measured.drop_standard_error, unit)
+
+
+class Told:
+    """Says once what the calibration samples tell apart: at the first schedule within a tolerance.
+
+    Schedules that lose more change more answers than those that a search has to tell apart.
+
+    Args:
+        name: Of the setting that is the tolerance.
+        tolerance: Its value.
+        greatest: As for `changes_of`.
+    """
+
+    def __init__(self, name: str, tolerance: float, greatest: float) -> None:
+        self._name = name
+        self._tolerance = tolerance
+        self._greatest = greatest
+        self._said = not tolerance > 0
+
+    def __call__(self, trial: Trial) -> None:
+        """Take a trial that was closed."""
+        measured = trial.measurement
+        if self._said or measured is None or min(trial.schedule.keep) == 1:
+            return
+        changes = changes_of(measured, self._greatest)
+        if changes is None or changes.drop > self._tolerance:
+            return
+        self._said = True
+        found = resolution(changes)
+        known = self._name, self._tolerance, found.n, found.detectable, trial.number
+        if found.resolves(self._tolerance):
+            log.info("`%s` %g: %d samples tell drops from %.2g on from 0 (trial %d)", *known)
+        else:
+            log.warning(
+                "`%s` %g is less than these %d samples tell from 0: %.2g, as scores change under "
+                "trial %d; about %d samples would tell it: calibrate on more, or raise it",
+                *known,
+                resolving(changes, self._tolerance),
+            )
 
 
 def lucky(samples: int, loses: float = 0.5) -> float:

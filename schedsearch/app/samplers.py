@@ -15,6 +15,7 @@ from schedsearch.errors import InputError
 from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.sampler import StudySampler
 from schedsearch.samplers.settings import Divergences, SamplerSettings, Surroundings
+from schedsearch.samplers.which_ranker import WhichRanker
 from schedsearch.store.store import Store
 
 
@@ -24,7 +25,11 @@ def make_sampler(spec: StudySpec) -> StudySampler:
     Raises:
         InputError: Its settings are out of range.
     """
-    return settings_of(spec).make(spec.facts, spec.ranker, spec.seed)
+    settings, rankers = settings_of(spec), spec.rankers or (spec.ranker,)
+    searches = tuple(settings.make(spec.facts, ranker, spec.seed) for ranker in rankers)
+    if len(searches) == 1:
+        return searches[0]
+    return WhichRanker(facts=spec.facts, rankers=rankers, searches=searches)
 
 
 def settings_of(spec: StudySpec) -> SamplerSettings:

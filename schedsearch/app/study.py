@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from schedsearch.app.bootstrap import Progress
+from schedsearch.app.sample_size import Told, tolerances
 from schedsearch.app.samplers import make_sampler
 from schedsearch.app.scorers import Identity, Watch, check_scorer, check_unchanged
 from schedsearch.app.study_view import StudyView
@@ -61,7 +62,7 @@ class Study(StudyView):
         self.subject = subject
         self.executor = executor
         chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
-        self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.sampler.screens)
+        self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.asking.screens)
 
     def __enter__(self) -> Self:
         return self
@@ -92,14 +93,15 @@ class Study(StudyView):
         """
         check_unchanged(self._identity, self.metric_identity())
         bound: list[OnTrial] = [Watch(self._identity, self.metric_identity)]
+        bound += [Told(*one, self.subject.greatest) for one in tolerances(self.spec.search)]
         bound += [_Bound(self, callback) for callback in callbacks]
         return run_study(
             self.name,
-            self.sampler,
+            self.asking,
             self.scoring,
             self.store,
             limits=Limits(n_trials, timeout),
-            stop_on_failure=self.sampler.on_failure == "stop",
+            stop_on_failure=self.asking.on_failure == "stop",
             on_trial=bound,
             on_moment=on_moment,
         )

@@ -19,6 +19,7 @@ from typing import Any
 from schedsearch.app.config import CertifyConfig, DataConfig, SharesConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
+from schedsearch.core.power import least_detectable
 from schedsearch.core.section import GREATEST, Section
 from schedsearch.evaluation.data.rows import KEYS
 from schedsearch.evaluation.metrics import METRICS, ComparedMetric, FunctionMetric
@@ -53,7 +54,7 @@ def blocks() -> dict[str, str]:
     """What the page has between its marks, by name, as Markdown."""
     if set(_SAMPLE) != set(KEYS):
         raise RuntimeError(f"describe the keys of a sample: {set(_SAMPLE) ^ set(KEYS)}")
-    head = ("samples", "one answer weighs", "lost at most if none is", *_CHANGED)
+    head = ("samples", "one answer weighs", "lost at most if none is", "told from 0", *_CHANGED)
     return {
         "keys": _table(StudyConfig),
         "data": _table(DataConfig),
@@ -193,7 +194,8 @@ _CHANGED = tuple(f"half-width, c = {share:g}" for share in _SHARES)
 def _sizes() -> Iterable[tuple[str, ...]]:
     for n in (LEAST_SAMPLES, 30, 100, 300, 1000, 4000):
         widths = (f"{half_width(n, share):.3f}" for share in _SHARES)
-        yield str(n), f"{1 / n:.4f}", f"{most_lost(n):.4f}", *widths
+        least = f"{least_detectable(n):.4f}"
+        yield str(n), f"{1 / n:.4f}", f"{most_lost(n):.4f}", least, *widths
 
 
 def _rows(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -17,11 +17,13 @@ from schedsearch.core.pareto import (
     within_budget,
     within_drop,
 )
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Effort, Trial
 from schedsearch.errors import InputError, ScheduleError
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.nesting import Nesting
+from schedsearch.samplers.sampler import StudySampler
+from schedsearch.samplers.which_ranker import Heat, WhichRanker
 from schedsearch.store.store import Store
 
 if TYPE_CHECKING:
@@ -71,6 +73,9 @@ class StudyView:
         store: The store.
         name: Name of the study.
 
+    Attributes:
+        asking: Who asks the questions.
+
     Raises:
         InputError: The store has no study of that name.
     """
@@ -79,7 +84,7 @@ class StudyView:
         self.store = store
         self.name = name
         self.spec = store.study(name).spec  # having read all else of the study
-        self.sampler = make_sampler(self.spec)
+        self.asking = make_sampler(self.spec)
         self._moment: tuple[list[Trial], Effort] | None = None
         self._best: Trial | None = None  # of that moment
 
@@ -90,6 +95,25 @@ class StudyView:
         taken = copy.copy(self)
         taken._moment = self.store.moment(self.name)
         return taken
+
+    @property
+    def sampler(self) -> StudySampler:
+        """Who searches: with the ranker that was found, where that is to be found out first."""
+        asking = self.asking
+        return asking.search(self.trials) if isinstance(asking, WhichRanker) else asking
+
+    @property
+    def ranker(self) -> RankerSpec:
+        """The study's ranker; of several the one that was found, before that the first."""
+        asking = self.asking
+        found = asking.chosen(self.trials) if isinstance(asking, WhichRanker) else None
+        return found or self.spec.ranker
+
+    @property
+    def heats(self) -> list[Heat]:
+        """How the ranker was found, round by round; empty where there was but one."""
+        asking = self.asking
+        return asking.heats(self.trials) if isinstance(asking, WhichRanker) else []
 
     @property
     def trials(self) -> list[Trial]:
@@ -151,7 +175,8 @@ class StudyView:
 
         None of searches that neither accept nor reject.
         """
-        return self.sampler.nesting(self.trials) if isinstance(self.sampler, GSearch) else None
+        sampler = self.sampler
+        return sampler.nesting(self.trials) if isinstance(sampler, GSearch) else None
 
     @property
     def frontier(self) -> FrontierView:
@@ -173,13 +198,14 @@ class StudyView:
     @property
     def cost(self) -> str:
         """What costs are in this study: `FLOPs ratio`, or what its frontier is made of."""
-        frontier = self.sampler.name == "frontier"
-        return cast("Frontier", self.sampler).budget.measure.unit if frontier else "FLOPs ratio"
+        sampler = self.sampler
+        frontier = sampler.name == "frontier"
+        return cast("Frontier", sampler).budget.measure.unit if frontier else "FLOPs ratio"
 
     @property
     def _costs(self) -> Callable[[Trial], Costs]:
-        frontier = self.sampler.name == "frontier"
-        return cast("Frontier", self.sampler).costs if frontier else costs
+        sampler = self.sampler
+        return cast("Frontier", sampler).costs if sampler.name == "frontier" else costs
 
     def pick(self, budget: float | None = None, max_drop: float | None = None) -> Trial:
         """The best trial of at most this cost, or the cheapest with at most this drop.

@@ -25,7 +25,7 @@ class WorkerSpec:
         model: Name of a model, or a transformers model.
         metric: What is measured.
         data: The calibration set, by name or as it is.
-        ranker: Of a search, for which there must be enough data; None where nothing is searched.
+        rankers: Of a search, for which there must be enough data; none where nothing is searched.
         first: Of a search, the first layer that may process fewer vision tokens than there are.
         processor: Of a model that is handed in.
         folder: What the name of the model is relative to.
@@ -36,7 +36,7 @@ class WorkerSpec:
     model: Any
     metric: Metric
     data: SampleSet | DataRef
-    ranker: RankerSpec | None = None
+    rankers: tuple[RankerSpec, ...] = ()
     first: int = 2
     processor: Any = None
     folder: Path = Path()
@@ -60,26 +60,23 @@ class WorkerSpec:
         if isinstance(samples, DataRef):
             samples = open_samples(samples, "calibration")
         check_answers(samples, self.metric)
-        if self.ranker is not None:
+        if self.rankers:
             check_size(len(samples))
         from schedsearch.evaluation.worker import ModelWorker
         from schedsearch.models.wrappers import unwrapped
         from schedsearch.reduction.rankers import make_ranker
 
-        reads_attention = False
-        if self.ranker is not None:
-            reads_attention = make_ranker(self.ranker).reads_attention
-            if self.first == 0 and reads_attention:
-                raise InputError(
-                    f"`first` must be at least 1 with ranker {self.ranker.name}, which reads the "
-                    "attention of the layer before a cut, but got 0; raise it, or choose diverse "
-                    "or tower"
-                )
+        reading = [one.name for one in self.rankers if make_ranker(one).reads_attention]
+        if self.first == 0 and reading:
+            raise InputError(
+                f"`first` must be at least 1 with ranker {reading[0]}, which reads the attention "
+                "of the layer before a cut, but got 0; raise it, or choose diverse or tower"
+            )
         if isinstance(self.model, (str, os.PathLike)):
             model, own = open_model(str(self.model), self.folder, **self.loading)
         else:
             model, own = unwrapped(self.model), None
-        if reads_attention:
+        if reading:
             self._check_first(model)
         processor = self.processor or own
         sets = [samples]

@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.markup import escape
@@ -28,7 +28,12 @@ from schedsearch.cli.options import (
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
 from schedsearch.cli.profile import profile
 from schedsearch.cli.targets import Force, beside
+from schedsearch.errors import InputError
 from schedsearch.version import VERSION
+
+if TYPE_CHECKING:
+    from schedsearch.app.bootstrap import DataRef
+    from schedsearch.app.power import Power
 
 app = typer.Typer(
     name="schedsearch",
@@ -114,7 +119,9 @@ def apply(
 
 @app.command()
 def analyze(
-    model: Annotated[str, typer.Argument(help="`demo`, a hub id or a folder.")],
+    model: Annotated[
+        str, typer.Argument(help="`demo`, a hub id or a folder; with --store the name of a study.")
+    ],
     data: Data = "demo:calibration",
     images: Images = None,
     limit: Limit = 200,
@@ -126,6 +133,19 @@ def analyze(
             min=0, max=10_000, help="Random schedules that objectives rank; 0: leave that out."
         ),
     ] = 20,
+    power: Annotated[
+        bool,
+        typer.Option(
+            "--power",
+            help="Say instead what numbers of samples tell apart and prove; nothing is drawn.",
+        ),
+    ] = False,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            help="With --power: the store of a study, which is named in place of a model."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="PNG to write; `-`: standard output.")] = Path(
         "analysis.png"
     ),
@@ -137,26 +157,37 @@ def analyze(
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Measure how layers rank vision tokens, where they are needed, and which objective tells."""
+    """Measure how layers rank vision tokens, where they are needed, and which objective tells.
+
+    With --power: what numbers of samples tell apart, and what tolerances take.
+    """
     from schedsearch.app.analyze import analyze_model
     from schedsearch.app.bootstrap import DataRef
     from schedsearch.app.plots import check_picture, save_analysis
 
+    loading: dict[str, Any] = {
+        "revision": revision,
+        "dtype": dtype,
+        "device_map": device_map,
+        "quantization": quantization,
+        "trust_remote_code": trust_remote_code,
+    }
+    where = DataRef(data, limit, images)
+    named: dict[str, Any] = {"metric": metric, "ranker": ranker}
+    if store is not None and not power:
+        raise InputError("`--store` is where the study of `--power` is; add that, or leave it out")
+    if power:
+        found = _power(model, where, store, **named, **loading)
+        if as_json:
+            print_json(found)
+        else:
+            render.power(found)
+        return
     with beside(out, as_json):
         check_picture(out, force)
         with progress() as start:
             result = analyze_model(
-                model,
-                DataRef(data, limit, images),
-                metric=metric,
-                ranker=ranker,
-                schedules=schedules,
-                progress=start,
-                revision=revision,
-                dtype=dtype,
-                device_map=device_map,
-                quantization=quantization,
-                trust_remote_code=trust_remote_code,
+                model, where, schedules=schedules, progress=start, **named, **loading
             )
         save_analysis(result, out, force)
         if as_json:
@@ -164,6 +195,19 @@ def analyze(
         else:
             render.analysis(result)
             output.print(f"Picture: {escape(str(out))}")
+
+
+def _power(name: str, data: "DataRef", store: str | None, **options: Any) -> "Power":
+    """What numbers of samples tell apart: of a study where a store is named, else of a model."""
+    from schedsearch.app.power import power_of_model, power_of_study
+    from schedsearch.app.study_view import StudyView
+    from schedsearch.store.store import open_store
+
+    if store is None:
+        with progress() as start:
+            return power_of_model(name, data, progress=start, **options)
+    with open_store(store, read_only=True) as opened:
+        return power_of_study(StudyView(opened, name).snapshot())
 
 
 @app.command()

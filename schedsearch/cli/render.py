@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from schedsearch.app.demo import DemoAccuracy
     from schedsearch.app.doctor import Check
     from schedsearch.app.objectives import Objectives
+    from schedsearch.app.power import Power
 
 _SHOWN_CHANGES = 5
 
@@ -88,6 +89,30 @@ def analysis(result: "Analysis") -> None:
     show(gone)
     if result.objectives is not None:
         objectives(result.objectives)
+
+
+def power(result: "Power") -> None:
+    """What numbers of samples tell apart, and what tolerances take."""
+    rows = table("schedule", "FLOPs ratio", "drop", "half-width", title=escape(result.of))
+    for one in result.seen:
+        name = escape(one.name) + (" *" if one == result.basis else "")
+        rows.add_row(
+            name, f"{one.flops_ratio:.3f}", f"{one.changes.drop:.4f}", f"{one.half_width:.4f}"
+        )
+    show(rows)
+    output.print(
+        f"* the plans below: as {escape(result.metric)} changes there, with probability .8"
+    )
+    sizes = table("samples", "tell from 0 a drop of", "prove of one without loss")
+    for size in result.sizes:
+        proven = "-" if size.provable is None else f"{size.provable:.4f}"
+        sizes.add_row(str(size.n), f"{size.detectable:.4f}", proven)
+    show(sizes)
+    asked = table("tolerance", "samples to tell it from 0", "samples to prove it")
+    for row in result.tolerances:
+        proves = "-" if row.proves is None else str(row.proves)
+        asked.add_row(f"{row.tolerance:g}", str(row.detects), proves)
+    show(asked)
 
 
 def objectives(result: "Objectives") -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from schedsearch.app.study_view import StudyView
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
+    from schedsearch.samplers.which_ranker import Heat
     from schedsearch.store.check import CheckReport
     from schedsearch.store.studies import StudySummary
 
@@ -113,6 +114,8 @@ def study(view: "StudyView", every: bool) -> None:
     show(rows)
     if len(shown) < len(trials):
         output.print(f"the last {len(shown)} of {len(trials)} trials; --all shows every one")
+    if view.heats:
+        rankers(view.heats)
     try:
         curve(view)
     except InputError as error:
@@ -127,6 +130,17 @@ def study(view: "StudyView", every: bool) -> None:
             f"{nesting.violations} of {nesting.comparable} comparable pairs of trials"
         )
     output.print(ended)
+
+
+def rankers(heats: Sequence["Heat"]) -> None:
+    """What each of several rankers has lost, round by round."""
+    from schedsearch.app.report_search import drops_of
+
+    columns = [f"round {number}, {heat.samples}" for number, heat in enumerate(heats, 1)]
+    rows = table("ranker", *columns, title="expected drop by ranker, round and samples")
+    for name, drops in drops_of(heats):
+        rows.add_row(escape(name), *drops)
+    show(rows)
 
 
 def _cells(trial: "Trial") -> tuple[str, ...]:

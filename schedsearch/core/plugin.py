@@ -43,6 +43,12 @@ class PlugIn:
         """Return the parameter's value, or `default` where it is not set."""
         return dict(self.params).get(name, default)
 
+    @property
+    def words(self) -> str:
+        """Name and parameters, for people."""
+        params = ", ".join(f"{name} = {value}" for name, value in self.params)
+        return f"{self.name} ({params})" if params else self.name
+
     def _canonical(self, name: str, value: object) -> ParamValue:
         """Return `value` such that equal parameters are also written equally: 2.0 becomes 2."""
         if isinstance(value, (str, int)) and not isinstance(value, bool):

@@ -33,6 +33,8 @@ class StudySpec:
             section of a study file with everything resolved. `sampler` is its name.
         facts: What the sampler knows of model and calibration set.
         ranker: Orders the vision tokens.
+        rankers: Those of which the search finds out which one does it best, `ranker` the first;
+            empty where there is nothing to find out.
         seed: Of everything random.
     """
 
@@ -49,8 +51,15 @@ class StudySpec:
     dtype: str = "auto"
     quantization: str | None = None
     seed: int = 0
+    rankers: tuple[RankerSpec, ...] = ()
 
     def __post_init__(self) -> None:
+        different = len(set(self.rankers)) == len(self.rankers) > 1
+        if self.rankers and not (different and self.rankers[0] == self.ranker):
+            raise InputError(
+                f"`rankers` must be several and begin with `ranker`, each once, but got "
+                f"{', '.join(one.words for one in self.rankers)}; leave them out where there is one"
+            )
         for field in ("name", "model", "calibration", "calibration_digest", "metric"):
             if not getattr(self, field):
                 raise InputError(f"`{field}` must not be empty; name it")
@@ -68,8 +77,9 @@ class StudySpec:
 
     def plain(self) -> dict[str, Any]:
         """Return all fields as JSON has them."""
-        ranker = {"name": self.ranker.name, "params": dict(self.ranker.params)}
-        return {**vars(self), "facts": self.facts.plain(), "ranker": ranker}
+        plain = {**vars(self), "facts": self.facts.plain(), "ranker": _plain(self.ranker)}
+        del plain["rankers"]  # a study of one ranker is written as before there were several
+        return plain | ({"rankers": list(map(_plain, self.rankers))} if self.rankers else {})
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of all fields: equal specs, equal digests."""
@@ -85,6 +95,10 @@ class StudySpec:
     def filled(self, given: "StudySpec") -> "StudySpec":
         """Return the specification with the facts that it lacks, from one that has them."""
         return replace(self, facts=self.facts.filled(given.facts))
+
+
+def _plain(ranker: RankerSpec) -> dict[str, Any]:
+    return {"name": ranker.name, "params": dict(ranker.params)}
 
 
 def _canonical(path: str, value: Any) -> Any:

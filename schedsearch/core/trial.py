@@ -215,6 +215,8 @@ class Trial:
         samples: How many samples are asked of those that cannot gain on keep-all, after all that
             can, in reading order; None for all samples. Only trials that ask all can be complete.
         read: How many samples, in reading order, had been read when the trial was closed.
+        expected: What the samples read let one expect of a screened trial's drop over all samples;
+            None of other trials, and of those that an earlier version has closed.
     """
 
     number: int
@@ -225,13 +227,16 @@ class Trial:
     reason: str = ""
     samples: int | None = None
     read: int = 0
+    expected: float | None = None
 
     def __post_init__(self) -> None:
         complete = self.state is TrialState.COMPLETE
         assert (self.measurement is not None) == complete, "complete trials alone are measured"
         whole = self.samples is None
         assert whole or not complete, "a part of the samples completes nothing"
-        assert self.state is not TrialState.SCREENED or not whole, "all samples screen nothing"
+        screened = self.state is TrialState.SCREENED
+        assert not screened or not whole, "all samples screen nothing"
+        assert screened or self.expected is None, "screened trials alone are estimated"
         unexplained = (TrialState.WAITING, TrialState.RUNNING, TrialState.COMPLETE)
         assert self.reason or self.state in unexplained, "no reason"
 

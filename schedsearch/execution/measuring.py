@@ -199,8 +199,8 @@ class Measuring:
             reason = f"rejected by {asked}: drop at least {self._least_drop(known):g}"
             return replace(trial, state=TrialState.PRUNED, reason=reason)
         if trial.samples is not None:
-            reason = f"not rejected by {asked}"
-            return replace(trial, state=TrialState.SCREENED, reason=reason)
+            reason, drop = f"not rejected by {asked}", self._reading.expected_drop(read)
+            return replace(trial, state=TrialState.SCREENED, reason=reason, expected=drop)
         ordered = self._reading.calibration_order(read)
         costs = self.scoring.subject.costs(trial.schedule)
         measurement = Measurement.of(ordered, *costs, self._full)
@@ -231,11 +231,19 @@ class Measuring:
                 scores = self.scoring.scores(trial.schedule, ids=ids) if ids else ()
                 if trial.state is not TrialState.FAIL:
                     self._evaluated.add(subject.evaluation(trial.schedule))
-            if scores:
+            if scores and not self._compares(history, trial):
                 rejected = trial.state is TrialState.PRUNED
                 enough = self._enough(trial, history, scores) if rejected else 0
                 reading.learn(scores, subject.costs(trial.schedule)[0], enough)
         self._learnt = max(self._learnt, until)
+
+    def _compares(self, history: Sequence[Trial], trial: Trial) -> bool:
+        """Say whether a part was read for the sake of its drop alone, which nothing can reject.
+
+        It may be of a ranker with which the search does not go on.
+        """
+        screened = trial.state is TrialState.SCREENED
+        return screened and not self._sampler.hopeless(history, trial, math.inf)
 
     def _enough(self, trial: Trial, history: Sequence[Trial], scores: Sequence[SampleScore]) -> int:
         """How many of the losers reject the trial, with all who have not lost; 0 if none do."""

@@ -69,6 +69,17 @@ class Reading:
         if enough:
             self._enough = min(self._enough or enough, enough)
 
+    def expected_drop(self, scores: Sequence[SampleScore]) -> float:
+        """Estimate of the mean drop over all samples from the first ones in reading order.
+
+        All that can gain count as they are; of the others those read stand for all.
+        """
+        drops = [self._full[one.sample_id] - one.score for one in scores]
+        gainful, others = drops[: self.gainful], drops[self.gainful :]
+        left = len(self._full) - len(gainful)
+        rest = left * math.fsum(others) / len(others) if others else 0.0
+        return (math.fsum(gainful) + rest) / len(self._full)
+
     def calibration_order(self, scores: Iterable[SampleScore]) -> list[SampleScore]:
         """The scores as the calibration set orders its samples."""
         by_id: Mapping[str, SampleScore] = {one.sample_id: one for one in scores}

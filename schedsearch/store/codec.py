@@ -33,6 +33,7 @@ _UNREADABLE = (
 _WISHES: dict[str, Wish] = {wish: wish for wish in get_args(Wish)}
 MEASURED = tuple(field.name for field in fields(Measurement))
 """Columns of a trial that hold its measurement."""
+_DROP = MEASURED.index("drop")
 
 
 @contextmanager
@@ -67,6 +68,8 @@ def spec_from_json(body: Mapping[str, Any]) -> StudySpec:
         parts: dict[str, Any] = {"facts": Facts.from_plain(body["facts"])}
         if "ranker" in body:
             parts["ranker"] = RankerSpec.from_mapping(**body["ranker"])
+        if "rankers" in body:
+            parts["rankers"] = tuple(RankerSpec.from_mapping(**one) for one in body["rankers"])
         return _of_types(StudySpec(**{**body, **parts}))
 
 
@@ -135,9 +138,19 @@ def trial_from_row(row: Iterable[Any]) -> Trial:
         schedule = _schedule(keep, ranker, target)
         what = f"trial {number}"
         chosen = params_to_json(params)
-        measurement = measurement_from_columns(*rest[: len(MEASURED)])
+        measured = rest[: len(MEASURED)]
+        measurement = measurement_from_columns(*measured)
+        expected = measured[_DROP] if state == TrialState.SCREENED else None
         return Trial(
-            number, chosen, schedule, TrialState(state), measurement, reason, samples, read
+            number,
+            chosen,
+            schedule,
+            TrialState(state),
+            measurement,
+            reason,
+            samples,
+            read,
+            expected,
         )
     except _UNREADABLE as error:
         raise DamagedCell(f"{what} cannot be read: {error}") from error
@@ -214,7 +227,7 @@ def _of_types(value: T) -> T:
 @cache
 def _types(kind: Hashable) -> dict[str, Any]:
     return {
-        name: Mapping if get_origin(hint) is Mapping else hint
+        name: get_origin(hint) if get_origin(hint) in (Mapping, tuple) else hint
         for name, hint in get_type_hints(kind).items()
     }
 

@@ -79,7 +79,10 @@ class ScheduleRow(Base):
 
 
 class TrialRow(Base):
-    """One schedule in one study; the columns of its measurement are empty until it is complete."""
+    """One schedule in one study; the columns of its measurement are empty until it is complete.
+
+    But for `drop`, which a screened trial has: the estimate from the samples that it has read.
+    """
 
     __tablename__ = "trial"
     __table_args__ = (

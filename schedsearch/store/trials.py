@@ -208,6 +208,8 @@ def close(connection: Connection, lease: Lease, trial: Trial, attempt: int, cost
     }
     if trial.measurement is not None:
         values |= measurement_to_columns(trial.measurement)
+    elif trial.expected is not None:
+        values["drop"] = trial.expected
     return _leave(connection, lease, trial.number, attempt, trial.reason, cost, values)
 
 

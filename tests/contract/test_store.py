@@ -13,6 +13,7 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from sqlalchemy import Engine, create_engine, event, insert, text
 from sqlalchemy.exc import IntegrityError
 
@@ -252,6 +253,20 @@ def test_trials_wait_under_consecutive_numbers_before_their_work(store):
     assert [trial.number for trial in opened] == [0, 1, 2]
     assert store.trials(STUDY) == opened
     assert {trial.state for trial in opened} == {TrialState.WAITING}
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.none())
+@few_examples
+def test_screened_trial_comes_back_with_what_is_expected_of_it(store, drop):
+    with store.lease(STUDY) as lease:
+        trial = store.open_trial(lease, {"round": 1}, HALF, samples=7)
+        attempt = store.start_attempt(lease, trial.number)
+        part = dataclasses.replace(
+            trial, state=TrialState.SCREENED, reason="a part", read=9, expected=drop
+        )
+        assert store.close_trial(lease, part, attempt)
+        (back,) = store.trials(STUDY, after=trial.number - 1)
+    assert back == part
 
 
 @given(targeted_schedules(), params, measurements)

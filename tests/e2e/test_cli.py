@@ -96,6 +96,18 @@ def test_analyze_writes_a_picture_and_its_figures(run, tmp_path):
         assert image.format == "PNG"
 
 
+def test_analyze_says_what_numbers_of_samples_tell_apart(run):
+    ran = run("analyze", "demo", "--power", "-n", 12, "--json")
+    assert ran.code == 0, ran.err
+    result = json.loads(ran.out)
+    assert len(result["seen"]) == 3
+    detected = [row["detectable"] for row in result["sizes"]]
+    assert detected == sorted(detected, reverse=True)
+    proven = [row["proves"] for row in result["tolerances"]]
+    assert proven == sorted(proven, reverse=True) and proven[-1] > 0
+    assert "samples to prove it" in run("analyze", "demo", "--power", "-n", 12).out
+
+
 def test_analyze_leaves_objectives_out_where_there_are_no_answers(run, tmp_path, questions):
     lines = [
         {"question": f"is there a {one} circle ?", "image": "red.png"} for one in ("red", "blue")
@@ -210,6 +222,8 @@ def test_unusable_line_is_one_error_with_its_number(
         (("apply", "demo", "SCHEDULE", "--data", "missing.jsonl"), "missing.jsonl"),
         (("apply", "demo", "SCHEDULE", "--metric", "accurate"), "exact_match"),
         (("analyze", "demo", "--ranker", "random", "-n", "4"), "read attention"),
+        (("analyze", "demo", "--power", "-n", "1"), "at least 2"),
+        (("analyze", "demo", "--store", "s.db"), "add that, or leave it out"),
         (("demo", "eval", "--split", "test"), "is not a split"),
         (("analyze", "demo", "-n", "2", "--out", "a.xyz"), "not the name of a picture"),
         (("analyze", "demo", "-n", "2", "--out", "."), "not the name of a picture"),

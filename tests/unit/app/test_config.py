@@ -5,6 +5,8 @@ from pathlib import Path
 import pytest
 
 from schedsearch.app.config import read_study_file
+from schedsearch.app.rankers import rankers_of
+from schedsearch.core.schedule import RankerSpec
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import METRICS
 
@@ -45,6 +47,42 @@ def test_every_metric_can_be_named(tmp_path, name):
     assert read_study_file(written(tmp_path, text)).metric == name
 
 
+@pytest.mark.parametrize(
+    ("written_as", "expected"),
+    [
+        ("auto", ("last", "text", "local", "diverse", "uniform")),
+        ("[last, diverse]", ("last", "diverse")),
+        (
+            "[tower, {name: local, params: {window: 4}}, local]",
+            ("tower", "local (window = 4)", "local"),
+        ),
+        ("[random]", ("random",)),
+    ],
+)
+def test_several_rankers_can_be_named(tmp_path, written_as, expected):
+    text = GOOD.replace("model: demo", f"model: demo\nranker: {written_as}")
+    config = read_study_file(written(tmp_path, text))
+    found = rankers_of(config.ranker, config.ranker_params, config.search.first)
+    assert tuple(one.words for one in found) == expected
+
+
+def test_rankers_before_layer_1_are_those_without_attention():
+    assert rankers_of("auto", {}, 0) == (RankerSpec("diverse"), RankerSpec("uniform"))
+
+
+def test_parameters_belong_to_one_ranker():
+    assert rankers_of("local", {"window": 4}, 2) == (RankerSpec("local", (("window", 4),)),)
+    for several in ("auto", ["last", "local"]):
+        with pytest.raises(InputError, match=r"`ranker_params` belong.*\{name: local, params: "):
+            rankers_of(several, {"window": 4}, 2)
+
+
+@pytest.mark.parametrize("several", [[], ["last", "last"], ["last", RankerSpec("last")]])
+def test_rankers_from_a_program_are_some_and_different(several):
+    with pytest.raises(InputError, match="`ranker` must name rankers, each once, but got"):
+        rankers_of(several, {}, 2)
+
+
 def test_shipped_studies_are_valid():
     files = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
     assert files
@@ -79,6 +117,13 @@ def test_shipped_studies_are_valid():
             ("model: demo", "model: demo\nmetric: accuracy"),
             "must be one of exact_match, log_likelihood, vqa_accuracy, answer_match, kl_divergence",
         ),
+        (("model: demo", "model: demo\nranker: best"), "`ranker` must be one of last, text"),
+        (("model: demo", "model: demo\nranker: best"), "tower, auto, or a list of them, but"),
+        (("model: demo", "model: demo\nranker: 3"), "or a list of them, but got 3"),
+        (("model: demo", "model: demo\nranker: []"), "`ranker` must name rankers, each once"),
+        (("model: demo", "model: demo\nranker: [last, last]"), "`ranker` must name rankers, each"),
+        (("model: demo", "model: demo\nranker: [last, best]"), "`ranker[1].name` must be one of"),
+        (("model: demo", "model: demo\nranker: [{nam: last}]"), "`ranker[0].nam` is not a key"),
         (("model: demo", "model: demo\ndtype: int3"), "`dtype` must be 'auto', 'float32'"),
         (
             ("model: demo", "model: demo\nquantization: 4"),

@@ -9,10 +9,12 @@ import pytest
 from schedsearch import FunctionMetric, InputError, Schedule
 from schedsearch.app.compare import Comparison, Row
 from schedsearch.app.open import open_study
+from schedsearch.app.power import power_of_study
 from schedsearch.app.report import write_report, write_schedule
 from schedsearch.app.report_text import render, without_folders
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.intervals import Interval
+from schedsearch.core.power import resolving
 from schedsearch.demo import checkpoint_path
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.evaluation.data.in_memory import MemorySet
@@ -129,6 +131,28 @@ def test_rule_is_stated_with_its_caveat(study, tmp_path):
     assert "upper bound" in confident and "at most 0.75 exact" in confident
     assert "spread is 0 and the bound adds nothing" in confident
     assert "upper bound" not in plain and "at most 0.5 exact" in plain
+
+
+def test_report_says_whether_the_samples_tell_the_tolerance_from_0(study, tmp_path):
+    text = render(study, None)
+    assert "### What these samples tell apart" in text
+    assert "these 12 samples tell a drop of" in text
+    assert "`tolerance`, 0.5, is not less" in text
+    with opened(tmp_path, tolerance=0.1, name="unresolved") as other:
+        other.run()
+        found = render(other, None)
+        assert (
+            "**`tolerance`, 0.1, is less: which schedules it let pass is partly chance.**" in found
+        )
+        plans = power_of_study(other)
+        assert f"About {resolving(plans.basis.changes, 0.1)} samples" in found
+
+
+def test_plans_need_a_schedule_that_removes_something(tmp_path):
+    with opened(tmp_path) as other:
+        other.run(n_trials=1)
+        with pytest.raises(InputError, match="has no reduced schedule"):
+            power_of_study(other)
 
 
 def test_nesting_is_reported(study):

@@ -1,18 +1,26 @@
 """How many samples a search needs, and what few of them can tell."""
 
 import math
+from dataclasses import replace
 
 import pytest
 from scipy.stats import binomtest
 
 from schedsearch.app.sample_size import (
     LEAST_SAMPLES,
+    Told,
+    changes_of,
     check_size,
     half_width,
     lucky,
     most_lost,
+    tolerances,
     warn_of_tolerance,
 )
+from schedsearch.core.bounds import Flips
+from schedsearch.core.power import resolving
+from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Measurement, SampleScore, Trial, TrialState
 from schedsearch.errors import DataError
 
 
@@ -47,13 +55,73 @@ def test_half_width_is_that_of_a_paired_interval():
         (0.01, 50, 1.0, "acts like 0: of 50 samples one lost answer weighs 0.02; calibrate on at "),
         (0.003, 100, 1.0, "at least 334 samples"),
         (0.001, 100, 1.0, "at least 1000 samples"),
-        (0.01, 100, 1.0, ""),
+        (0.01, 100, 1.0, "less than 100 samples tell from 0, which is 0.073 even where no answer "),
+        (0.003, 1000, 1.0, "at least 2609 samples"),
+        (0.003, 2609, 1.0, ""),
         (0.0, 10, 1.0, ""),
         (0.01, 50, math.inf, ""),
+        (0.3, 261, 100.0, "acts like 0"),
+        (0.4, 1000, 100.0, "at least 1955 samples"),
         (0.01, 50, 0.0, ""),
     ],
 )
-def test_tolerance_below_one_answer_is_said(caplog, tolerance, samples, greatest, said):
+def test_tolerance_that_samples_cannot_tell_from_0_is_said(
+    caplog, tolerance, samples, greatest, said
+):
     warn_of_tolerance("tolerance", tolerance, samples, greatest)
     assert bool(caplog.records) == bool(said)
     assert said in caplog.text
+
+
+def closed(number: int, lost: int, gained: int, n: int = 1000, keep: float = 0.5) -> Trial:
+    """A trial under which so many of n answers changed."""
+    full = [SampleScore(str(i), float(i >= gained)) for i in range(n)]
+    under = [SampleScore(str(i), float(i < gained or i >= gained + lost)) for i in range(n)]
+    measured = Measurement.of(under, 0.5, 0.5, full)
+    return Trial(number, {"pass": 1}, Schedule((1.0, keep)), TrialState.COMPLETE, measured)
+
+
+def pruned(number: int) -> Trial:
+    return replace(closed(number, 1, 1), state=TrialState.PRUNED, measurement=None, reason="lost")
+
+
+def test_first_schedule_within_the_tolerance_says_once_what_the_samples_tell(caplog):
+    tell = Told("tolerance", 0.005, 1.0)
+    for trial in (closed(0, 0, 0, keep=1.0), pruned(1), closed(2, 90, 50)):
+        tell(trial)
+    assert not caplog.records
+
+    tell(closed(3, 52, 47))
+    tell(closed(4, 52, 47))
+
+    (said,) = caplog.records
+    needed = resolving(Flips(1000, 52, 47), 0.005)
+    assert said.levelname == "WARNING"
+    assert "`tolerance` 0.005 is less than these 1000 samples tell from 0: 0.028" in said.message
+    assert f"trial 3; about {needed} samples would tell it" in said.message
+
+
+def test_tolerance_that_the_samples_tell_from_0_is_no_warning(caplog):
+    caplog.set_level("INFO", "schedsearch")
+    Told("max_drop", 0.05, 1.0)(closed(1, 52, 47))
+    (said,) = caplog.records
+    assert said.levelname == "INFO"
+    assert "1000 samples tell drops from 0.028 on" in said.message
+
+
+def test_tolerance_of_0_is_left_alone(caplog):
+    Told("tolerance", 0.0, 1.0)(closed(1, 0, 3))
+    assert not caplog.records
+
+
+def test_tolerances_are_the_settings_that_say_what_may_be_lost():
+    assert tolerances({"sampler": "g-search", "tolerance": 0.01}) == [("tolerance", 0.01)]
+    assert tolerances({"sampler": "frontier", "max_drop": 0}) == [("max_drop", 0)]
+    assert tolerances({"sampler": "bayes", "tolerance": "much"}) == []
+
+
+def test_single_sample_says_nothing_of_changes():
+    assert (
+        changes_of(Measurement.of([SampleScore("a", 1.0)], 1, 1, [SampleScore("a", 1.0)]), 1.0)
+        is None
+    )

@@ -2,12 +2,22 @@
 
 import math
 import random
+import statistics
 
 import pytest
 from scipy import stats
 
 from schedsearch.core.bounds import Flips, Losses
-from schedsearch.core.power import needed, needed_units, provable, resolution
+from schedsearch.core.power import (
+    Changes,
+    least_detectable,
+    least_resolving,
+    needed,
+    needed_units,
+    provable,
+    resolution,
+    resolving,
+)
 
 
 def test_planned_number_of_samples_proves_the_tolerance_as_often_as_promised() -> None:
@@ -106,3 +116,72 @@ def test_impossible_number_of_samples_is_refused() -> None:
         resolution(Flips(10, 1, 1), n=0)
     with pytest.raises(ValueError, match="`n >= 1`"):
         provable(Flips(10, 1, 1), 0, 0.05)
+
+
+def changes(drops: list[float], unit: float = 1.0) -> Changes:
+    error = statistics.stdev(drops) / math.sqrt(len(drops))
+    return Changes.of(len(drops), statistics.fmean(drops), error, unit)
+
+
+def test_mean_and_standard_error_of_a_0_1_metric_are_its_flips() -> None:
+    drops = [1.0] * 7 + [-1.0] * 4 + [0.0] * 189
+    found = changes(drops)
+    assert found.flips() == Flips(200, 7, 4)
+    assert resolution(found) == resolution(Flips(200, 7, 4))
+    assert needed(found, 0.03, 0.05) == needed(Flips(200, 7, 4), 0.03, 0.05)
+    assert provable(found, 500, 0.05) == provable(Flips(200, 7, 4), 500, 0.05)
+
+
+def test_graded_drops_are_no_flips_and_tell_more_apart_than_flips_as_frequent() -> None:
+    found = changes([0.3] * 7 + [-0.3] * 4 + [0.0] * 189)
+    assert found.flips() is None
+    flips = resolution(Flips(200, 7, 4))
+    # A third of the size, but for the half loss and half gain of a whole unit that are added.
+    assert flips.detectable / 3 < resolution(found).detectable < flips.detectable / 2
+
+
+def test_plans_for_graded_drops_are_those_of_bets() -> None:
+    drops = [0.5] * 40 + [-0.5] * 40 + [0.25] * 1 + [0.0] * 9919
+    found = changes(drops)
+    n = needed(found, 0.02, 0.05)
+    # The half loss and half gain that are added to 20 squares are 5 % of them.
+    assert n == pytest.approx(needed_units(Losses.of(drops), 0.02, 0.05), rel=0.06)
+    assert provable(found, n, 0.05) <= 0.02 < provable(found, n * 9 // 10, 0.05)
+
+
+def test_scale_of_a_metric_is_no_matter() -> None:
+    drops = [0.5] * 9 + [-0.5] * 8 + [0.25] * 3 + [0.0] * 180
+    one, hundred = changes(drops), changes([100 * drop for drop in drops], unit=100.0)
+    assert needed(hundred, 5.0, 0.05) == needed(one, 0.05, 0.05)
+    assert resolving(hundred, 5.0) == resolving(one, 0.05)
+    assert provable(hundred, 300, 0.05) == pytest.approx(100 * provable(one, 300, 0.05))
+
+
+def test_metric_without_bounds_proves_nothing_but_is_resolved() -> None:
+    found = changes([3.1, -2.0, 0.0, 0.4], unit=0.0)
+    assert resolution(found).detectable > 0
+    with pytest.raises(ValueError, match="without bounds"):
+        needed(found, 0.5, 0.05)
+    with pytest.raises(ValueError, match="without bounds"):
+        provable(found, 100, 0.05)
+
+
+@pytest.mark.parametrize("tolerance", [0.005, 0.02, 0.3])
+def test_least_number_that_resolves_a_tolerance_resolves_it_and_one_less_does_not(
+    tolerance,
+) -> None:
+    seen = Flips(770, 20, 19)
+    n = resolving(seen, tolerance)
+    assert resolution(seen, n).resolves(tolerance * (1 + 1e-9))
+    assert n == 1 or not resolution(seen, n - 1).resolves(tolerance)
+    with pytest.raises(ValueError, match="`tolerance > 0`"):
+        resolving(seen, 0.0)
+
+
+@pytest.mark.parametrize("tolerance", [0.003, 0.01, 0.2])
+def test_fewest_samples_of_all_are_those_where_only_lost_answers_change(tolerance) -> None:
+    n = least_resolving(tolerance)
+    assert least_detectable(n) <= tolerance * (1 + 1e-9) < least_detectable(n - 1)
+    # A million of which as many are lost as the tolerance says: Agresti's additions vanish there.
+    seen = Flips(10**6, round(tolerance * 10**6), 0)
+    assert resolving(seen, tolerance) == pytest.approx(n, rel=1e-2)

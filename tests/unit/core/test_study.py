@@ -35,6 +35,7 @@ CHANGES = {
     "dtype": "bfloat16",
     "quantization": "8bit",
     "seed": 1,
+    "rankers": (RankerSpec(), RankerSpec("text")),
 }
 
 specs = st.builds(
@@ -53,6 +54,19 @@ specs = st.builds(
     quantization=st.none() | names,
     seed=st.integers(0, 9),
 )
+
+
+def test_one_ranker_is_written_as_before_there_could_be_several():
+    assert "rankers" not in BASE.plain()
+    assert dataclasses.replace(BASE, rankers=()).digest() == BASE.digest()
+
+
+@pytest.mark.parametrize(
+    "several", [("last",), ("text", "last"), ("last", "last")], ids=["one", "order", "twice"]
+)
+def test_rankers_are_several_and_begin_with_the_first(several):
+    with pytest.raises(InputError, match="`rankers` must be several and begin with `ranker`"):
+        dataclasses.replace(BASE, rankers=tuple(map(RankerSpec, several)))
 
 
 def test_every_field_is_part_of_the_identity():

@@ -231,3 +231,20 @@ def test_task_ends_behind_the_samples_that_can_gain_and_cuts_are_counted_from_th
         scoring.scores(Schedule((1.0,) * 3 + (0.0,) * 3), behind=2)
     ends = [ids[-1] for _, ids, _ in tasks]
     assert ends == ["q1", "q4", "q8"]  # q9 equals q4
+
+
+@given(st.lists(st.tuples(st.booleans(), st.booleans()), min_size=2, max_size=30), st.data())
+def test_expected_drop_takes_those_read_for_all_others_that_cannot_gain(answers, data):
+    full = [SampleScore(str(i), float(right)) for i, (right, _) in enumerate(answers)]
+    under = {str(i): SampleScore(str(i), float(right)) for i, (_, right) in enumerate(answers)}
+    reading = Reading(full, 1.0)
+    gainful = reading.gainful
+    read = data.draw(st.integers(min(gainful + 1, len(full)), len(full)))
+    found = reading.expected_drop([under[name] for name in reading.order[:read]])
+    drops = [a.score - under[a.sample_id].score for a in sorted(full, key=lambda one: one.score)]
+    rest = drops[gainful:read]
+    mean = sum(rest) / len(rest) if rest else 0.0
+    expected = (sum(drops[:gainful]) + (len(full) - gainful) * mean) / len(full)
+    assert found == pytest.approx(expected)
+    whole = reading.expected_drop([under[name] for name in reading.order])
+    assert whole == pytest.approx(sum(drops) / len(full))

@@ -1,5 +1,7 @@
 """Hypothesis strategies for what a store holds, and the values that many of its tests share."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from schedsearch.core.certificate import Certificate, Certification, Link, Request
@@ -79,7 +81,7 @@ CERTIFICATION = Certification(_REQUEST, "by hand", 80, (_LINK,), 1, _LINK, _CERT
 EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
-specs = st.builds(
+one_ranker = st.builds(
     StudySpec,
     name=texts,
     model=texts,
@@ -93,6 +95,12 @@ specs = st.builds(
     weights=st.none() | names,
     seed=st.integers(0, 2**63),
 )
+several_rankers = st.builds(
+    lambda spec, several: replace(spec, ranker=several[0], rankers=tuple(several)),
+    one_ranker,
+    st.lists(rankers, min_size=2, max_size=4, unique=True),
+)
+specs = one_ranker | several_rankers
 params = st.dictionaries(names, param_values, max_size=4)
 finite = st.floats(allow_nan=False, allow_infinity=False)
 amounts = st.floats(0, allow_infinity=False)
