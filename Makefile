@@ -35,8 +35,8 @@ demo: setup
 # The same on a pretrained decoder of 30 layers.
 demo-real: setup
 	@mkdir -p demo-out
-	$(BIN)/schedsearch search studies/smollm2.yaml --store demo-out/studies.db
-	$(BIN)/schedsearch report studies/smollm2.yaml --store demo-out/studies.db --out demo-out/report-smollm2
+	$(BIN)/schedsearch search studies/smollm2-quick.yaml --store demo-out/studies.db
+	$(BIN)/schedsearch report studies/smollm2-quick.yaml --store demo-out/studies.db --out demo-out/report-smollm2
 
 # Children that the tests start would otherwise compile the package each time.
 test test-full test-kills test-compat: export PYTHONDONTWRITEBYTECODE :=

@@ -27,7 +27,7 @@ COMMANDS = (("list",), ("show", STUDY), ("export", STUDY, "schedule.json"), ("db
 def searched_store() -> bytes:
     """A store with a finished search, and one that has not finished and is held."""
     lists = {"screens": list(SEARCH.screens), "guess": list(SEARCH.guess)}
-    names = GSearchSettings.model_fields.keys() - {"sampler"}
+    names = GSearchSettings.model_fields.keys() - {"sampler", "spent"}
     chosen = {name: getattr(SEARCH, name) for name in names}
     settings = GSearchSettings.model_validate(chosen | lists)
     with TemporaryDirectory() as folder:
