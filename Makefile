@@ -84,6 +84,9 @@ bench: setup
 	$(BIN)/python bench/search.py erring --side 8 --samples 240 --kinds noise --seeds 8 --searches gallop bisection --out bench/results/search-erring-noise.json
 	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
 	$(BIN)/python bench/bayes.py compare --out bench/results/bayes.json
+	$(BIN)/python bench/additive.py embedded --out bench/results/additive-embedded.json
+	$(BIN)/python bench/additive.py random --side 8 --samples 128 --seeds 2 --out bench/results/additive-random.json
+	$(BIN)/python bench/additive.py 7b --samples 10 --out bench/results/additive-7b-cpu.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
 bench-gpu:
