@@ -138,6 +138,8 @@ class WhichRanker:
         """
         if self.chosen(history) is not None:
             return self.search(history).ask(history)
+        if not history:
+            self.searches[0].ask(())  # what cannot begin must be refused before rankers compete
         heats, answers = self.heats(history), self._answers(history)
         number, heat = len(heats), heats[-1]
         asked = product(_numbered(), heat.drops)

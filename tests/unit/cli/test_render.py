@@ -15,10 +15,11 @@ from schedsearch.app.analyze import Analysis
 from schedsearch.app.withdrawal import Withdrawal
 from schedsearch.cli import output, render, render_studies
 from schedsearch.core.intervals import Interval
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics
+from schedsearch.samplers.which_ranker import Heat
 
 Shown = Callable[[int, Callable[[], None]], str]
 
@@ -110,7 +111,7 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
         Trial(1235, {"layer": 3}, schedule, TrialState.FAIL, reason=text),
     ]
     sampler = SimpleNamespace(n_max=576)
-    view: Any = SimpleNamespace(trials=trials, sampler=sampler, layers=_no_result)
+    view: Any = SimpleNamespace(trials=trials, sampler=sampler, layers=_no_result, heats=[])
     summary: Any = SimpleNamespace(
         trials={"COMPLETE": 123},
         spec=SimpleNamespace(name=name, model="llava-hf/llava-1.5-7b-hf", metric="vqa_accuracy"),
@@ -120,10 +121,15 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
         created=datetime(2026, 1, 2, 3, 4),
     )
 
+    ranker = RankerSpec.from_mapping("neighbourhoods-of-my-own", {"rows": "last", "window": 1024})
+    drops: dict[RankerSpec, float | None] = {RankerSpec(): 0.012345, ranker: math.inf}
+    heats = [Heat(1234, drops), Heat(2468, {ranker: None})]
+
+    ranker_rows = shown(width, lambda: render_studies.rankers(heats))
     trial_rows = shown(width, lambda: render_studies.study(view, every=True))
     study_rows = shown(width, lambda: render_studies.studies([summary]))
 
-    for table in (trial_rows, study_rows):
+    for table in (trial_rows, study_rows, ranker_rows):
         assert "…" not in table
         assert all(len(line) <= width for line in table.splitlines())
     assert _columns(study_rows)[0] == f"study{name}"

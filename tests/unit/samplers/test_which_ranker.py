@@ -13,9 +13,12 @@ from schedsearch.core.facts import Facts
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
+from schedsearch.errors import InputError
+from schedsearch.samplers.family_settings import RandomSettings
 from schedsearch.samplers.sampler import Question, Sampler
 from schedsearch.samplers.settings import GSearchSettings
 from schedsearch.samplers.which_ranker import WhichRanker
+from tests.pace import examples
 from tests.unit.samplers.synthetic import complete, failed, running
 
 LAYERS, N_MAX, SAMPLES = 6, 12, 320
@@ -75,6 +78,14 @@ def searched(sampler: Sampler, drops: Drops, history: Sequence[Trial] = ()) -> l
     return trials
 
 
+def compared(sampler: WhichRanker, drops: Drops) -> RankerSpec | None:
+    """The ranker that is found; nothing is searched."""
+    trials: list[Trial] = []
+    while sampler.chosen(trials) is None:
+        trials += [answer(n, one, drops) for n, one in enumerate(sampler.ask(trials), len(trials))]
+    return sampler.chosen(trials)
+
+
 def phase(trials: Sequence[Trial]) -> list[Trial]:
     return [trial for trial in trials if "round" in trial.params]
 
@@ -82,6 +93,7 @@ def phase(trials: Sequence[Trial]) -> list[Trial]:
 levels = st.lists(st.integers(1, 10), min_size=2, max_size=5, unique=True)
 
 
+@examples(40)
 @given(levels, st.integers(1, 4))
 def test_ranker_that_loses_least_is_found_where_every_sample_tells(found, at_once):
     rankers = RANKERS[: len(found)]
@@ -99,8 +111,7 @@ def test_ranker_is_found_among_samples_that_disagree_at_random():
     # or more with probability below 1e-3, tenths that change at random included.
     needs = dict.fromkeys(RANKERS, 0.85) | {RANKERS[3]: 0.4}
     for seed in range(20):
-        sampler = made()
-        assert sampler.chosen(searched(sampler, noisy(needs, 0.1, seed))) == RANKERS[3]
+        assert compared(made(), noisy(needs, 0.1, seed)) == RANKERS[3]
 
 
 def test_search_is_the_one_that_the_ranker_has_alone():
@@ -138,13 +149,14 @@ def test_equal_rankers_are_told_apart_by_their_order():
     assert sampler.chosen(trials) == RANKERS[0]
 
 
+@examples(12)  # each runs the search once per prefix
 @given(st.integers(0, 10**6), st.integers(1, 4))
 def test_whatever_is_known_the_next_questions_are_the_same(seed, at_once):
     rng = random.Random(seed)
     drops = noisy({ranker: rng.uniform(0.3, 0.9) for ranker in RANKERS}, 0.05, seed)
     sampler = made(concurrent_trials=at_once)
     trials = searched(sampler, drops)
-    for n in range(0, len(trials), 7):
+    for n in range(0, len(trials), 9):
         known = trials[:n]
         assert searched(made(concurrent_trials=at_once), drops, known) == trials
         shuffled = rng.sample(known, n)
@@ -201,6 +213,14 @@ def test_ranker_that_fails_counts_as_the_worst_unless_failures_stop():
     stopping = made(on_failure="stop")
     trials = until_the_end(stopping)  # the same question again, until it is answered
     assert stopping.chosen(trials) == RANKERS[0]
+
+
+def test_search_that_cannot_begin_is_refused_before_rankers_compete():
+    settings = {"sampler": "random", "family": "uniform", "budget": {"flops": 0.01}}
+    search = RandomSettings.model_validate(settings)
+    searches = tuple(search.make(FACTS, ranker, 0) for ranker in RANKERS)
+    with pytest.raises(InputError, match="budget"):
+        WhichRanker(facts=FACTS, rankers=RANKERS, searches=searches).ask([])
 
 
 def test_before_a_ranker_is_found_there_is_no_result():

@@ -1,0 +1,108 @@
+"""`ranker: auto` beside the search with each of its rankers, on an embedded model.
+
+Every search has a store of its own, so that each pays for its keep-all. Held-out samples say what
+a search is worth: its result, and the least FLOPs ratio among its undominated trials at the drops
+that are asked for, which compares searches at equal drop.
+"""
+
+import argparse
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import record
+import torch
+
+from schedsearch.app.bootstrap import DataRef, open_samples
+from schedsearch.app.held_out import HeldOut
+from schedsearch.app.open import open_study
+from schedsearch.app.rankers import rankers_of
+from schedsearch.app.study import Study
+from schedsearch.core import intervals
+from schedsearch.core.pareto import costs
+from schedsearch.core.schedule import RankerSpec
+
+
+def row(args: argparse.Namespace, name: str, ranker: str | RankerSpec) -> dict[str, Any]:
+    """Search, and say what became of it."""
+    samples = open_samples(DataRef(f"{args.model}:calibration", args.samples))
+    settings = {"tolerance": args.tolerance, "first": args.first}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_study(
+            args.model,
+            samples,
+            name=name,
+            ranker=ranker,
+            sampler=settings,
+            store=Path(folder) / "s.db",
+        ) as study,
+    ):
+        seconds = study.run().seconds
+        best = study.best_trial
+        flops, drop = costs(best)
+        found = held_out(args, study)
+        return {
+            "ranker": name,
+            "found": study.ranker.words,
+            "heats": [
+                {"samples": heat.samples, **{one.words: heat.drops[one] for one in heat.drops}}
+                for heat in study.heats
+            ],
+            "trials": len(study.trials),
+            "passes": study.effort.spent,
+            "seconds": seconds,
+            "flops": flops,
+            "drop": drop,
+            **found,
+        }
+
+
+def held_out(args: argparse.Namespace, study: Study) -> dict[str, Any]:
+    """What the result loses, and what each drop costs, on samples that the search has not seen."""
+    bench = HeldOut(study, open_samples(DataRef(f"{args.model}:held-out", args.held_out)), silent)
+    full = bench.values("full", bench.subject.full)
+
+    def loss(schedule: Any) -> intervals.Interval:
+        return intervals.paired_difference(full, bench.values("schedule", schedule))
+
+    best = study.best_trial
+    result, most = loss(best.schedule), max(args.drops)
+    tried = [trial for trial in study.frontier.trials if costs(trial)[1] <= most]
+    losses = [(costs(trial)[0], loss(trial.schedule).value) for trial in tried[: args.most]]
+    equal = {
+        f"{drop:g}": min((flops for flops, lost in losses if lost <= drop), default=None)
+        for drop in args.drops
+    }
+    return {"held_out": [result.value, result.low, result.high], "flops_at": equal}
+
+
+def silent(_name: str) -> Callable[[int, int], None]:
+    """A progress bar that shows nothing."""
+    return lambda _done, _all: None
+
+
+def main(args: argparse.Namespace) -> None:
+    """Search by each, print a line, and write the rows so far."""
+    torch.set_num_threads(1)
+    several = rankers_of("auto", {}, args.first)
+    rows = []
+    for name, ranker in [("auto", "auto"), *((one.words, one) for one in several)]:
+        rows.append(row(args, name, ranker))
+        print({key: value for key, value in rows[-1].items()}, flush=True)  # noqa: T201
+        record.write(args, rows)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--device", default="cpu", choices=["cpu"])
+    parser.add_argument("-n", "--samples", type=int, default=300)
+    parser.add_argument("--held-out", type=int, default=2000)
+    parser.add_argument("--tolerance", type=float, default=0.01)
+    parser.add_argument("--first", type=int, default=1)
+    parser.add_argument("--drops", type=float, nargs="+", default=[0.01, 0.02, 0.03])
+    parser.add_argument("--most", type=int, default=10, help="trials evaluated on held-out samples")
+    parser.add_argument("--out", type=Path)
+    main(parser.parse_args())
