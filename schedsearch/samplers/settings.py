@@ -110,6 +110,11 @@ class GSearchSettings(SamplerSettings):
         guess: Expected count of each layer, or `attention`: what the full model's attention
             suggests. A wrong guess costs time alone.
         slack: Layers share a count as long as it could not fall by more than this share of it.
+        spread: Spread the tolerance over the layers: each may use its share of it and what those
+            above have left. Recommended; left out: the first layers may use it all.
+        noise: How many standard errors of chance, as often for better as for worse, a drop must
+            lie above the tolerance to reject; for metrics between 0 and 1. 1 is recommended where
+            the full model errs; left out: none.
         on_failure: Whether a failed trial ends the run, or counts as rejected.
     """
 
@@ -124,6 +129,8 @@ class GSearchSettings(SamplerSettings):
     screens: list[Count] | None = None
     guess: list[Tokens] | Literal["attention"] = []
     slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    spread: bool | None = None
+    noise: Annotated[float, Field(ge=0)] | None = None
     on_failure: Literal["stop", "continue"] = "stop"
 
     def make(self, facts: Facts, ranker: RankerSpec, seed: int) -> StudySampler:  # noqa: ARG002
@@ -139,16 +146,22 @@ class GSearchSettings(SamplerSettings):
             ranker=ranker,
             screens=tuple(self.screens or ()),
             guess=tuple(self.guess),
-            **self.model_dump(exclude={"sampler", "screens", "guess"}),
+            **self.model_dump(exclude={"sampler", "screens", "guess"}, exclude_none=True),
         )
 
     def resolved(self, around: Surroundings) -> Self:
         """Return the settings with `screens` and `guess` as numbers.
 
         Raises:
-            InputError: A screen is not fewer than the samples.
+            InputError: A screen is not fewer than the samples, or `noise` is set and the metric is
+                none between 0 and 1.
         """
         screens, subject = self.screens, around.subject
+        if self.noise and subject.greatest != 1:
+            raise InputError(
+                f"`noise` needs a metric between 0 and 1, but the greatest score of this one is "
+                f"{subject.greatest:g}; leave it out, or choose another metric"
+            )
         if screens is None:
             gallops = self.method == "gallop" and math.isfinite(subject.greatest)
             screens = default_screens(len(subject.ids)) if gallops else []
