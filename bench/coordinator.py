@@ -66,7 +66,7 @@ class Instant:
 class Thoughtless:
     """Asks one random falling schedule after another."""
 
-    name, concurrent_trials = "thoughtless", 1
+    name, concurrent_trials, noise = "thoughtless", 1, 0.0
 
     def __init__(self, trials: int, clock: Clock) -> None:
         self._trials = trials

@@ -133,6 +133,8 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "$ref" in schema or "oneOf" in schema:
         return "section"
     kind = schema["type"]
+    if kind == "boolean":
+        return "`true`, `false`"
     if kind == "array":
         return f"list of {_type(schema['items'])}"
     if kind == "object":

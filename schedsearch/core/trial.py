@@ -121,6 +121,14 @@ class Measurement:
     drop: float | None = None
     drop_standard_error: float | None = None
 
+    @property
+    def chance(self) -> float:
+        """The standard error that changes which cancel out give the drop, see `chance`."""
+        if self.drop is None or self.drop_standard_error is None:
+            return 0.0
+        squares = self.n * ((self.n - 1) * self.drop_standard_error**2 + self.drop**2)
+        return chance(self.drop, squares, self.n)
+
     @classmethod
     def of(
         cls,
@@ -158,7 +166,10 @@ class Measurement:
 
 
 def least_drop(
-    full: Sequence[SampleScore], scores: Iterable[SampleScore], greatest: float
+    full: Sequence[SampleScore],
+    scores: Iterable[SampleScore],
+    greatest: float,
+    noise: float = 0.0,
 ) -> float:
     """Return the least mean drop against keep-all that a schedule can still end with.
 
@@ -168,10 +179,38 @@ def least_drop(
         full: Keep-all's scores of all samples.
         scores: The schedule's scores of some of them.
         greatest: No score is above this; infinity where no bound is known.
+        noise: How many standard errors of `chance` are taken off; of a metric between 0 and 1, for
+            which that is least as well if every sample without a score gets the greatest.
     """
     known = {one.sample_id: one.score for one in scores}
     drops = [one.score - known.get(one.sample_id, greatest) for one in full]
-    return -math.inf if -math.inf in drops else math.fsum(drops) / len(full)
+    if -math.inf in drops:
+        return -math.inf
+    drop = math.fsum(drops) / len(full)
+    if not noise:
+        return drop
+    return drop - noise * chance(drop, math.fsum(one * one for one in drops), len(full))
+
+
+def chance(drop: float, squares: float, n: int) -> float:
+    """Return the standard error that changes which cancel out give a mean drop.
+
+    A schedule changes some answers for no reason, for better as often as for worse. Gains are
+    taken to be such changes, and as many losses with them: `sqrt(2 gains) / n` of a 0/1 metric,
+    `sqrt(sum(d^2) - sum(d)) / n` of any between 0 and 1. Where nothing is gained it is 0, so that
+    losses alone, however few, are no chance.
+
+    Args:
+        drop: Mean of the samples' drops.
+        squares: Sum of their squares.
+        n: How many there are.
+    """
+    cancelling = squares - n * drop
+    return math.sqrt(cancelling) / n if cancelling > _ROUNDING else 0.0
+
+
+# What sums of drops between -1 and 1 may be off by; a single gain is worth 2.
+_ROUNDING = 1e-6
 
 
 def _mean(values: Sequence[float]) -> tuple[float, float | None]:

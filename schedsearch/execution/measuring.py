@@ -182,7 +182,7 @@ class Measuring:
         self, history: Sequence[Trial], trial: Trial, known: Sequence[SampleScore]
     ) -> bool:
         """Say whether the samples without a score decide nothing."""
-        drop = self._least_drop(known)
+        drop = self._least_drop(known, self._sampler.noise)
         return len(known) < len(self._full) and self._sampler.hopeless(history, trial, drop)
 
     def verdict(
@@ -206,8 +206,8 @@ class Measuring:
         measurement = Measurement.of(ordered, *costs, self._full)
         return replace(trial, state=TrialState.COMPLETE, measurement=measurement)
 
-    def _least_drop(self, known: Sequence[SampleScore]) -> float:
-        return least_drop(self._full, known, self.scoring.subject.greatest)
+    def _least_drop(self, known: Sequence[SampleScore], noise: float = 0.0) -> float:
+        return least_drop(self._full, known, self.scoring.subject.greatest, noise)
 
     def _keep_all(self, trial: Trial, show: OnScores) -> list[SampleScore]:
         """Scores of the full model, without which no other trial means anything."""
@@ -251,7 +251,7 @@ class Measuring:
         names = {one.sample_id for one in lost}
         others = [one for one in scores if one.sample_id not in names]
         for count in range(1, len(lost) + 1):
-            drop = self._least_drop([*others, *lost[:count]])
+            drop = self._least_drop([*others, *lost[:count]], self._sampler.noise)
             if self._sampler.hopeless(history, trial, drop):
                 return count
         return 0

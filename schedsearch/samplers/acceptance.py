@@ -8,7 +8,7 @@ from typing import Literal
 
 from schedsearch.core.canonical import is_number
 from schedsearch.core.shown import shown
-from schedsearch.core.trial import Measurement
+from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError
 
 Rule = Literal["drop", "confident"]
@@ -28,6 +28,8 @@ class Acceptance:
             by that margin, as far as the t distribution fits. Where all differences are equal
             their spread is 0, and so is what the bound adds.
         tolerance: The greatest loss that is accepted, in units of the metric; 0 or more.
+        noise: How many standard errors of `Measurement.chance` are taken off the loss, so that
+            changes that cancel out reject nothing.
 
     Raises:
         InputError: The rule is unknown, or the tolerance is negative or not finite.
@@ -35,6 +37,7 @@ class Acceptance:
 
     rule: Rule = "drop"
     tolerance: float = 0.0
+    noise: float = 0.0
 
     def __post_init__(self) -> None:
         if self.rule not in ("drop", "confident"):
@@ -51,6 +54,15 @@ class Acceptance:
         """Say whether the measured loss is within the tolerance."""
         return self.loss(measurement) <= self.tolerance
 
+    def passes(self, trial: Trial) -> bool:
+        """Say whether a finished trial does not reject its schedule.
+
+        All samples accept it, a screen may; pruned means that all samples would reject it.
+        """
+        if trial.measurement is None:
+            return trial.state is TrialState.SCREENED
+        return self.accepts(trial.measurement)
+
     def loss(self, measurement: Measurement) -> float:
         """Return what is compared with the tolerance, in units of the metric.
 
@@ -58,6 +70,7 @@ class Acceptance:
         """
         drop, error = measurement.drop, measurement.drop_standard_error
         assert drop is not None, "a drop is known as soon as keep-all is measured"
+        drop -= self.noise * measurement.chance
         if self.rule == "drop":
             return drop
         if error is None:

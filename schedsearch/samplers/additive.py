@@ -76,6 +76,7 @@ class Additive:
     name: ClassVar[str] = "additive"
     screens: ClassVar[tuple[int, ...]] = ()
     on_failure: ClassVar[OnFailure] = "continue"
+    noise: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         for name in ("trials", "concurrent_trials"):

@@ -63,6 +63,7 @@ class Budgeted(ABC):
 
     screens: ClassVar[tuple[int, ...]] = ()
     on_failure: ClassVar[OnFailure] = "continue"
+    noise: ClassVar[float] = 0.0
 
     def __post_init__(self) -> None:
         for name, least in (("trials", 1), ("concurrent_trials", 1), ("seed", 0)):

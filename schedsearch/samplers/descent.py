@@ -24,6 +24,7 @@ class Descent:
     guess: Counts = ()
     slack: float = 0.0
     tolerance: float = 0.0
+    leaps: bool = False
 
     def rounds(self) -> Generator[Round, Sequence[Verdict], Counts | None]:
         """Yield rounds and receive, for each, the verdicts on its candidates.
@@ -97,6 +98,7 @@ class Descent:
                 widest=self.n_max,
                 ledger=ledger,
                 weight=self.layers - layer,
+                leap=self.leaps,
             )
             settled = self._put(1, layer, settled, found[-1])
             above, layer = layer, layer + 1

@@ -1,10 +1,12 @@
 """G-Search: the least number of vision tokens for every layer, from shallow to deep."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import ClassVar
 
+from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import RankerSpec, reducible_layers
 from schedsearch.core.shown import shown
 from schedsearch.core.space import Parameter
@@ -87,6 +89,11 @@ class GSearch:
             first to which that does not apply is found by bisection over depth. Under nesting no
             layer then keeps more than its need / (1 - slack). For deep models: the number of
             questions grows with the logarithm of the depth.
+        spread: Whether the tolerance is spread over the layers: in the first pass, layer l may let
+            the drop grow to its share, (l - first + 1) / (layers - first), so that shallow layers
+            leave deep ones something to lose.
+        noise: How many standard errors of chance (`Measurement.chance`) a drop must lie above the
+            tolerance to reject. Galloping then asks the least count of a layer first.
         on_failure: With `continue` a failed trial counts as rejected. With `stop` it answers
             nothing, so that the search asks again when it is run again.
 
@@ -108,6 +115,8 @@ class GSearch:
     screens: tuple[int, ...] = ()
     guess: tuple[int, ...] = ()
     slack: float = 0.0
+    spread: bool = False
+    noise: float = 0.0
     on_failure: OnFailure = "stop"
 
     name: ClassVar[str] = "g-search"
@@ -118,6 +127,7 @@ class GSearch:
             Parameter(name, least, math.inf, integer=True).check(getattr(self, name))
         Parameter("floor", 0, self.n_max, integer=True).check(self.floor)
         Parameter("slack", 0, math.nextafter(1, 0)).check(self.slack)
+        Parameter("noise", 0, math.inf).check(self.noise)
         _choose("method", self.method, ("gallop", "bisection", "scan"))
         _choose("on_failure", self.on_failure, ("stop", "continue"))
         if self.n_visions and max(self.n_visions) != self.n_max:
@@ -171,7 +181,7 @@ class GSearch:
         and what a person has asked for, are measured to their end.
         """
         keeps_all = min(trial.schedule.keep) == 1
-        return not (trial.enqueued or keeps_all) and least_drop > self.tolerance
+        return not (trial.enqueued or keeps_all) and least_drop > self._allowed(trial.params)
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the complete trial on all samples, accepted, with the counts settled so far."""
@@ -194,18 +204,29 @@ class GSearch:
         """Return how often a schedule was accepted although one that keeps more was not.
 
         Counts schedules on which all samples have decided: measured on all, or stopped because
-        the rest could not save them. What a screen left undecided does not count.
+        the rest could not save them. What a screen left undecided does not count, nor what lost
+        more than its layer's share of the tolerance.
         """
         verdicts = {
-            counts: _passes(self._rule, trial)
+            counts: self._rule({}).passes(trial)
             for counts, trial in self._answers(history).decided().items()
-            if trial.measurement is None or trial.measurement.drop is not None
+            if (
+                self._allowed(trial.params) == self.tolerance
+                if trial.measurement is None
+                else trial.measurement.drop is not None
+            )
         }
         return count_violations(list(verdicts), list(verdicts.values()))
 
-    @property
-    def _rule(self) -> Acceptance:
-        return Acceptance(self.acceptance, self.tolerance)
+    def _allowed(self, params: Mapping[str, ParamValue]) -> float:
+        """Return the drop up to which a question is accepted; a result, if it has no parameters."""
+        if not self.spread or params.get("pass") != 1:
+            return self.tolerance
+        layer = int(params["layer"])
+        return self.tolerance * ((layer - self.first + 1) / (self.layers - self.first))
+
+    def _rule(self, params: Mapping[str, ParamValue]) -> Acceptance:
+        return Acceptance(self.acceptance, self._allowed(params), self.noise)
 
     @property
     def _grid(self) -> Grid:
@@ -225,6 +246,7 @@ class GSearch:
             self.guess,
             self.slack,
             self.tolerance,
+            leaps=self.noise > 0,
         )
 
     def _answers(self, history: Sequence[Trial]) -> Answers:
@@ -232,7 +254,7 @@ class GSearch:
 
     def _replay(self, history: Sequence[Trial]) -> _Standing:
         """Walk on the answers in the history, up to the first that is missing."""
-        answers, rule = self._answers(history), self._rule
+        answers = self._answers(history)
         asked: set[int] = set()
         rounds = self._descent.rounds()
         here, spent, n = next(rounds), 0, 1
@@ -245,7 +267,8 @@ class GSearch:
             try:
                 if here.number == 0 and known[0].measurement:
                     n = known[0].measurement.n
-                following = rounds.send([_verdict(rule, trial, n) for trial in known])
+                rules = map(self._rule, here.params)
+                following = rounds.send(list(map(_verdict, rules, known, repeat(n))))
             except StopIteration as end:
                 return _Standing(None, end.value, answers, len(asked), 0)
             spent = spent + 1 if following.number == here.number else 0
@@ -260,25 +283,15 @@ class GSearch:
             )
         return InputError(
             f"keep-all must be accepted against itself, but its loss is "
-            f"{self._rule.loss(trial.measurement):g} at a tolerance of {self.tolerance:g}; "
+            f"{self._rule({}).loss(trial.measurement):g} at a tolerance of {self.tolerance:g}; "
             f"calibrate on at least 2 samples"
         )
-
-
-def _passes(rule: Acceptance, trial: Trial) -> bool:
-    """Say whether a finished trial does not reject its schedule: all samples accept, a screen may.
-
-    Pruned means that all samples would reject it.
-    """
-    if trial.measurement is None:
-        return trial.state is TrialState.SCREENED
-    return rule.accepts(trial.measurement)
 
 
 def _verdict(rule: Acceptance, trial: Trial, n: int) -> Verdict:
     """Return what a finished trial says of its schedule; `n` is the number of all samples."""
     whole = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-    return Verdict(_passes(rule, trial), n if whole else max(1, trial.read), n)
+    return Verdict(rule.passes(trial), n if whole else max(1, trial.read), n)
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

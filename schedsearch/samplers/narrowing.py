@@ -135,6 +135,7 @@ class Narrowing:
         widest: int = 0,
         ledger: Ledger | None = None,
         weight: float = 1.0,
+        leap: bool = False,
     ) -> Settling:
         """Yield rounds and receive, for each, the verdicts on its candidates.
 
@@ -150,6 +151,8 @@ class Narrowing:
                 that one keeps. 0 for `high` itself.
             ledger: Of the lines before; takes what this one costs.
             weight: What a question of this line costs, in units of the ledger.
+            leap: Whether galloping asks the least position first. Nothing can change the result by
+                more, and where all differences are noise nothing else needs asking.
 
         Returns:
             The least position not rejected, for each screen and then for all samples.
@@ -157,7 +160,11 @@ class Narrowing:
         line = _Line(ask, low, high, max(widest, high), ledger or Ledger(), weight)
         bounds = list(before) or [high] * (len(self.screens) + 1)
         if self.method == "gallop":
-            yield from self._gallop(line, bounds, before, expected)
+            if leap and line.open:
+                rest = _evenly(low + 1, high, self.concurrent_trials - 1)
+                yield from line.put((low + 1, *rest))
+            if line.open:
+                yield from self._gallop(line, bounds, before, expected)
         else:
             for stage, samples in enumerate((*self.screens, None)):
                 yield from self._stage(line, stage, samples, bounds, before, expected)

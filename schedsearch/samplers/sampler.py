@@ -69,6 +69,10 @@ class Sampler(Protocol):
     def concurrent_trials(self) -> int:
         """How many are at work at once."""
 
+    @property
+    def noise(self) -> float:
+        """How many standard errors of `chance` it takes off every drop; 0 for none."""
+
     def ask(self, history: Sequence[Trial]) -> Sequence[Question]:
         """Return the questions to open now; none while running trials must answer first.
 
@@ -89,7 +93,8 @@ class Sampler(Protocol):
             history: Without the trial's own outcome.
             trial: The running trial.
             least_drop: The least that its drop over all samples can still become, in units of the
-                metric: every sample without a score is taken to get the metric's greatest value.
+                metric: every sample without a score is taken to get the metric's greatest value,
+                and `noise` is taken off.
         """
 
     def best(self, history: Sequence[Trial]) -> Trial | None:

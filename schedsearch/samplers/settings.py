@@ -122,6 +122,11 @@ class GSearchSettings(SamplerSettings):
             the full model's attention, or `additive`, by what single cuts cost on 50 samples. A
             wrong guess costs time alone.
         slack: Layers share a count as long as it could not fall by more than this share of it.
+        spread: Spread the tolerance over the layers: each may use its share of it and what those
+            above have left. Recommended; left out: the first layers may use it all.
+        noise: How many standard errors of chance, as often for better as for worse, a drop must
+            lie above the tolerance to reject; for metrics between 0 and 1. 1 is recommended where
+            the full model errs; left out: none.
         on_failure: Whether a failed trial ends the run, or counts as rejected.
     """
 
@@ -136,6 +141,8 @@ class GSearchSettings(SamplerSettings):
     screens: list[Count] | None = None
     guess: list[Tokens] | Literal["attention", "additive"] = []
     slack: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    spread: bool | None = None
+    noise: Annotated[float, Field(ge=0)] | None = None
     on_failure: Literal["stop", "continue"] = "stop"
     spent: Spent = None
 
@@ -154,7 +161,7 @@ class GSearchSettings(SamplerSettings):
             ranker=ranker,
             screens=tuple(self.screens or ()),
             guess=tuple(self.guess),
-            **self.model_dump(exclude={"sampler", "screens", "guess", "spent"}),
+            **self.model_dump(exclude={"sampler", "screens", "guess", "spent"}, exclude_none=True),
         )
 
     def resolved(self, around: Surroundings) -> Self:
@@ -163,10 +170,16 @@ class GSearchSettings(SamplerSettings):
         A study that exists keeps what single cuts have suggested.
 
         Raises:
-            InputError: A screen is not fewer than the samples.
+            InputError: A screen is not fewer than the samples, or `noise` is set and the metric is
+                none between 0 and 1.
             RunError: A single cut cannot be evaluated.
         """
         screens, subject = self.screens, around.subject
+        if self.noise and subject.greatest != 1:
+            raise InputError(
+                f"`noise` needs a metric between 0 and 1, but the greatest score of this one is "
+                f"{subject.greatest:g}; leave it out, or choose another metric"
+            )
         if screens is None:
             gallops = self.method == "gallop" and math.isfinite(subject.greatest)
             screens = default_screens(len(subject.ids)) if gallops else []

@@ -101,6 +101,11 @@ class WhichRanker:
         return self.searches[0].screens
 
     @property
+    def noise(self) -> float:
+        """That of the search."""
+        return self.searches[0].noise
+
+    @property
     def on_failure(self) -> OnFailure:
         """Whether a failed trial ends the run; else its ranker counts as the worst."""
         return self.searches[0].on_failure

@@ -46,6 +46,7 @@ MAKERS: dict[str, Callable[[int], Sampler]] = {
     "g-search": lambda q: g_search(q, method="bisection"),
     "g-search with screens": lambda q: g_search(q, screens=(1, 3), guess=(8, 8, 5, 5, 1)),
     "g-search with slack": lambda q: g_search(q, screens=(2,), slack=0.3),
+    "g-search that allows for chance": lambda q: g_search(q, spread=True, noise=1.0),
     "random": lambda q: budgeted(RandomSearch, Sigmoid(), 6, q),
     "random-monotone": lambda q: budgeted(RandomMonotone, Layerwise(), 6, q),
     "optuna": lambda q: budgeted(OptunaSampler, Staircase(), 5, q),

@@ -174,6 +174,11 @@ def test_wrong_section_is_named_with_the_remedy(tmp_path, text, expected):
     assert expected in str(error.value)
 
 
+def test_settings_left_out_leave_no_trace_in_the_specification(tmp_path):
+    search = spec_of({"tolerance": 0.01}, tmp_path).search
+    assert not {"spread", "noise"} & search.keys()
+
+
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
@@ -184,6 +189,7 @@ def test_wrong_section_is_named_with_the_remedy(tmp_path, text, expected):
         (BUDGET | {"latency": "x.json"}, "`latency` belongs to a budget in milliseconds"),
         (BUDGET | {"warm_start": ["study:none"]}, "none"),
         (BUDGET | {"warm_start": ["no.json"]}, "no.json"),
+        ({"tolerance": 0.01, "noise": 1.0}, "`noise` needs a metric between 0 and 1"),
     ],
     ids=str,
 )

@@ -100,3 +100,14 @@ def test_drop_is_paired_with_keep_all() -> None:
 def test_drop_is_unknown_without_keep_all() -> None:
     measured = Measurement.of([SampleScore("a", 1.0)], 0.5, 0.5)
     assert (measured.drop, measured.drop_standard_error) == (None, None)
+
+
+@pytest.mark.parametrize(("lost", "gained"), [(0, 0), (3, 0), (1, 1), (9, 4), (2, 30)])
+def test_chance_counts_each_gain_twice_and_losses_alone_not_at_all(lost, gained):
+    drops = [1.0] * lost + [-1.0] * gained + [0.0] * (600 - lost - gained)
+    full = [SampleScore(f"s{i}", float(drop > 0)) for i, drop in enumerate(drops)]
+    own = [SampleScore(f"s{i}", float(drop < 0)) for i, drop in enumerate(drops)]
+
+    measured = Measurement.of(own, 1.0, 1.0, full)
+
+    assert measured.chance == pytest.approx(math.sqrt(2 * gained) / 600, abs=1e-12)

@@ -9,7 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import Effort, SampleScore, TrialState, Work, least_drop
+from schedsearch.core.trial import (
+    Effort,
+    Measurement,
+    SampleScore,
+    TrialState,
+    Work,
+    least_drop,
+)
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.scoring import Scoring
 from tests.unit.execution.synthetic import (
@@ -48,6 +55,20 @@ def test_the_least_drop_is_never_above_the_drop_in_the_end(pairs, data):
     some = data.draw(st.permutations(own))[:seen]
     assert least_drop(full, some, 1.0) <= drop
     assert least_drop(full, own, 1.0) == drop
+
+
+shares = st.floats(0, 1, allow_subnormal=False)
+
+
+@given(st.lists(st.tuples(shares, shares), min_size=2, max_size=30), st.floats(0, 3), st.data())
+def test_nor_where_chance_is_taken_off(pairs, noise, data):
+    full, own = (named(values) for values in zip(*pairs, strict=True))
+    seen = data.draw(st.integers(0, len(pairs)))
+    measured = Measurement.of(own, 1.0, 1.0, full)
+    some = data.draw(st.permutations(own))[:seen]
+    in_the_end = measured.drop - noise * measured.chance
+    # Chance is the root of what is left of sums that may cancel: rounded to 1e-6, then to its root.
+    assert least_drop(full, some, 1.0, noise) <= in_the_end + noise * 1e-3
 
 
 def test_the_least_drop_is_reached_when_all_others_get_the_greatest_score():

@@ -80,3 +80,16 @@ def test_tolerance_that_keep_all_cannot_meet_is_refused(tolerance):
 def test_unknown_rule_is_refused():
     with pytest.raises(InputError, match="`acceptance` must be drop or confident, but got 'mean'"):
         Acceptance("mean")
+
+
+def test_what_chance_explains_rejects_nothing():
+    measured = measurement([1.0] * 40 + [-1.0] * 30 + [0.0] * 530)  # chance: sqrt(60) / 600 = .0129
+
+    assert not Acceptance(tolerance=0.01).accepts(measured)
+    assert Acceptance(tolerance=0.01, noise=1.0).accepts(measured)
+    assert not Acceptance(tolerance=0.001, noise=1.0).accepts(measured)
+
+
+def test_losses_without_gains_are_no_chance():
+    measured = measurement([1.0] * 7 + [0.0] * 593)
+    assert not Acceptance(tolerance=0.01, noise=10.0).accepts(measured)

@@ -222,3 +222,32 @@ def test_published_curve_is_found_at_the_size_of_a_7b_model():
     history, _ = search(sampler, 576, per_sample([published, published]))
 
     assert sampler.best(history).schedule == Schedule.from_counts(published, 576)
+
+
+def test_spread_over_the_layers_each_spends_its_share_of_the_tolerance():
+    # Sample i needs i + 1 tokens of 10 in both layers, and two of the ten samples may lose.
+    needs = per_sample([(10, 10, i + 1, i + 1) for i in range(10)])
+
+    def ends(spread: bool) -> tuple[int, ...]:
+        sampler = GSearch(layers=4, n_max=10, tolerance=0.2, spread=spread)
+        trials, _ = search(sampler, 10, needs)
+        best = sampler.best(trials)
+        assert best is not None
+        return best.schedule.counts(10)
+
+    assert ends(spread=False) == (10, 10, 8, 8)
+    assert ends(spread=True) == (10, 10, 9, 8)
+
+
+def test_what_was_rejected_for_the_share_of_its_layer_alone_is_no_violation():
+    # The first pass rejects 8 tokens from layer 2 on, the second accepts 8 in layer 2 and then 0.
+    needs = per_sample([(10, 10, i + 1, 0) for i in range(10)])
+    sampler = GSearch(layers=4, n_max=10, tolerance=0.2, spread=True, max_passes=2)
+
+    trials, _ = search(sampler, 10, needs, stops=True)
+
+    best = sampler.best(trials)
+    assert best is not None
+    assert best.schedule.counts(10) == (10, 10, 8, 0)
+    assert (1.0, 1.0, 0.8, 0.8) in [trial.schedule.keep for trial in trials]
+    assert sampler.nesting(trials).violations == 0
