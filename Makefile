@@ -84,6 +84,7 @@ bench: setup
 	$(BIN)/python bench/search.py erring --side 8 --samples 240 --kinds noise --seeds 8 --searches gallop bisection --out bench/results/search-erring-noise.json
 	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
 	$(BIN)/python bench/bayes.py compare --out bench/results/bayes.json
+	$(BIN)/python bench/which_ranker.py --out bench/results/which-ranker.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
 bench-gpu:
