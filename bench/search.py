@@ -159,13 +159,15 @@ def ours(problem: Problem, chunk: int = 64, **settings: Any) -> Cost:
             probes = reading.probes
             probed = scores(counts, probes, shared) if probes else []
             read: list[SampleScore] = []
-            rejected = sampler.hopeless(history, trial, least_drop(full, probed, 1.0))
+            rejected = sampler.hopeless(
+                history, trial, least_drop(full, probed, 1.0, sampler.noise)
+            )
             asked = len(reading.first(question.samples))
             for border in [b for b in borders if b < asked] + [asked]:
                 if rejected:
                     break
                 read += scores(counts, reading.order[len(read) : border], shared, probes)
-                drop = least_drop(full, [*probed, *read], 1.0)
+                drop = least_drop(full, [*probed, *read], 1.0, sampler.noise)
                 rejected = border < n and sampler.hopeless(history, trial, drop)
             ratio = flops_ratio(shape, trial.schedule, tokens)
             enough = 0

@@ -3,6 +3,7 @@
 import importlib
 import math
 import sys
+from argparse import Namespace
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -26,27 +27,23 @@ def bench() -> Any:
 
 
 def test_certificates_fail_no_more_often_than_they_say(bench):
-    # Alpha is .05: of 40 more than 6 fail with a probability below .004, were each true by a hair.
-    promises = [bench.promise(seed) for seed in range(40)]
-    allowed = 40 * (0.05 + 3 * math.sqrt(0.05 * 0.95 / 40))
+    # Alpha is .05: of 24 more than 4 fail with a probability below .006, were each true by a hair.
+    promises = [bench.promise(seed) for seed in range(24)]
+    allowed = 24 * (0.05 + 3 * math.sqrt(0.05 * 0.95 / 24))
     assert sum(promise["broken"] for promise in promises) <= allowed
-    assert sum(promise["certified"] < 0.9 for promise in promises) > 12
+    assert sum(promise["certified"] < 0.9 for promise in promises) > 6
 
 
-@pytest.mark.parametrize("models", some((10, 50), [10]))
+@pytest.mark.parametrize("models", some((6, 50), [6]))
 def test_samples_that_chose_nothing_tell_the_drop_and_those_that_chose_flatter(bench, models):
-    # 300 each, one answer in ten changed at most: a mean over 10 errs by .006, over 50 by .003.
-    gaps = {"believed": [], "unseen": []}
-    for seed in range(models):
-        model = bench.Model(30, 1.0, 0.0, True, seed)
-        samples = model.draw(600, 1)
-        found = bench.WAYS[bench.BEFORE](model, samples.part(0, 300), 0.01)
-        true = model.true_drop(found.schedule)
-        unseen = float(model.drops(samples.part(300, 600), found.schedule).mean())
-        gaps["believed"].append(true - found.believed)
-        gaps["unseen"].append(true - unseen)
-    assert abs(mean(gaps["unseen"])) < 0.01
-    assert mean(gaps["believed"]) > 0.01
+    # 300 samples each, a tenth of the answers changes at most: the mean of 6 has a standard error
+    # below .007, that of 50 one below .003. The seeds are fixed.
+    rows = list(bench.drops(Namespace(models=models)))
+    gaps = {
+        told: mean(row["true"] - row[told] for row in rows if row["way"] == bench.BEFORE)
+        for told in ("believed", "unseen")
+    }
+    assert abs(gaps["unseen"]) < 0.01 < gaps["believed"]
 
 
 def test_spread_and_with_chance_taken_off_more_can_be_certified(bench):
@@ -62,16 +59,16 @@ def test_spread_and_with_chance_taken_off_more_can_be_certified(bench):
         for way in (bench.BEFORE, bench.NOW)
     }
     assert all(row["resolved"] for row in rows)
-    assert median(above[bench.NOW]) <= 0.05
+    assert median(above[bench.NOW]) <= min(0.05, median(above[bench.BEFORE]) / 2)
 
 
-@pytest.mark.parametrize("seeds", some((8, 40), [8]))
+@pytest.mark.parametrize("seeds", some((4, 40), [4]))
 def test_where_all_differences_are_noise_the_search_ends_at_the_floor(bench, seeds):
-    # Of the first question .14 are rejected, and of the next that matter as many: a seed ends more
-    # than .02 above the floor with a probability of about .03, one of 8 or four of 40 may.
-    ours = [bench.plain(seed, screens=(50,), spread=True, noise=1.0) for seed in range(seeds)]
+    # The first question is rejected with a probability of .04, and so is one of the next two that
+    # matter: a seed ends more than .02 above the floor with about .004.
+    ours = [bench.plain(seed, screens=(50,), spread=True, noise=1.645) for seed in range(seeds)]
     halved = [bench.plain(seed, method="bisection") for seed in range(seeds)]
-    assert sum(row["above_floor"] > 0.02 for row in ours) <= max(1, seeds // 10)
+    assert sum(row["above_floor"] > 0.02 for row in ours) <= seeds // 20
     for cost in ("questions", "passes"):
         assert mean(row[cost] for row in ours) <= mean(row[cost] for row in halved) / 2
 

@@ -47,6 +47,16 @@ def test_so_it_does_on_average_where_keeping_more_may_be_worse(bench, full_score
     assert row["gallop"]["ratio"] <= 1.1
 
 
+@pytest.mark.parametrize("kind", ["noise", "nested"])
+def test_allowing_for_chance_costs_no_more_than_bisection_that_does_so_too(bench, kind):
+    def passes(**settings: Any) -> float:
+        targets = [bench.Erring(6, N_MAX, SAMPLES, 0.75, kind, seed) for seed in range(4)]
+        allowing = {"tolerance": 0.01, "spread": True, "noise": 1.645}
+        return sum(bench.search(target, **allowing, **settings).passes for target in targets)
+
+    assert passes(screens=(20,)) <= 1.1 * passes(method="bisection")
+
+
 def test_where_nothing_can_be_gained_screens_save_a_quarter(bench):
     row = costs(bench, bench.Cell(12, 1.0, "nested", 0.01), 3, "gallop")
     assert row["gallop"]["worst"] <= 0.75
