@@ -5,12 +5,13 @@ from dataclasses import replace
 
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.certificate import Link
+from schedsearch.core.chain import chain as between
 from schedsearch.core.pareto import pareto
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
 
-STEPS, OF = (2, 4, 5, 6, 7), 8
-"""Interpolations, as parts of the way from keep-all to the found schedule: closer near its end."""
+STEPS = 6
+"""Steps from keep-all to the found schedule, which is the last."""
 
 TRIALS = 3
 """At most so many trials among them."""
@@ -19,7 +20,7 @@ TRIALS = 3
 def chain(view: StudyView, subject: Subject) -> tuple[Link, ...]:
     """Schedules from mild to the found one, their FLOPs ratio falling.
 
-    Interpolations in counts; among them those undominated trials that are next above the found
+    Interpolations; among them those undominated trials that are next above the found
     schedule in cost. They follow from the study's trials alone. A longer chain would come nearer
     to what can be proven, but every link has to be scored, and one that fails ends the test.
 
@@ -43,11 +44,8 @@ def chain(view: StudyView, subject: Subject) -> tuple[Link, ...]:
 
 
 def _interpolations(found: Schedule, n_max: int, subject: Subject) -> Iterator[Link]:
-    counts = found.counts(n_max)
-    for step in STEPS:
-        between = [n_max - (n_max - count) * step // OF for count in counts]
-        schedule = Schedule.from_counts(between, n_max, found.ranker)
-        yield _link(f"{step}/{OF} of the way to it", schedule, subject)
+    for step, schedule in enumerate(between(found, n_max, STEPS)[:-1], 1):
+        yield _link(f"step {step} of {STEPS} on the way to it", schedule, subject)
 
 
 def _trials(view: StudyView, end: Link, subject: Subject) -> Sequence[Link]:
