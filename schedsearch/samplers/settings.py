@@ -123,10 +123,10 @@ class GSearchSettings(SamplerSettings):
             wrong guess costs time alone.
         slack: Layers share a count as long as it could not fall by more than this share of it.
         spread: Spread the tolerance over the layers: each may use its share of it and what those
-            above have left. Recommended; left out: the first layers may use it all.
+            above have left; left out: the first layers may use it all.
         noise: How many standard errors of chance, as often for better as for worse, a drop must
-            lie above the tolerance to reject; for metrics between 0 and 1. 1.645 is recommended
-            where a certificate follows; left out: none.
+            lie above the tolerance to reject; for metrics between 0 and 1, where a certificate
+            follows; left out: none.
         on_failure: Whether a failed trial ends the run, or counts as rejected.
     """
 
