@@ -65,6 +65,9 @@ data:
   calibration_samples: 12
   held_out: demo:held-out
   held_out_samples: 4
+  certify: demo:certify
+  certify_samples: 12
+certify: {tolerance: 0.9}
 search: {sampler: random, budget: {flops: 0.8}, trials: 2}
 """
 
@@ -99,6 +102,9 @@ CHECKPOINT = (
 )
 WRITERS = {
     "export": Writer(("small", "out/s.json", "--store", "s.db"), "out", frozenset({"s.json"})),
+    "certify": Writer(
+        ("study.yaml", "--store", "s.db", "--out", "out/c.json"), "out", frozenset({"c.json"})
+    ),
     "report": Writer(
         ("study.yaml", "--store", "s.db", "--out", "out"),
         "out",
@@ -129,6 +135,7 @@ WRITERS = {
 }
 READS = {
     ("search", "file"),
+    ("certify", "file"),
     ("report", "file"),
     ("compare", "file"),
     ("apply", "schedule"),

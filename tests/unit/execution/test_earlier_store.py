@@ -46,7 +46,7 @@ def as_of_revision_0002(place: Place, folder) -> Place:
     database.close()
     connection = sqlite3.connect(earlier.database)
     connection.execute("ATTACH ? AS now", (str(place.database),))
-    tables = connection.execute("SELECT name FROM now.sqlite_master WHERE type = 'table'")
+    tables = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")
     for (name,) in tables.fetchall():
         if name not in ("schedsearch_version", "sqlite_sequence", schema.VERSION_TABLE):
             columns = [row[1] for row in connection.execute(f"PRAGMA main.table_info({name})")]
