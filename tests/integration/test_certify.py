@@ -24,7 +24,7 @@ from schedsearch.reduction import certified as runtime
 from tests.engine.embedded import embedded
 
 SEARCH = {"tolerance": 0.2, "first": 5, "floor": 24}
-FRESH = ShapesVQA("certify", 60)
+FRESH, FEW = ShapesVQA("certify", 60), ShapesVQA("certify", 24)
 
 
 def opened(folder: Path, name: str = "s", *, n: int = 20, **options: Any) -> Study:
@@ -95,11 +95,11 @@ def test_another_request_on_the_same_samples_is_refused(study, found, change):
 def test_search_that_went_on_needs_fresh_samples(tmp_path):
     with opened(tmp_path) as study:
         study.run(n_trials=3)
-        study.certify(FRESH, 0.3)
+        study.certify(FEW, 0.5)
         study.run()
         with pytest.raises(InputError, match="another chain of schedules, since the search has"):
-            study.certify(FRESH, 0.3)
-        again = study.certify(ShapesVQA("certify", 60, seed=1), 0.3)
+            study.certify(FEW, 0.5)
+        again = study.certify(ShapesVQA("certify", 24, seed=1), 0.5)
         assert study.store.certifications("s")[-1] == again
 
 
@@ -109,10 +109,10 @@ def test_interrupted_certification_goes_on_and_looks_at_no_other_chain(tmp_path,
         with monkeypatch.context() as broken:
             broken.setattr("schedsearch.app.certify.bounds.certified", lambda *_: 1 / 0)
             with pytest.raises(ZeroDivisionError):
-                study.certify(FRESH, 0.3)
+                study.certify(FEW, 0.5)
         with pytest.raises(InputError, match="another tolerance"):
-            study.certify(FRESH, 0.2)
-        assert study.certify(FRESH, 0.3).proven
+            study.certify(FEW, 0.4)
+        assert study.certify(FEW, 0.5).proven
 
 
 def test_too_few_samples_say_how_many_it_takes(tmp_path):
