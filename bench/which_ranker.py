@@ -46,9 +46,9 @@ def row(args: argparse.Namespace, name: str, ranker: str | RankerSpec) -> dict[s
         return {
             "ranker": name,
             "found": study.ranker.words,
-            "heats": [
-                {"samples": heat.samples, **{one.words: heat.drops[one] for one in heat.drops}}
-                for heat in study.heats
+            "rungs": [
+                {"samples": rung.samples, **{one.words: rung.drops[one] for one in rung.drops}}
+                for rung in study.rungs
             ],
             "trials": len(study.trials),
             "passes": study.effort.spent,

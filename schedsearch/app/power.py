@@ -10,6 +10,7 @@ from schedsearch.app.sample_size import changes_of
 from schedsearch.app.study_view import StudyView
 from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.budget import Budget
+from schedsearch.core.certificate import ALPHA
 from schedsearch.core.families.linear import Linear
 from schedsearch.core.power import Changes, needed, provable, resolution, resolving
 from schedsearch.core.schedule import RankerSpec, Schedule
@@ -20,7 +21,6 @@ from schedsearch.evaluation.metrics import METRICS, make_metric
 from schedsearch.execution.executor import Executor, evaluated
 from schedsearch.execution.executors.local import LocalExecutor
 
-ALPHA = 0.05
 _TOLERANCES = (0.005, 0.01, 0.02, 0.05)
 _SIZES = (100, 300, 1000, 3000, 10_000)
 _SHARES = (0.75, 0.5, 0.25)

@@ -10,7 +10,7 @@ from schedsearch.core.power import resolution, resolving
 from schedsearch.core.study import StudySpec
 from schedsearch.samplers.additive import Additive
 from schedsearch.samplers.greedy import GSearch
-from schedsearch.samplers.which_ranker import Heat
+from schedsearch.samplers.which_ranker import Rung
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
@@ -60,13 +60,13 @@ def goal(study: "Study") -> str:
 
 def which_ranker(study: "Study") -> tuple[str, ...]:
     """How the ranker was found, where there were several."""
-    heats = study.heats
-    if not heats:
+    rungs = study.rungs
+    if not rungs:
         return ()
-    last = heats[-1].better_half()
+    last = rungs[-1].better_half()
     open_yet = "" if last and len(last) == 1 else " The last round is not over."
-    columns = [f"round {number}, {heat.samples} samples" for number, heat in enumerate(heats, 1)]
-    rows = [(escape(name), *drops) for name, drops in drops_of(heats)]
+    columns = [f"round {number}, {rung.samples} samples" for number, rung in enumerate(rungs, 1)]
+    rows = [(escape(name), *drops) for name, drops in drops_of(rungs)]
     return (
         "### Which ranker",
         f"Before the search all rankers answered the same three schedules on few samples, and the "
@@ -77,11 +77,11 @@ def which_ranker(study: "Study") -> tuple[str, ...]:
     )
 
 
-def drops_of(heats: Sequence[Heat]) -> list[tuple[str, list[str]]]:
+def drops_of(rungs: Sequence[Rung]) -> list[tuple[str, list[str]]]:
     """Each ranker in words, and its drops round by round; blank where it was out, or is open."""
     return [
-        (ranker.words, [_drop(heat.drops.get(ranker)) for heat in heats])
-        for ranker in heats[0].drops
+        (ranker.words, [_drop(rung.drops.get(ranker)) for rung in rungs])
+        for ranker in rungs[0].drops
     ]
 
 

@@ -23,7 +23,7 @@ from schedsearch.errors import InputError, ScheduleError
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.nesting import Nesting
 from schedsearch.samplers.sampler import StudySampler
-from schedsearch.samplers.which_ranker import Heat, WhichRanker
+from schedsearch.samplers.which_ranker import Rung, WhichRanker
 from schedsearch.store.store import Store
 
 if TYPE_CHECKING:
@@ -110,10 +110,10 @@ class StudyView:
         return found or self.spec.ranker
 
     @property
-    def heats(self) -> list[Heat]:
+    def rungs(self) -> list[Rung]:
         """How the ranker was found, round by round; empty where there was but one."""
         asking = self.asking
-        return asking.heats(self.trials) if isinstance(asking, WhichRanker) else []
+        return asking.rungs(self.trials) if isinstance(asking, WhichRanker) else []
 
     @property
     def trials(self) -> list[Trial]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from schedsearch.app.study_view import StudyView
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
-    from schedsearch.samplers.which_ranker import Heat
+    from schedsearch.samplers.which_ranker import Rung
     from schedsearch.store.check import CheckReport
     from schedsearch.store.studies import StudySummary
 
@@ -114,8 +114,8 @@ def study(view: "StudyView", every: bool) -> None:
     show(rows)
     if len(shown) < len(trials):
         output.print(f"the last {len(shown)} of {len(trials)} trials; --all shows every one")
-    if view.heats:
-        rankers(view.heats)
+    if view.rungs:
+        rankers(view.rungs)
     try:
         curve(view)
     except InputError as error:
@@ -132,13 +132,13 @@ def study(view: "StudyView", every: bool) -> None:
     output.print(ended)
 
 
-def rankers(heats: Sequence["Heat"]) -> None:
+def rankers(rungs: Sequence["Rung"]) -> None:
     """What each of several rankers has lost, round by round."""
     from schedsearch.app.report_search import drops_of
 
-    columns = [f"round {number}, {heat.samples}" for number, heat in enumerate(heats, 1)]
+    columns = [f"round {number}, {rung.samples}" for number, rung in enumerate(rungs, 1)]
     rows = table("ranker", *columns, title="expected drop by ranker, round and samples")
-    for name, drops in drops_of(heats):
+    for name, drops in drops_of(rungs):
         rows.add_row(escape(name), *drops)
     show(rows)
 

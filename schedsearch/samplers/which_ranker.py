@@ -23,7 +23,7 @@ _SHARE, _FEWEST = 16, 8
 
 
 @dataclass(frozen=True)
-class Heat:
+class Rung:
     """One round: rankers on the same samples.
 
     Attributes:
@@ -112,7 +112,7 @@ class WhichRanker:
 
     def chosen(self, history: Sequence[Trial]) -> RankerSpec | None:
         """Return the ranker that was found; None before."""
-        left = self.heats(history)[-1].better_half()
+        left = self.rungs(history)[-1].better_half()
         return left[0] if left and len(left) == 1 else None
 
     def search(self, history: Sequence[Trial]) -> StudySampler:
@@ -120,15 +120,15 @@ class WhichRanker:
         ranker = self.chosen(history)
         return self.searches[self.rankers.index(ranker)] if ranker else self.searches[0]
 
-    def heats(self, history: Sequence[Trial]) -> list[Heat]:
+    def rungs(self, history: Sequence[Trial]) -> list[Rung]:
         """Return the rounds so far, the present one included."""
-        answers, left, found = self._answers(history), self.rankers, list[Heat]()
+        answers, left, found = self._answers(history), self.rankers, list[Rung]()
         while True:
             number = len(found) + 1
             drops = {
                 one: _mean([answers.get((number, at, one)) for at in _numbered()]) for one in left
             }
-            found.append(Heat(self._samples(number), drops))
+            found.append(Rung(self._samples(number), drops))
             following = found[-1].better_half()
             if following is None or len(following) == 1:
                 return found
@@ -145,16 +145,16 @@ class WhichRanker:
             return self.search(history).ask(history)
         if not history:
             self.searches[0].ask(())  # what cannot begin must be refused before rankers compete
-        heats, answers = self.heats(history), self._answers(history)
-        number, heat = len(heats), heats[-1]
-        asked = product(_numbered(), heat.drops)
+        rungs, answers = self.rungs(history), self._answers(history)
+        number, rung = len(rungs), rungs[-1]
+        asked = product(_numbered(), rung.drops)
         lacking = [(at, one) for at, one in asked if (number, at, one) not in answers]
         opened = sum(not trial.state.finished for trial in answers.values())
         return [
             Question(
                 {"round": number, "curve": at, "ranker": one.words},
                 replace(self._curves[at - 1], ranker=one),
-                heat.samples,
+                rung.samples,
             )
             for at, one in lacking[: max(0, self.concurrent_trials - opened)]
         ]
@@ -176,7 +176,7 @@ class WhichRanker:
         """Return where the rounds stand, or the search."""
         asked = sum("round" in trial.params for trial in history)
         if self.chosen(history) is None:
-            return Status(f"rankers, round {len(self.heats(history))}", asked)
+            return Status(f"rankers, round {len(self.rungs(history))}", asked)
         status = self.search(history).status(history)
         return replace(status, asked=asked + status.asked)
 

@@ -95,7 +95,7 @@ class Database:
     def writing(self) -> Iterator[Connection]:
         """A transaction that is stored as a whole at the end, or not at all if anything raises.
 
-        Ctrl-C waits for its end: cut at the wrong moment, the pool of connections stays locked.
+        Ctrl-C waits for its end: one that is cut may keep the write lock from what ends the search.
         """
         self.check_present()
         with self.errors(), undivided(), self._writer.begin() as connection:

@@ -42,9 +42,9 @@ def whole(tmp_path_factory):
 
 
 def test_rankers_are_compared_and_the_search_is_that_of_the_best(whole, tmp_path):
-    heats = whole.heats
-    assert [len(heat.drops) for heat in heats] == [3, 2]
-    assert [heat.samples for heat in heats] == [8, 16]
+    rungs = whole.rungs
+    assert [len(rung.drops) for rung in rungs] == [3, 2]
+    assert [rung.samples for rung in rungs] == [8, 16]
     rounds = [trial for trial in whole.trials if "round" in trial.params]
     assert len(rounds) == 15
     assert {trial.state for trial in rounds} == {TrialState.SCREENED}
@@ -53,12 +53,12 @@ def test_rankers_are_compared_and_the_search_is_that_of_the_best(whole, tmp_path
 
     with opened(tmp_path / "alone.db", whole.ranker) as alone:
         alone.run()
-        assert alone.heats == []
+        assert alone.rungs == []
         assert known(whole.trials[15:]) == alone.trials
 
 
 def test_what_is_expected_of_a_round_is_what_its_samples_lost(whole):
-    last = whole.heats[-1]
+    last = whole.rungs[-1]
     (ranker,) = last.better_half()
     # 16 samples besides those that can gain are asked of 24.
     trials = [one for one in whole.trials if one.params.get("round") == 2]

@@ -19,7 +19,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics
-from schedsearch.samplers.which_ranker import Heat
+from schedsearch.samplers.which_ranker import Rung
 
 Shown = Callable[[int, Callable[[], None]], str]
 
@@ -111,7 +111,7 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
         Trial(1235, {"layer": 3}, schedule, TrialState.FAIL, reason=text),
     ]
     sampler = SimpleNamespace(n_max=576)
-    view: Any = SimpleNamespace(trials=trials, sampler=sampler, layers=_no_result, heats=[])
+    view: Any = SimpleNamespace(trials=trials, sampler=sampler, layers=_no_result, rungs=[])
     summary: Any = SimpleNamespace(
         trials={"COMPLETE": 123},
         spec=SimpleNamespace(name=name, model="llava-hf/llava-1.5-7b-hf", metric="vqa_accuracy"),
@@ -123,9 +123,9 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
 
     ranker = RankerSpec.from_mapping("neighbourhoods-of-my-own", {"rows": "last", "window": 1024})
     drops: dict[RankerSpec, float | None] = {RankerSpec(): 0.012345, ranker: math.inf}
-    heats = [Heat(1234, drops), Heat(2468, {ranker: None})]
+    rungs = [Rung(1234, drops), Rung(2468, {ranker: None})]
 
-    ranker_rows = shown(width, lambda: render_studies.rankers(heats))
+    ranker_rows = shown(width, lambda: render_studies.rankers(rungs))
     trial_rows = shown(width, lambda: render_studies.study(view, every=True))
     study_rows = shown(width, lambda: render_studies.studies([summary]))
 

@@ -162,7 +162,7 @@ def test_whatever_is_known_the_next_questions_are_the_same(seed, at_once):
         shuffled = rng.sample(known, n)
         assert sampler.ask(shuffled) == sampler.ask(known)
         assert sampler.status(shuffled) == sampler.status(known)
-        assert sampler.heats(shuffled) == sampler.heats(known)
+        assert sampler.rungs(shuffled) == sampler.rungs(known)
         assert sampler.status(known).asked == n
         assert not sampler.finished(known)
 
@@ -208,7 +208,7 @@ def test_ranker_that_fails_counts_as_the_worst_unless_failures_stop():
     sampler = made(on_failure="continue")
     trials = until_the_end(sampler)
     assert sampler.chosen(trials) == RANKERS[1]
-    assert sampler.heats(trials)[0].drops[RANKERS[0]] == math.inf
+    assert sampler.rungs(trials)[0].drops[RANKERS[0]] == math.inf
 
     stopping = made(on_failure="stop")
     trials = until_the_end(stopping)  # the same question again, until it is answered
