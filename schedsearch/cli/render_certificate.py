@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from schedsearch.app.study import Study
     from schedsearch.core.certificate import Certification
 
-KIND = (
+TOO_KIND = (
     "That drop comes from the samples that chose this schedule, and is too kind. For an honest one "
     "name samples that the search has not seen as `data.certify` in the study file, and run "
     "`schedsearch certify`."
@@ -30,7 +30,7 @@ def of_search(study: "Study", ready: "Prepared", quiet: bool) -> "Certification 
     """
     if ready.certify is None:
         if not quiet:
-            output.print(KIND, soft_wrap=True)
+            output.print(TOO_KIND, soft_wrap=True)
         return None
     found = certified(study, ready)
     if not quiet:
