@@ -1,6 +1,9 @@
 """The trials that no other beats in FLOPs and drop at once, and which of them to take."""
 
+import math
+from bisect import bisect
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import NoReturn
 
 from schedsearch.core.shown import shown
@@ -36,7 +39,7 @@ def pareto(trials: Iterable[Trial], cost: Callable[[Trial], Costs] = costs) -> l
         trials: In any order.
         cost: Cost and drop of a trial; default: FLOPs ratio and drop.
     """
-    measured = sorted((one for one in trials if full(one)), key=lambda trial: trial.number)
+    measured = sorted(filter(full, trials), key=attrgetter("number"))
     return [measured[i] for i in undominated(list(map(cost, measured)))]
 
 
@@ -45,10 +48,11 @@ def undominated(pairs: Sequence[Costs]) -> list[int]:
 
     The first value rises. Of equal pairs the first one is taken.
     """
-    found: list[int] = []
-    for i in sorted(range(len(pairs)), key=lambda i: (pairs[i], i)):
-        if not found or pairs[i][1] < pairs[found[-1]][1]:
+    found, least = list[int](), math.inf
+    for (_, value), i in sorted(zip(pairs, range(len(pairs)), strict=True)):
+        if not found or value < least:
             found.append(i)
+            least = value
     return found
 
 
@@ -91,10 +95,11 @@ def hypervolume(
     front: list[Costs] = []
     areas: list[float] = []
     area = 0.0
-    for trial in sorted(trials, key=lambda trial: trial.number):
+    for trial in sorted(trials, key=attrgetter("number")):
         if full(trial):
             flops, drop = cost(trial)
-            if not any(other <= flops and least <= drop for other, least in front):
+            cheaper = bisect(front, (flops, math.inf))  # the last of these loses least
+            if not cheaper or front[cheaper - 1][1] > drop:
                 pairs = [*front, (flops, drop)]
                 front = [pairs[i] for i in undominated(pairs)]
                 area = _area(front, reference)

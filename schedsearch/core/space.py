@@ -4,6 +4,7 @@ import difflib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from schedsearch.core.canonical import is_number
@@ -48,6 +49,8 @@ class Parameter:
         Raises:
             InputError: It is not a number, not an integer where one is needed, or out of bounds.
         """
+        if value.__class__ is float and self.low <= value <= self.high and not self.integer:
+            return value
         if (
             not is_number(value)
             or not self.low <= value <= self.high
@@ -70,13 +73,17 @@ class Space:
     def __getitem__(self, name: str) -> Parameter:
         return {parameter.name: parameter for parameter in self.parameters}[name]
 
+    @cached_property
+    def _names(self) -> list[str]:
+        return [parameter.name for parameter in self.parameters]
+
     def check(self, params: Mapping[str, float]) -> dict[str, float]:
         """Return the parameters in order, each within its bounds.
 
         Raises:
             InputError: One is missing, unknown or out of bounds; the message names it.
         """
-        names = [parameter.name for parameter in self.parameters]
+        names = self._names
         for name in params:
             if name not in names:
                 near = difflib.get_close_matches(name, names, n=1) or [", ".join(names)]

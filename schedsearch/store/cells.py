@@ -216,25 +216,22 @@ class Mapping(Structure):
 
 
 class Numbers(Structure):
-    """A JSON list of finite numbers."""
+    """A JSON list of numbers; a schedule sees itself whether they are finite."""
 
     cache_ok = True
     shape = list
     content = "a JSON list of numbers"
 
     def plain(self, values: Sequence[Any]) -> bool:
-        """Look at the types of lists and members, and whether all are finite."""
+        """Look at the types of lists and members."""
         if not {*map(type, values)} <= {list}:
             return False
-        kinds = {*map(type, chain.from_iterable(values))}
-        return kinds <= {int, float} and all(map(math.isfinite, chain.from_iterable(values)))
+        return {*map(type, chain.from_iterable(values))} <= {int, float}
 
     def decode(self, value: Any) -> Any:
-        """Look at the members, too."""
+        """Look at the types of the members, too."""
         found = super().decode(value)
-        if {*map(type, found or ())} <= {int, float} and all(map(math.isfinite, found or ())):
-            return found
-        return Cell.decode(self, value)
+        return found if {*map(type, found or ())} <= {int, float} else Cell.decode(self, value)
 
 
 def _is_enclosed(text: str) -> bool:

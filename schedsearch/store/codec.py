@@ -34,6 +34,7 @@ _WISHES: dict[str, Wish] = {wish: wish for wish in get_args(Wish)}
 MEASURED = tuple(field.name for field in fields(Measurement))
 """Columns of a trial that hold its measurement."""
 _DROP = MEASURED.index("drop")
+_STATES: dict[str, TrialState] = {state: state for state in TrialState}
 
 
 @contextmanager
@@ -145,7 +146,7 @@ def trial_from_row(row: Iterable[Any]) -> Trial:
             number,
             chosen,
             schedule,
-            TrialState(state),
+            _STATES[state],
             measurement,
             reason,
             samples,
