@@ -262,8 +262,9 @@ def embedded_problem(
     )
     ids = tuple(sample.id for sample in data)
     n = evaluator.sample_tokens(ids[:1])[0].n_vision
-    window = {"demo": 2, "demo-deep": 3}[name]
-    ranker = RankerSpec.from_mapping("local", {"window": window, "rows": "last"})
+    windows = {"demo": 2, "demo-deep": 3}
+    local = {"window": windows.get(name, 1), "rows": "last"}
+    ranker = RankerSpec.from_mapping("local", local) if name in windows else RankerSpec("last")
     return Problem(
         evaluator,
         evaluator.evaluate,
@@ -272,7 +273,7 @@ def embedded_problem(
         n,
         ranker,
         1,
-        0.003,
+        0.003 if name in windows else 0.01,
     )
 
 
