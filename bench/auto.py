@@ -2,9 +2,10 @@
 
     python bench/auto.py --out bench/results/auto.json
 
-Both searches of a model are studies of one store, so the answers that G-Search has are not
-computed again: what `auto` costs is what G-Search cost, and what it adds. Ranker, `first` and the
-samples' sets are those of the study files. Held-out drops are paired, with their 95 % interval.
+Both searches of a model are studies of one store, so `auto` finds the answers of G-Search there:
+its own passes, without the single cuts, which are measured again, are what it adds. Samples,
+ranker, `first` and tolerance are those of the study files. Held-out drops are paired, with their
+95 % interval.
 """
 
 import argparse
@@ -29,9 +30,7 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def measured(
-    problem: Problem, certify: int, alone: bool, report: Callable[[dict[str, Any]], None]
-) -> None:
+def measured(problem: Problem, certify: int, report: Callable[[dict[str, Any]], None]) -> None:
     """Search, then prove, with both."""
     samples = open_samples(DataRef(f"{problem.name}:certify", certify), "certify")
     lost: dict[tuple[float, ...], Interval] = {}
@@ -45,7 +44,7 @@ def measured(
         for label, settings in SEARCHES.items():
             began = time.process_time()
             search = {"tolerance": problem.tolerance, "first": problem.first, **settings}
-            place = Path(folder) / f"{label if alone else 'both'}.db"
+            place = Path(folder) / "store.db"
             with problem.open_study(sampler=search, name=label, store=place) as study:
                 study.run()
                 best, seconds = study.best_trial, time.process_time() - began
@@ -56,7 +55,7 @@ def measured(
                     "passes": study.effort.spent,
                     "single_cuts": study.spec.spent,
                     "trials": len(study.trials),
-                    "beyond": sum("layer" not in one.params for one in study.trials) - 1,
+                    "beyond": sum("pass" not in one.params for one in study.trials),
                     "seconds": seconds,
                     "flops_ratio": best.measurement.flops_ratio,
                     "drop": best.measurement.drop,
@@ -66,7 +65,6 @@ def measured(
                         for one in study.trials
                     ],
                 }
-                print(problem.name, label, {**row, "asked": None}, flush=True)
                 row |= proven(study.certify(samples, 0.01))
                 row["held_out"] = held_out(best.schedule)
             print({**row, "asked": None}, flush=True)
@@ -92,7 +90,6 @@ def main() -> None:
     parser.add_argument("--certify", type=int, default=1000)
     parser.add_argument("--held-out", type=int, default=2000)
     parser.add_argument("--tolerance", type=float, default=0.003)
-    parser.add_argument("--alone", action="store_true", help="a store for each search")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
@@ -104,7 +101,7 @@ def main() -> None:
 
     for name in args.models:
         problem = embedded(name, args.samples, args.held_out, args.tolerance)
-        measured(problem, args.certify, args.alone, report)
+        measured(problem, args.certify, report)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ class Auto(GSearch):
     to lose; and where schedules do not nest, something cheaper may be accepted beside its curve.
     So the layers are scaled in blocks, see `Around`, as Bayesian optimisation says that has cost
     for its objective and the tolerance for its constraint, see `Cheaper`. Cost needs no forward:
-    only what is cheaper than the best accepted trial is asked, on all samples.
+    only what is cheaper than the best accepted trial is asked, on all samples. What keeps no more
+    than a rejected schedule, in every layer, is taken to be rejected, too.
 
     A question depends on G-Search's trials and those of its own before it; of the
     `concurrent_trials` - 1 last ones on their schedules alone. Its parameters are the factors.
@@ -139,7 +140,7 @@ class Auto(GSearch):
             if (found := full(one)) is not None:
                 error = found[0].drop_standard_error or 0.0
                 judged.append(Judged(one.schedule, rule.loss(found[0]), error))
-            elif one.state is TrialState.PRUNED and self._allowed(one.params) == self.tolerance:
+            elif self._rejected(one):
                 judged.append(Judged(one.schedule, None, 0.0))
         accepted = [one for one in known if _beyond(one) and self._accepted(one)]
         cheapest = sorted(accepted, key=lambda one: self._cost(one.schedule))
@@ -167,10 +168,13 @@ class Auto(GSearch):
     ) -> Question | None:
         """Return the first point that costs less than the best trial and is no evaluation taken."""
         limit = self._limit(known)
+        rejected = [one.schedule for one in known if self._rejected(one)]
         for point in points:
             schedule = self._grid.schedule(around.counts(point))
-            if self._cost(schedule) < limit and not any(
-                schedule.same_evaluation(other, self._lengths) for other in taken
+            if (
+                self._cost(schedule) < limit
+                and not any(schedule.same_evaluation(other, self._lengths) for other in taken)
+                and not any(_within(schedule, other) for other in rejected)
             ):
                 return Question(point, schedule)
         return None
@@ -191,6 +195,12 @@ class Auto(GSearch):
         found = full(trial)
         return found is not None and self._rule({}).accepts(found[0])
 
+    def _rejected(self, trial: Trial) -> bool:
+        if full(trial) is not None:
+            return not self._accepted(trial)
+        pruned = trial.state is TrialState.PRUNED
+        return pruned and self._allowed(trial.params) == self.tolerance
+
     @property
     def _lengths(self) -> tuple[int, ...]:
         return self.n_visions or (self.n_max,)
@@ -207,6 +217,11 @@ class Auto(GSearch):
 def _beyond(trial: Trial) -> bool:
     """Say whether the trial is one of those after G-Search."""
     return any(name.startswith("scale_") for name in trial.params)
+
+
+def _within(schedule: Schedule, other: Schedule) -> bool:
+    """Say whether the schedule keeps no more than the other in any layer."""
+    return all(own <= most for own, most in zip(schedule.keep, other.keep, strict=True))
 
 
 def _decides(trial: Trial) -> bool:

@@ -10,9 +10,7 @@ from schedsearch.samplers.settings import GSearchSettings
 
 
 class AutoSettings(GSearchSettings):
-    """G-Search, begun by single cuts, then cheaper schedules around its curve (BoTorch).
-
-    All keys of `g-search`, and these.
+    """All that `g-search` has, begun by single cuts, then cheaper schedules around its curve.
 
     Attributes:
         sampler: Who searches.

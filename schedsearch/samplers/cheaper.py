@@ -43,7 +43,8 @@ class Cheaper:
 
         (1 - its cost / the limit) * P(its loss <= the tolerance),
 
-    expected improvement under a constraint (arXiv 1403.5607), the improvement being known.
+    expected improvement under a constraint (arXiv 1403.5607), the improvement being known; and
+    nothing where a rejected schedule keeps at least as much in every layer.
     Reconstruction: 2412.00556 has no such step. Open trials are taken to lose what the process
     expects.
 
@@ -73,7 +74,7 @@ class Cheaper:
             own_seed: Of the question.
         """
         with reproducible(own_seed):
-            process = self._process()
+            process, rejected = self._process(), self._rejected()
 
             def promise(points: Sequence[Point]) -> Tensor:
                 if not points:
@@ -85,7 +86,8 @@ class Cheaper:
                 above = (self.tolerance - known.mean) / known.variance.sqrt()
                 worth = torch.tensor(saved, dtype=torch.float64).clamp(min=0).log()
                 promised: Tensor = worth + torch.special.log_ndtr(above[:, 0])
-                return promised.detach()
+                within = (self._inputs(found)[:, None] <= rejected).all(-1).any(-1)
+                return promised.detach().masked_fill(within, -math.inf)
 
             centres = [*self.accepted, self.around.itself][:_CENTRES]
             return most_promising(self.around.space, promise, [dict(one) for one in centres], seed)
@@ -105,6 +107,13 @@ class Cheaper:
             believed = process.posterior(awaited).mean[:, 0].tolist()
         unsure = [0.0] * len(believed)
         return fitted(torch.cat([inputs, awaited]), values + believed, errors + unsure)
+
+    def _rejected(self) -> Tensor:
+        """Return the inputs of rejected schedules, shape (rejected, layers - first)."""
+        found = [
+            one.schedule for one in self.judged if one.loss is None or one.loss > self.tolerance
+        ]
+        return self._inputs(found) if found else torch.empty(0, 1, dtype=torch.float64)
 
     def _inputs(self, schedules: Sequence[Schedule]) -> Tensor:
         return curves(schedules, self.around.first)

@@ -1,5 +1,6 @@
 """G-Search, and what lies around the curve that it finds."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from tests.unit.samplers.synthetic import (
     enqueued,
     failed,
     per_sample,
+    running,
     search,
 )
 
@@ -98,6 +100,16 @@ def test_where_every_layer_has_its_need_the_result_is_that_of_g_search():
     assert best.schedule.counts(N_MAX) == (24, 24, *needs[2:])
 
 
+def test_nothing_is_asked_that_keeps_no_more_than_what_was_rejected():
+    needs = (0, 0, 20, 12, 12, 5, 5, 1)
+    trials, _ = search(auto(trials=6), N_MAX, per_sample([needs] * 4), stops=True)
+    for asked in beyond(trials):
+        for before in trials[: asked.number]:
+            if before.state is TrialState.PRUNED:
+                pairs = zip(asked.schedule.keep, before.schedule.keep, strict=True)
+                assert any(own > other for own, other in pairs)
+
+
 def test_search_is_over_where_nothing_is_cheaper():
     sampler = auto(tolerance=1.0)
     trials, _ = search(sampler, N_MAX, additive)
@@ -140,9 +152,13 @@ def test_it_follows_the_ranker_that_was_found():
     sampler = WhichRanker(facts=facts, rankers=rankers, searches=searches)
     trials: list[Trial] = []
     while questions := sampler.ask(trials):
-        for question in questions:
-            one = complete(len(trials), question, additive(question.schedule.counts(N_MAX)))
-            trials.append(one)
+        for number, question in enumerate(questions, len(trials)):
+            losses = additive(question.schedule.counts(N_MAX))
+            trial = complete(number, question, losses)
+            if question.samples is not None:
+                part = replace(running(number, question), state=TrialState.SCREENED, reason="part")
+                trial = replace(part, read=question.samples, expected=losses[0])
+            trials.append(trial)
     assert sampler.finished(trials)
     assert len(beyond(trials)) == 2
     assert sampler.status(trials).asked == len(trials)
