@@ -10,8 +10,6 @@ ranker, `first` and tolerance are those of the study files. Held-out drops are p
 
 import argparse
 import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,9 +18,9 @@ from additive import Problem, embedded
 from record import write
 
 from schedsearch.app.bootstrap import DataRef, open_samples
+from schedsearch.app.chain import chain
+from schedsearch.app.study import Study
 from schedsearch.core.certificate import Certification
-from schedsearch.core.intervals import Interval
-from schedsearch.core.schedule import Schedule
 
 SEARCHES: dict[str, dict[str, Any]] = {
     "g-search": {"guess": "additive"},
@@ -30,45 +28,49 @@ SEARCHES: dict[str, dict[str, Any]] = {
 }
 
 
-def measured(problem: Problem, certify: int, report: Callable[[dict[str, Any]], None]) -> None:
-    """Search, then prove, with both."""
+def measured(problem: Problem, certify: int, folder: Path) -> list[dict[str, Any]]:
+    """Search with both, then prove what each has found; what is the same is looked at once."""
+    rows = [searched(problem, label, folder) for label in SEARCHES]
     samples = open_samples(DataRef(f"{problem.name}:certify", certify), "certify")
-    lost: dict[tuple[float, ...], Interval] = {}
+    known: dict[tuple[tuple[float, ...], ...], dict[str, Any]] = {}
+    for row in rows:
+        with opened(problem, row["search"], folder) as study:
+            key = tuple(link.schedule.keep for link in chain(study, study.subject))
+            if key not in known:
+                known[key] = proven(study.certify(samples, 0.01))
+                known[key]["held_out"] = asdict(problem.held_out_drop(study.best))
+            row |= known[key]
+        print({**row, "asked": None}, flush=True)
+    return rows
 
-    def held_out(schedule: Schedule) -> dict[str, Any]:
-        if schedule.keep not in lost:
-            lost[schedule.keep] = problem.held_out_drop(schedule)
-        return asdict(lost[schedule.keep])
 
-    with tempfile.TemporaryDirectory() as folder:
-        for label, settings in SEARCHES.items():
-            began = time.process_time()
-            search = {"tolerance": problem.tolerance, "first": problem.first, **settings}
-            place = Path(folder) / "store.db"
-            with problem.open_study(sampler=search, name=label, store=place) as study:
-                study.run()
-                best, seconds = study.best_trial, time.process_time() - began
-                assert best.measurement is not None
-                row: dict[str, Any] = {
-                    "problem": problem.name,
-                    "search": label,
-                    "passes": study.effort.spent,
-                    "single_cuts": study.spec.spent,
-                    "trials": len(study.trials),
-                    "beyond": sum("pass" not in one.params for one in study.trials),
-                    "seconds": seconds,
-                    "flops_ratio": best.measurement.flops_ratio,
-                    "drop": best.measurement.drop,
-                    "counts": best.schedule.counts(study.sampler.n_max),
-                    "asked": [
-                        [one.schedule.counts(study.sampler.n_max), str(one.state)]
-                        for one in study.trials
-                    ],
-                }
-                row |= proven(study.certify(samples, 0.01))
-                row["held_out"] = held_out(best.schedule)
-            print({**row, "asked": None}, flush=True)
-            report(row)
+def opened(problem: Problem, label: str, folder: Path) -> Study:
+    """The study of a search, in a store that both share."""
+    search = {"tolerance": problem.tolerance, "first": problem.first, **SEARCHES[label]}
+    return problem.open_study(sampler=search, name=label, store=folder / f"{problem.name}.db")
+
+
+def searched(problem: Problem, label: str, folder: Path) -> dict[str, Any]:
+    """One search: what it has cost, and what it found."""
+    with opened(problem, label, folder) as study:
+        study.run()
+        best = study.best_trial
+        assert best.measurement is not None
+        n_max = study.sampler.n_max
+        row = {
+            "problem": problem.name,
+            "search": label,
+            "passes": study.effort.spent,
+            "single_cuts": study.spec.spent,
+            "trials": len(study.trials),
+            "beyond": sum("pass" not in one.params for one in study.trials),
+            "flops_ratio": best.measurement.flops_ratio,
+            "drop": best.measurement.drop,
+            "counts": best.schedule.counts(n_max),
+            "asked": [[one.schedule.counts(n_max), str(one.state)] for one in study.trials],
+        }
+    print({**row, "asked": None}, flush=True)
+    return row
 
 
 def proven(found: Certification) -> dict[str, Any]:
@@ -90,18 +92,16 @@ def main() -> None:
     parser.add_argument("--certify", type=int, default=1000)
     parser.add_argument("--held-out", type=int, default=2000)
     parser.add_argument("--tolerance", type=float, default=0.003)
+    parser.add_argument("--folder", help="of the stores; a run that was cut off goes on")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
     rows: list[dict[str, Any]] = []
-
-    def report(row: dict[str, Any]) -> None:
-        rows.append(row)
-        write(args, rows)
-
-    for name in args.models:
-        problem = embedded(name, args.samples, args.held_out, args.tolerance)
-        measured(problem, args.certify, report)
+    with tempfile.TemporaryDirectory() as made:
+        for name in args.models:
+            problem = embedded(name, args.samples, args.held_out, args.tolerance)
+            rows += measured(problem, args.certify, Path(args.folder or made))
+            write(args, rows)
 
 
 if __name__ == "__main__":
