@@ -92,6 +92,7 @@ bench: setup
 	$(BIN)/python bench/additive.py embedded --out bench/results/additive-embedded.json
 	$(BIN)/python bench/additive.py random --side 8 --samples 128 --seeds 2 --out bench/results/additive-random.json
 	$(BIN)/python bench/additive.py 7b --samples 10 --out bench/results/additive-7b-cpu.json
+	$(BIN)/python bench/auto.py --out bench/results/auto.json
 	$(BIN)/python bench/which_ranker.py --out bench/results/which-ranker.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.

@@ -9,6 +9,7 @@ from schedsearch.app.sample_size import changes_of, tolerances
 from schedsearch.core.power import resolution, resolving
 from schedsearch.core.study import StudySpec
 from schedsearch.samplers.additive import Additive
+from schedsearch.samplers.auto import Auto
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.which_ranker import Rung
 
@@ -41,9 +42,15 @@ def goal(study: "Study") -> str:
     """What the search was for."""
     spec = study.spec
     if isinstance(study.sampler, GSearch):
-        return (
+        least = (
             "The least number of vision tokens that each decoder layer needs, from shallow to deep "
             "(G-Search, arXiv 2412.00556)."
+        )
+        if not isinstance(study.sampler, Auto):
+            return least
+        return (
+            f"{least} Then at most {study.sampler.trials} cheaper schedules around that curve, "
+            f"chosen by Bayesian optimisation; the result is the cheapest that was accepted."
         )
     if isinstance(study.sampler, Additive):
         return (

@@ -16,6 +16,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from schedsearch.app.config import CertifyConfig, DataConfig, SharesConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
@@ -26,6 +28,7 @@ from schedsearch.evaluation.metrics import METRICS, ComparedMetric, FunctionMetr
 from schedsearch.reduction.rankers import RANKERS
 from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.family_settings import BudgetSettings, FamilySettings
+from schedsearch.samplers.settings import GSearchSettings
 
 _LEAST = (
     f"Fewer than {LEAST_SAMPLES} calibration samples are refused: a schedule that loses every "
@@ -91,7 +94,9 @@ def _searches() -> list[str]:
     for name in SAMPLERS.built_in:
         if name not in families:
             section = SAMPLERS[name]
-            parts += [f"### `sampler: {name}`", summary(section), _table(section)]
+            more = issubclass(section, GSearchSettings) and section is not GSearchSettings
+            table = _table(section, GSearchSettings if more else None)
+            parts += [f"### `sampler: {name}`", summary(section), table]
     parts += [
         "### All other samplers",
         "They search the parameters of a family of curves: [families](method.md#the-families).",
@@ -115,11 +120,15 @@ def _table(model: type[Section], base: type[Section] | None = None) -> str:
     rows = []
     for key, field in model.model_fields.items():
         inherited = base.model_fields.get(key) if base else None
-        if inherited is not None and (key == "sampler" or inherited.annotation == field.annotation):
+        if inherited is not None and (key == "sampler" or _same(inherited, field)):
             continue
         default = "" if field.is_required() else _default(field.default)
         rows.append((f"`{key}`", _type(schema["properties"][key]), default, meant[key]))
     return _rows(("key", "type", "default", "meaning"), rows) if rows else ""
+
+
+def _same(inherited: FieldInfo, field: FieldInfo) -> bool:
+    return (inherited.annotation, inherited.default) == (field.annotation, field.default)
 
 
 def _type(schema: Mapping[str, Any]) -> str:

@@ -204,7 +204,7 @@ def report(
     from schedsearch.app.stores import in_use
 
     with in_use(store, file):
-        check_report(out, config.search.sampler != "g-search", force)
+        check_report(out, config.search.sampler not in ("g-search", "auto"), force)
         with progress() as start:
             ready = prepare(config, file.parent, store, create=False, progress=start)
             opened = ready.open(trust_remote_code=trust_remote_code, progress=start)

@@ -17,6 +17,7 @@ SAMPLERS: "Registry[type[SamplerSettings]]" = Registry(
         "random-monotone": "schedsearch.samplers.family_settings:RandomMonotoneSettings",
         "frontier": "schedsearch.samplers.family_settings:FrontierSettings",
         "additive": "schedsearch.samplers.additive_settings:AdditiveSettings",
+        "auto": "schedsearch.samplers.auto_settings:AutoSettings",
     },
 )
 register_sampler = SAMPLERS.register

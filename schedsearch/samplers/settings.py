@@ -150,19 +150,22 @@ class GSearchSettings(SamplerSettings):
         """Return the sampler; it draws nothing at random."""
         from schedsearch.samplers.greedy import GSearch
 
+        return GSearch(**self._made_from(facts, ranker))
+
+    def _made_from(self, facts: Facts, ranker: RankerSpec) -> dict[str, Any]:
         if isinstance(self.guess, str):
             raise InputError(
                 f"`guess` must be counts by now, but got {self.guess!r}; open the study"
             )
-        return GSearch(
-            layers=facts.layers,
-            n_max=max(facts.n_visions),
-            n_visions=facts.n_visions,
-            ranker=ranker,
-            screens=tuple(self.screens or ()),
-            guess=tuple(self.guess),
+        return {
+            "layers": facts.layers,
+            "n_max": max(facts.n_visions),
+            "n_visions": facts.n_visions,
+            "ranker": ranker,
+            "screens": tuple(self.screens or ()),
+            "guess": tuple(self.guess),
             **self.model_dump(exclude={"sampler", "screens", "guess", "spent"}, exclude_none=True),
-        )
+        }
 
     def resolved(self, around: Surroundings) -> Self:
         """Return the settings with `screens` and `guess` as numbers.

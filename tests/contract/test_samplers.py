@@ -24,6 +24,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers import SAMPLERS
 from schedsearch.samplers.additive import Additive
+from schedsearch.samplers.auto import Auto
 from schedsearch.samplers.bayes import Bayes
 from schedsearch.samplers.budgeted import Budgeted
 from schedsearch.samplers.frontier import Frontier
@@ -54,6 +55,7 @@ MAKERS: dict[str, Callable[[int], Sampler]] = {
     "frontier": lambda q: budgeted(Frontier, Uniform(), 5, q, FLOPS),
     "additive": lambda q: additive(q, budget=MEAN_KEEP),
     "additive to a drop": lambda q: additive(q, max_drop=0.25),
+    "auto": lambda q: auto(q, screens=(2,)),
 }
 
 
@@ -98,6 +100,21 @@ def additive(questions: int, **goal: Any) -> Additive:
         trials=5,
         concurrent_trials=questions,
         **goal,
+    )
+
+
+def auto(questions: int, **settings: Any) -> Auto:
+    return Auto(
+        layers=LAYERS,
+        n_max=N_MAX,
+        ranker=RANKER,
+        tolerance=0.25,
+        shape=SHAPE,
+        tokens=TOKENS,
+        trials=2,
+        concurrent_trials=questions,
+        on_failure="continue",
+        **settings,
     )
 
 

@@ -3,6 +3,7 @@
 import pytest
 
 from schedsearch.app.open import open_study
+from schedsearch.app.report import write_report
 from schedsearch.app.report_search import goal, kept_more, rule
 from schedsearch.core.trial import TrialState
 from schedsearch.demo.shapesvqa import ShapesVQA
@@ -99,3 +100,29 @@ def test_budget_out_of_reach_is_refused_before_anything_is_measured(tmp_path, mo
     with pytest.raises(InputError, match="`budget` must be at least 0."):
         opened(tmp_path, budget={"flops": 0.05})
     assert not (tmp_path / "store.db").exists()
+
+
+def test_auto_goes_on_after_a_stop_and_its_report_is_that_of_g_search(tmp_path):
+    settings = {"sampler": "auto", "tolerance": 0.1, "first": 5, "trials": 3}
+    data, store = ShapesVQA("calibration", SAMPLES), tmp_path / "store.db"
+
+    def opened_auto(name):
+        return open_study("demo", data, name=name, ranker="local", sampler=settings, store=store)
+
+    with opened_auto("once") as study:
+        study.run()
+        whole, best = study.trials, study.best_trial
+        beyond = [trial for trial in whole if "pass" not in trial.params]
+        assert 1 <= len(beyond) <= 3
+        assert best.measurement.drop <= 0.1
+        assert study.nesting is not None
+        assert "at most 3 cheaper schedules around that curve" in goal(study)
+        write_report(study, None, tmp_path / "report")
+        assert not (tmp_path / "report" / "frontier.png").exists()
+    with opened_auto("twice") as study:
+        study.run(n_trials=len(whole) - len(beyond) + 1)
+        assert not study.finished
+    with opened_auto("twice") as study:
+        study.run()
+        assert [one.schedule for one in study.trials] == [one.schedule for one in whole]
+        assert study.finished and study.best == best.schedule

@@ -12,6 +12,7 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Effort
+from schedsearch.samplers.auto import Auto
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.store.store import open_store
 
@@ -31,6 +32,7 @@ G_SEARCH = {"tolerance": 0.01, "guess": "additive"}
 BAYES = {"sampler": "bayes", "budget": {"feasible": 0.4}, "warm_start": ["additive"]}
 FRONTIER = {"sampler": "frontier", "max_drop": 0.01, "warm_start": ["additive"]}
 ADDITIVE = {"sampler": "additive", "max_drop": 0.01}
+AUTO = {"sampler": "auto", "tolerance": 0.01}
 # Of 64 tokens: what a cut at a layer needs to lose nothing.
 NEEDS = (64, 64, 48, 48, 32, 16, 16, 0)
 
@@ -59,7 +61,7 @@ def spec_of(settings: dict, folder: Path, measured: list[int], name: str = "s") 
     return spec
 
 
-@pytest.mark.parametrize("settings", [G_SEARCH, BAYES, FRONTIER, ADDITIVE], ids=str)
+@pytest.mark.parametrize("settings", [G_SEARCH, BAYES, FRONTIER, ADDITIVE, AUTO], ids=str)
 def test_study_that_exists_keeps_what_it_began_with_and_what_that_has_cost(tmp_path, settings):
     measured: list[int] = []
     first = spec_of(settings, tmp_path, measured)
@@ -96,6 +98,14 @@ def test_guess_is_what_each_layer_needs_alone(tmp_path):
     assert [need - guess for need, guess in zip(NEEDS, sampler.guess, strict=True)] == [
         *(0, 0, 2, 2, 2, 2, 2, 0)
     ]
+
+
+def test_auto_is_the_search_guided_by_single_cuts_and_goes_on_with_as_many_trials(tmp_path):
+    guided = make_sampler(spec_of(G_SEARCH, tmp_path, [], "guided"))
+    sampler = make_sampler(spec_of(AUTO | {"trials": 3, "first": 2}, tmp_path, []))
+    assert isinstance(guided, GSearch) and isinstance(sampler, Auto)
+    assert (sampler.guess, sampler.tolerance, sampler.trials) == (guided.guess, 0.01, 3)
+    assert (sampler.shape, sampler.tokens) == (SUBJECT.shape, SUBJECT.tokens)
 
 
 def test_search_within_a_budget_begins_at_the_curve_predicted_for_it(tmp_path):
