@@ -86,7 +86,7 @@ class AdapterContract(CallsContract):
         return self._subjects[key]
 
     def _make(self, attention: str) -> Subject:
-        model, twin = self.build(attention), self.build("eager")
+        model, twin = (self.build(one).requires_grad_(False) for one in (attention, "eager"))
         twin.load_state_dict(model.state_dict())
         samples = {name: dict(one) for name, one in self.samples(model).items()}
         ids = next(iter(samples.values()))["input_ids"][0].tolist()

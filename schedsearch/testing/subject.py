@@ -157,7 +157,8 @@ def prefix_tasks(subject: Subject) -> Iterator[tuple[tuple[float, ...], int]]:
     yield (1.0,) * layers, first
     for layer in range(first, layers):
         settled = (1.0,) * first + tuple(0.7 * 0.8**n for n in range(layer - first))
-        for ratio in (0.2, 0.4, 0.7 * 0.8 ** (layer - first)):
+        top = 0.7 * 0.8 ** (layer - first)
+        for ratio in sorted({min(0.2, top), min(0.4, top), top}):
             yield settled + (ratio,) * (layers - layer), layer
     yield subject.keep(0.7), first
     yield subject.keep(1.0, 0.5), first
