@@ -17,7 +17,7 @@ from sqlalchemy.engine.default import DefaultDialect
 
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import SchedsearchError
-from schedsearch.execution import heartbeat
+from schedsearch.store.terms import HEARTBEAT
 from tests.unit.execution.synthetic import Place, evaluate
 
 When = Literal["before", "after"]
@@ -124,7 +124,7 @@ def search_and_tell(place: Place, answer: Connection, options: dict[str, Any]) -
 
 def search_with_a_quick_heart(place: Place, answer: Connection, options: dict[str, Any]) -> None:
     """Search, with a heartbeat many times a second, and tell how it ended."""
-    heartbeat.PERIOD = 0.05
+    os.environ[HEARTBEAT] = "0.05"
     search_and_tell(place, answer, options)
 
 
