@@ -19,6 +19,10 @@ class StopStudy(Exception):  # noqa: N818 - a request, not an error
     """Raised by a callback to end the run without an error; a trial at work waits again."""
 
 
+_QUIET = (StopStudy, LeaseLostError)
+"""What says nothing against the work at hand, and is told by whoever ends the run."""
+
+
 class Heartbeat:
     """Beats in a thread of its own while there is work.
 
@@ -52,10 +56,8 @@ class Heartbeat:
                 what it returns then counts where the request was only to stop, or the lease is
                 lost: a score is a fact.
         """
-        ended, raised, main = threading.Event(), list[Exception](), interruptible()
-        # Of a task that cannot be interrupted, what is raised comes late: it is told at once.
-        level = logging.INFO if main or whole else logging.ERROR
-        args = (ended, raised, main and not whole, level)
+        ended, raised = threading.Event(), list[Exception]()
+        args = (ended, raised, interruptible() and not whole)
         thread = threading.Thread(target=self._run, args=args, daemon=True)
         try:
             try:
@@ -69,19 +71,17 @@ class Heartbeat:
             if not raised:
                 raise
             raise raised[0] from None
-        if raised and not isinstance(raised[0], StopStudy | LeaseLostError):
+        if raised and not isinstance(raised[0], _QUIET):
             raise raised[0]
 
-    def _run(
-        self, ended: threading.Event, raised: list[Exception], interrupts: bool, level: int
-    ) -> None:
+    def _run(self, ended: threading.Event, raised: list[Exception], interrupts: bool) -> None:
         while not ended.wait(max(0.0, self._last + self._period - time.monotonic())):
             self._last = time.monotonic()
             try:
                 self._beat()
             except Exception as error:
-                asked = isinstance(error, StopStudy)
-                log.log(logging.INFO if asked else level, "%s; the work at hand ends", error)
+                level = logging.INFO if isinstance(error, _QUIET) else logging.ERROR
+                log.log(level, "%s; the work at hand ends", error)
                 raised.append(error)
                 if interrupts:
                     _interrupt()

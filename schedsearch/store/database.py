@@ -242,11 +242,14 @@ def _configure(foreign_keys: bool) -> Any:
 def _limit_idleness(connection: Any, _record: Any) -> None:
     """Let the server end a transaction whose process is frozen in it, or has lost its network.
 
-    Others would wait for its locks, and a lease that has lapsed could not be taken over.
+    Others would wait for its locks, and a lease that has lapsed could not be taken over. What the
+    address or the server sets itself stays.
     """
+    name, limit = "idle_in_transaction_session_timeout", f"{round(1000 * lease_seconds())}ms"
     with closing(connection.cursor()) as cursor:
-        milliseconds = round(1000 * lease_seconds())
-        cursor.execute(f"SET idle_in_transaction_session_timeout = {milliseconds}")
+        cursor.execute(
+            f"SELECT set_config('{name}', '{limit}', false) WHERE current_setting('{name}') = '0'"  # noqa: S608
+        )
     connection.commit()
 
 
