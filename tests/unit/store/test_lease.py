@@ -54,9 +54,10 @@ def store(tmp_path):
 
 @contextmanager
 def on(node: Process):
-    """As if this process ran there."""
+    """As if this process ran there, where it sees of no other whether it runs."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Process, "current", lambda: node)
+        patch.setattr(Process, "runs", lambda _self: None)
         yield
 
 
