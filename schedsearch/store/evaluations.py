@@ -52,6 +52,15 @@ def context_id(
     connection: Connection, study_id: int, digest: str, description: Mapping[str, Any]
 ) -> int:
     """Return the key of a context, added if it is new, and note that the study uses it."""
+    key = context_key(connection, digest, description)
+    connection.execute(
+        insert_or_ignore(connection, StudyContextRow).values(study_id=study_id, context_id=key)
+    )
+    return key
+
+
+def context_key(connection: Connection, digest: str, description: Mapping[str, Any]) -> int:
+    """Return the key of a context, added if it is new."""
     connection.execute(
         insert_or_ignore(connection, ContextRow).values(
             digest=storable(digest, "the digest of a context"),
@@ -59,11 +68,7 @@ def context_id(
             created=datetime.now(UTC),
         )
     )
-    key = connection.execute(select(ContextRow.id).where(ContextRow.digest == digest)).scalar_one()
-    connection.execute(
-        insert_or_ignore(connection, StudyContextRow).values(study_id=study_id, context_id=key)
-    )
-    return key
+    return connection.execute(select(ContextRow.id).where(ContextRow.digest == digest)).scalar_one()
 
 
 def contexts(connection: Connection, study_id: int) -> list[Mapping[str, Any]]:

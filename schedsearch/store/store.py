@@ -20,6 +20,7 @@ from schedsearch.store import (
     backup,
     certifications,
     check,
+    copying,
     evaluations,
     lease,
     rescue,
@@ -29,6 +30,7 @@ from schedsearch.store import (
 )
 from schedsearch.store.address import url_of
 from schedsearch.store.check import CheckReport
+from schedsearch.store.copying import Copied
 from schedsearch.store.database import Database
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.failures import DamagedError
@@ -452,6 +454,31 @@ class Store:
             RunError: It cannot be written; the store itself is unchanged.
         """
         backup.backup(self._database, Path(path), force)
+
+    def copy_to(
+        self,
+        target: "Store",
+        names: Collection[str] = (),
+        tell: copying.Tell = copying.untold,
+    ) -> list[Copied]:
+        """Copy studies to another store, with all that has been found for them.
+
+        Each appears there whole or not at all. What a copy that was interrupted has stored is used
+        by the next one, and one that is there already stays as it is.
+
+        Args:
+            target: The other store, on whichever database.
+            names: Of the studies; default: all.
+            tell: Called with a study, and how many of its evaluations of how many are copied.
+
+        Returns:
+            What was copied of each.
+
+        Raises:
+            InputError: There is no such study, or the other store has another one of its name.
+            RunError: One of the studies is being searched.
+        """
+        return copying.copy(self._database, target._database, names, tell)
 
     def check_present(self) -> None:
         """See that the store's file is where it was; a server's store is never looked for.
