@@ -95,6 +95,8 @@ def copy(
 
     with progress() as start, open_store(source, read_only=True) as here:
         bar = cache(lambda name: start(f"copying {escape(name)}"))
+        for name in studies or ():
+            here.study(name)  # before a store is made
         with open_store(target) as there:
             found = here.copy_to(there, studies or (), lambda name, *so_far: bar(name)(*so_far))
     if as_json:

@@ -209,3 +209,10 @@ def test_command_copies_and_says_what(filled):
     assert done.exit_code == 0
     assert "3" in done.stdout
     assert "0, as they were" in done.stdout
+
+
+def test_no_store_is_made_for_a_study_that_is_not_there(tmp_path):
+    open_store(tmp_path / "runs.db").close()
+    arguments = ["db", "copy", str(tmp_path / "runs.db"), str(tmp_path / "new.db")]
+    assert CliRunner().invoke(app, [*arguments, "--study", "other"]).exit_code != 0
+    assert not (tmp_path / "new.db").exists()
