@@ -4,9 +4,11 @@ from dataclasses import dataclass
 from typing import Self
 
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 
 from schedsearch.store.failures import described
 
+_IN_THE_FUTURE = "22023"
 _TIMELINE = "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
 
 
@@ -45,8 +47,15 @@ def is_stored(connection: Connection, commit: Commit, name: str) -> bool:
     if connection.scalar(text("SELECT pg_is_in_recovery()")):
         raise described("standby", name, "it has yet to take over")
     if connection.scalar(text(f"SELECT {_TIMELINE}")) != commit.timeline:
-        raise described("replaced", name, "which it may or may not have")
-    found = connection.scalar(text("SELECT txid_status(:number)"), {"number": commit.number})
+        raise described("replaced", name, "its log is another")
+    try:
+        found = connection.scalar(text("SELECT txid_status(:number)"), {"number": commit.number})
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) != _IN_THE_FUTURE:
+            raise
+        raise described("replaced", name, error.orig) from error
+    if found is None:
+        raise described("replaced", name, "it does not remember the transaction")
     if found == "in progress":
         raise described("lost", name, "its last transaction has yet to end")
     return bool(found == "committed")

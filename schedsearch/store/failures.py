@@ -55,7 +55,8 @@ _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
     ),
     "replaced": (
         RunError,
-        "another server has taken the place of that of {name} while a change was stored ({said}); "
+        "another server may have taken the place of that of {name} while a change was stored, and "
+        "whether it has that change cannot be told ({said}); "
         "see that the change of servers is over, and run again to continue with what is stored",
     ),
     "read-only": (

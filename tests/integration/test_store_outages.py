@@ -6,6 +6,7 @@ import threading
 import time
 from collections import Counter
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from schedsearch.errors import RunError
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import open_store
+from schedsearch.store.commits import Commit
 from schedsearch.store.failures import meaning
 from tests.integration.test_store_faults import contents, results
 from tests.integration.test_store_faults import search as short_search
@@ -268,3 +270,21 @@ def test_broken_connection_is_lost_whatever_the_driver_calls_it():
 
     error = psycopg.OperationalError("consuming input failed: server closed the connection")
     assert "was lost" in str(meaning(error, "x", operational=True))
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [({"timeline": "00000007"}, "its log is another"), ({"number": 10**9}, "is in the future")],
+)
+def test_commit_that_another_server_may_not_have_is_not_guessed(
+    url, proxy, postgresql_server, monkeypatch, changed, said
+):
+    known = Commit.of
+    monkeypatch.setattr(Commit, "of", lambda connection: replace(known(connection), **changed))
+    with open_store(through(url, proxy, postgresql_server), patience=60) as store:
+        store.create_study(SPEC)
+        proxy.cuts = lambda _number: "after"
+        with pytest.raises(RunError, match=f"cannot be told .*{said}.*run again to continue"):
+            store.enqueue(SPEC.name, FULL)
+        proxy.cuts = lambda _number: ""
+        assert store.enqueue(SPEC.name, FULL).number == 0
