@@ -316,6 +316,7 @@ class _Loop:
 
     def _abandon(self, reason: str) -> None:
         """Let the trials at work wait for the next run, as far as that can be told."""
+        self._store.stop_waiting()
         for work in self._at_work.values():
             self._scoring.executor.cancel(work.tickets)
             with suppress(SchedsearchError):

@@ -29,7 +29,7 @@ from schedsearch.store.codec import measurement_to_columns
 from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.process import Process
 from schedsearch.store.tables import VERSION_TABLE, Base, ScheduleRow, StudyRow, TrialRow
-from tests.postgres import new_database, server
+from tests.postgres import new_database
 from tests.unit.core.strategies import targeted_schedules
 from tests.unit.store.strategies import (
     CERTIFICATION,
@@ -57,12 +57,6 @@ REQUEST = CERTIFICATION.request
 few_examples = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
