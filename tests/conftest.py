@@ -11,6 +11,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
+from tests.postgres import server  # noqa: E402
+
 settings.register_profile("fast", deadline=None, derandomize=True)
 settings.register_profile("full", settings.get_profile("fast"))
 
@@ -39,3 +41,16 @@ def pytest_collection_finish() -> None:
     """Spare collections of garbage, which some tests ask for, all that importing has made."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    """A PostgreSQL server for all tests, each of which makes a database of its own."""
+    with server() as running:
+        yield running
+
+
+@pytest.fixture
+def postgresql(postgresql_server):
+    """URL of its `postgres` database."""
+    return postgresql_server.url

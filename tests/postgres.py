@@ -6,8 +6,9 @@ import shutil
 import subprocess
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,9 +16,41 @@ import pytest
 from sqlalchemy import create_engine, text
 
 
+@dataclass(frozen=True)
+class Server:
+    """A running server.
+
+    Attributes:
+        folder: Holds its data, its log and its socket.
+        run: Runs one of PostgreSQL's programs.
+    """
+
+    folder: Path
+    run: Callable[..., None]
+
+    @property
+    def url(self) -> str:
+        """Of its `postgres` database."""
+        return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
+
+    def start(self) -> None:
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c max_connections=30"
+        data, log = str(self.folder / "data"), str(self.folder / "log")
+        self.run("pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
+
+    def stop(self, mode: str = "immediate") -> None:
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", mode, "stop")
+
+    def execute(self, statement: str) -> None:
+        engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(statement))
+        engine.dispose()
+
+
 @contextmanager
-def server() -> Iterator[str]:
-    """URL of a fresh server's `postgres` database; skips the test where there is none."""
+def server() -> Iterator[Server]:
+    """A fresh server; skips the test where there is none."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed: pip install 'psycopg[binary]'")
     programs = _programs()
@@ -35,15 +68,15 @@ def server() -> Iterator[str]:
             command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120
         )
 
-    data, log = str(folder / "data"), str(folder / "log")
+    made = Server(folder, run)
     try:
+        data = str(folder / "data")
         run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = f"-k {folder} -c listen_addresses='' -c fsync=off -c max_connections=30"
-        run("pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
+        made.start()
         try:
-            yield f"postgresql+psycopg://postgres@/postgres?host={folder}"
+            yield made
         finally:
-            run("pg_ctl", "-D", data, "-w", "-m", "immediate", "stop")
+            made.stop()
     finally:
         shutil.rmtree(folder)
 

@@ -50,6 +50,7 @@ class Prepared:
         *,
         trust_remote_code: bool = False,
         prefix_bytes: int | None = None,
+        store_patience: float | None = None,
         progress: Progress | None = None,
     ) -> "Study":
         """Load the model and open the study.
@@ -57,6 +58,7 @@ class Prepared:
         Args:
             trust_remote_code: Let transformers run code that comes with the model.
             prefix_bytes: As for `open_study`.
+            store_patience: As for `open_study`.
             progress: As for `open_study`.
 
         Raises:
@@ -83,6 +85,7 @@ class Prepared:
             trust_remote_code=trust_remote_code,
             prefix_bytes=prefix_bytes,
             folder=self.folder,
+            store_patience=store_patience,
             progress=progress,
         )
 

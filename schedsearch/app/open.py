@@ -32,6 +32,7 @@ from schedsearch.evaluation.metrics.function import Scorer
 from schedsearch.execution.executor import Executor
 from schedsearch.execution.executors import EXECUTORS, MakeExecutor
 from schedsearch.samplers.settings import SamplerSettings
+from schedsearch.store.patience import PATIENCE
 from schedsearch.store.store import open_store
 
 if TYPE_CHECKING:
@@ -102,6 +103,7 @@ def open_study(
     prefix_bytes: int | None = None,
     folder: Path = Path(),
     executor: str | MakeExecutor = "local",
+    store_patience: float | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
@@ -134,6 +136,8 @@ def open_study(
         folder: What the model and files that `sampler` names are relative to.
         executor: Name of an executor, or what makes the pool of workers from what opens one;
             default: one in this process.
+        store_patience: For how many seconds a store's server that fails is waited for; default:
+            600.
         progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
@@ -207,7 +211,8 @@ def open_study(
         check_searchable(spec)
         if found is not None:
             found.close()
-        found = open_store(store, create)
+        patience = PATIENCE if store_patience is None else store_patience
+        found = open_store(store, create, patience=patience)
         return Study(spec, subject, workers, found)
     except BaseException:
         if found is not None:

@@ -1,5 +1,6 @@
 """The `db` commands: care for a store."""
 
+from functools import cache
 from pathlib import Path
 from typing import Annotated
 
@@ -8,7 +9,7 @@ from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import AsJson
-from schedsearch.cli.output import output, print_json
+from schedsearch.cli.output import output, print_json, progress
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath
 from schedsearch.cli.targets import Force, beside
 
@@ -79,12 +80,38 @@ def backup(
 
 
 @db.command()
+def copy(
+    source: Annotated[str, typer.Argument(metavar="FROM", help="Store: path or URL.")],
+    target: Annotated[
+        str, typer.Argument(metavar="TO", help="Store: path or URL; made where there is none.")
+    ],
+    studies: Annotated[
+        list[str] | None, typer.Option("--study", help="Copy this one; default: all.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy studies and evaluations to another store, SQLite or PostgreSQL."""
+    from schedsearch.store.store import open_store
+
+    with progress() as start, open_store(source, read_only=True) as here:
+        bar = cache(lambda name: start(f"copying {escape(name)}"))
+        for name in studies or ():
+            here.study(name)  # before a store is made
+        with open_store(target) as there:
+            found = here.copy_to(there, studies or (), lambda name, *so_far: bar(name)(*so_far))
+    if as_json:
+        print_json(found)
+    else:
+        render.copied(found)
+
+
+@db.command()
 def free(
-    study: Annotated[str, typer.Argument(help="Study whose coordinator is gone.")],
+    study: Annotated[str, typer.Argument(help="Study whose coordinator is known to be gone.")],
     store: StorePath = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Take a study from a coordinator on another host that is known to be gone."""
+    """Take a study from its coordinator at once, without waiting until the lease lapses."""
     from schedsearch.store.store import open_store
 
     with open_store(store, create=False) as opened:

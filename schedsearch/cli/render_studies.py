@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from schedsearch.execution.loop import Run
     from schedsearch.samplers.which_ranker import Rung
     from schedsearch.store.check import CheckReport
+    from schedsearch.store.copying import Copied
     from schedsearch.store.studies import StudySummary
 
 _BAR = 40
@@ -229,4 +230,13 @@ def pruned(lost: Mapping[str, int], dry_run: bool) -> None:
     rows = table("table", "rows that would go" if dry_run else "rows deleted")
     for name, count in lost.items():
         rows.add_row(name, str(count))
+    show(rows)
+
+
+def copied(found: Sequence["Copied"]) -> None:
+    """What was copied of each study."""
+    rows = table("study", "trials", "evaluations that were new")
+    for one in found:
+        trials = str(one.trials) if one.is_new else f"{one.trials}, as they were"
+        rows.add_row(escape(one.study), trials, str(one.evaluations))
     show(rows)

@@ -42,6 +42,14 @@ def search(
             help="GiB for states that are kept for reuse; default: automatic.",
         ),
     ] = None,
+    store_patience: Annotated[
+        float | None,
+        typer.Option(
+            min=0,
+            callback=finite,
+            help="Seconds to wait for a PostgreSQL server that fails; default: 600.",
+        ),
+    ] = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -56,7 +64,10 @@ def search(
     with progress() as start:
         ready = prepare(config, file.parent, store, progress=start)
         opened = ready.open(
-            trust_remote_code=trust_remote_code, prefix_bytes=prefix_bytes, progress=start
+            trust_remote_code=trust_remote_code,
+            prefix_bytes=prefix_bytes,
+            store_patience=store_patience,
+            progress=start,
         )
     with opened as study, SearchDisplay(study.name) as display:
         run = study.run(trials, timeout, [display.closed], display.show)

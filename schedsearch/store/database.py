@@ -1,10 +1,10 @@
 """Databases: where one is, how it is connected to, and what its errors mean to the caller."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar, TypeVarTuple
 
 from sqlalchemy import URL, Connection, Engine, Insert, create_engine, event, func, select
 from sqlalchemy.dialects import sqlite
@@ -19,11 +19,24 @@ from sqlalchemy.exc import (
 from schedsearch.core.interrupts import undivided
 from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.store.address import FORMS, file_of, name_of
+from schedsearch.store.commits import Commit, is_stored
 from schedsearch.store.failures import DamagedCell, described, meaning
+from schedsearch.store.patience import Patience
 from schedsearch.store.place import Place, ReadOnlyPlace
 from schedsearch.store.tables import Base
+from schedsearch.store.terms import lease_seconds
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 BUSY_SECONDS = 30.0
+_VANISHED = {  # libpq's: how long until a server that says nothing more counts as gone
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
 Access = Literal["create", "write", "read"]
 _DAMAGE = (  # besides what the driver calls an error
     DamagedCell,
@@ -46,6 +59,7 @@ class Database:
         access: Whether to read only, and whether a file that is not there is made.
         foreign_keys: Enforce them in SQLite; off only while tables are rebuilt.
         reached: Whether a connection was made before, so that its end is no mistake in the URL.
+        patience: For how many seconds `read` and `write` wait for a server that fails.
     """
 
     def __init__(
@@ -54,11 +68,13 @@ class Database:
         access: Access = "write",
         foreign_keys: bool = True,
         reached: bool = False,
+        patience: float = 0.0,
     ) -> None:
         self.url = url
         self.file = file_of(url)
         self._reached = reached
         self._place: Place | None = None
+        self._patience = Patience(patience, self._drop_connections)
         if self.file:
             reads = access == "read"
             self._place = (
@@ -79,6 +95,36 @@ class Database:
     def emptied(self) -> bool:
         """Whether the file is there, with nothing in it."""
         return self._place is not None and self._place.emptied
+
+    def read(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Return what work returns in a transaction of `reading`.
+
+        Where a server fails meanwhile, all of it is done again.
+        """
+
+        def attempt() -> T:
+            with self.reading() as connection:
+                return work(connection, *args)
+
+        return attempt() if self.file else self._patience.outlast(attempt)
+
+    def write(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Return what work returns in a transaction of `writing`.
+
+        Where a server fails meanwhile, all of it is done again: but if only the answer to its
+        COMMIT is missing, no sooner than the server has said that it is not stored.
+        """
+        attempt = self._writing_once(work, *args)
+        return attempt() if self.file else self._patience.outlast(attempt)
+
+    def write_now(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        """Do as `write`, but wait for no server."""
+        attempt = self._writing_once(work, *args)
+        return attempt() if self.file else self._patience.outlast(attempt, waits=False)
+
+    def stop_waiting(self) -> None:
+        """Let `read` and `write` fail at once, until they succeed again."""
+        self._patience.end()
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -133,7 +179,9 @@ class Database:
         except (DBAPIError, driver.Error) as error:
             self.check_present()
             cause = error.orig if isinstance(error, DBAPIError) else error
-            meant = meaning(cause, self.name, isinstance(cause, driver.OperationalError))
+            broken = isinstance(error, DBAPIError) and error.connection_invalidated
+            operational = broken or isinstance(cause, driver.OperationalError)
+            meant = meaning(cause, self.name, operational)
             if meant is None:
                 raise
             raise meant from error
@@ -159,6 +207,30 @@ class Database:
         if self._place:
             self._place.close()
 
+    def _writing_once(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> Callable[[], T]:
+        """A transaction to be tried; it is done no further time once it is stored."""
+        unanswered: tuple[Commit, T] | None = None
+
+        def attempt() -> T:
+            nonlocal unanswered
+            if unanswered is not None:
+                with self.reading() as connection:
+                    if is_stored(connection, unanswered[0], self.name):
+                        return unanswered[1]
+                unanswered = None
+            with self.writing() as connection:
+                result = work(connection, *args)
+                commit = None if self.file else Commit.of(connection)
+                if commit is not None:
+                    unanswered = commit, result
+            return result
+
+        return attempt
+
+    def _drop_connections(self) -> None:
+        """Connect anew next time: an address may lead to another server by then."""
+        self._engine.dispose()
+
     def _made_engine(self, foreign_keys: bool) -> Engine:
         try:
             engine = create_engine(self.url, json_serializer=_json, pool_pre_ping=not self.file)
@@ -175,6 +247,8 @@ class Database:
         if self.file:
             event.listen(engine, "connect", _configure(foreign_keys))
             event.listen(engine, "begin", _begin)
+        else:
+            event.listen(engine, "connect", _limit_idleness)
         event.listen(engine, "do_connect", self._connect)
         return engine
 
@@ -183,6 +257,8 @@ class Database:
             return self._place.connect(BUSY_SECONDS)
         connection = None
         try:
+            if dialect.driver == "psycopg":
+                options = _VANISHED | options
             connection = dialect.connect(*arguments, **options)
             if not self._reached:  # some options are read only when a statement runs
                 with closing(connection.cursor()) as cursor:
@@ -234,6 +310,20 @@ def _configure(foreign_keys: bool) -> Any:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return configure
+
+
+def _limit_idleness(connection: Any, _record: Any) -> None:
+    """Let the server end a transaction whose process is frozen in it, or has lost its network.
+
+    Others would wait for its locks, and a lease that has lapsed could not be taken over. What the
+    address or the server sets itself stays.
+    """
+    name, limit = "idle_in_transaction_session_timeout", f"{round(1000 * lease_seconds())}ms"
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(
+            f"SELECT set_config('{name}', '{limit}', false) WHERE current_setting('{name}') = '0'"  # noqa: S608
+        )
+    connection.commit()
 
 
 def _begin(connection: Connection) -> None:

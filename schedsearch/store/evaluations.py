@@ -52,6 +52,15 @@ def context_id(
     connection: Connection, study_id: int, digest: str, description: Mapping[str, Any]
 ) -> int:
     """Return the key of a context, added if it is new, and note that the study uses it."""
+    key = context_key(connection, digest, description)
+    connection.execute(
+        insert_or_ignore(connection, StudyContextRow).values(study_id=study_id, context_id=key)
+    )
+    return key
+
+
+def context_key(connection: Connection, digest: str, description: Mapping[str, Any]) -> int:
+    """Return the key of a context, added if it is new."""
     connection.execute(
         insert_or_ignore(connection, ContextRow).values(
             digest=storable(digest, "the digest of a context"),
@@ -59,11 +68,7 @@ def context_id(
             created=datetime.now(UTC),
         )
     )
-    key = connection.execute(select(ContextRow.id).where(ContextRow.digest == digest)).scalar_one()
-    connection.execute(
-        insert_or_ignore(connection, StudyContextRow).values(study_id=study_id, context_id=key)
-    )
-    return key
+    return connection.execute(select(ContextRow.id).where(ContextRow.digest == digest)).scalar_one()
 
 
 def contexts(connection: Connection, study_id: int) -> list[Mapping[str, Any]]:
@@ -89,7 +94,7 @@ def scores(
     """Return the evaluations that are known, in two queries whatever their number."""
     wanted = list(dict.fromkeys(keys))
     kept = {counts: _text(counts) for _, counts in wanted}
-    counts_ids = _ids(connection, CountsRow.kept, kept.values())
+    counts_ids = ids(connection, CountsRow.kept, kept.values())
     asked = [
         (sample, counts_ids[kept[counts]], counts)
         for sample, counts in wanted
@@ -168,19 +173,28 @@ def _added(
     names: set[str],
 ) -> dict[str, int]:
     """Return the id of each name, added if it is new."""
-    known = _ids(connection, name, names)
+    known = ids(connection, name, names)
     # Sorted, so that two processes that add the same names cannot wait for each other in a circle.
     # Only new ones, because PostgreSQL uses up a number for every row that it then ignores.
     new = sorted(names - set(known))
     if new:
-        connection.execute(insert_or_ignore(connection, table), [{name.key: item} for item in new])
-        known |= _ids(connection, name, new)
+        listed = _listed(connection, Text())
+        rows = select(listed.c.value).where(
+            listed.c.value.is_not(None)
+        )  # a condition, or SQLite takes ON for a join's
+        adding = insert_or_ignore(connection, table).from_select([name.key], rows)
+        added = connection.execute(adding.returning(name, name.class_.id), {"values": new})
+        known |= {item: key for item, key in added}
+    by_others = names - set(known)
+    if by_others:
+        known |= ids(connection, name, by_others)
     return known
 
 
-def _ids(
+def ids(
     connection: Connection, name: InstrumentedAttribute[str], names: Iterable[str]
 ) -> dict[str, int]:
+    """Return the id of each name that is there, in one query."""
     table = name.class_
     listed = _listed(connection, Text())
     statement = select(name, table.id).where(name.in_(select(listed.c.value)))

@@ -9,18 +9,22 @@ class DamagedError(InputError):
     """A store holds something that cannot be read."""
 
 
+class PassingError(RunError):
+    """A server cannot do something now, and may be able to later."""
+
+
 class DamagedCell(Exception):  # noqa: N818 - never leaves the store: see `Database.errors`
     """What a cell of a table holds is not what was written there; the message says what it is."""
 
 
 _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
     "full": (
-        RunError,
+        PassingError,
         "no space is left for {name} ({said}); what was stored before is safe: free space on its "
         "disk and run again to continue",
     ),
     "busy": (
-        RunError,
+        PassingError,
         "{name} stayed locked by another process ({said}); what was stored before is safe: wait "
         "for that process and run again",
     ),
@@ -30,14 +34,30 @@ _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
         "room, or that its server answers, and run again to continue",
     ),
     "lost": (
-        RunError,
+        PassingError,
         "the connection to {name} was lost ({said}); what was stored before is safe: see that its "
         "server answers, and run again to continue",
     ),
     "crowded": (
-        RunError,
+        PassingError,
         "the server of {name} takes no more connections ({said}); what was stored before is safe: "
         "wait until others have ended, and run again",
+    ),
+    "slow": (
+        PassingError,
+        "the server of {name} gave up a statement ({said}); what was stored before is safe: wait "
+        "until it has less to do, or give it more time, and run again to continue",
+    ),
+    "standby": (
+        PassingError,
+        "the server of {name} takes no changes now ({said}); what was stored before is safe: wait "
+        "until it does, or give the address of the server that does, and run again to continue",
+    ),
+    "replaced": (
+        RunError,
+        "another server may have taken the place of that of {name} while a change was stored, and "
+        "whether it has that change cannot be told ({said}); "
+        "see that the change of servers is over, and run again to continue with what is stored",
     ),
     "read-only": (
         InputError,
@@ -77,8 +97,12 @@ _SQLITE = {  # by primary result code; https://www.sqlite.org/rescode.html
 _POSTGRESQL = {  # by SQLSTATE; https://www.postgresql.org/docs/current/errcodes-appendix.html
     "53100": "full",
     "53300": "crowded",
+    "57014": "slow",
+    "40001": "busy",
+    "40P01": "busy",
+    "55P03": "busy",
+    "25006": "standby",
     "42501": "read-only",
-    "25006": "read-only",
     "28000": "closed",
     "28P01": "closed",
     "3D000": "closed",
@@ -100,13 +124,15 @@ def meaning(error: Any, name: str, operational: bool) -> InputError | RunError |
     Args:
         error: The driver's own exception.
         name: What messages call the database.
-        operational: Whether the driver blames the database, not the statement.
+        operational: Whether the database or the connection is to blame, not the statement.
     """
     primary = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_").partition("_")[0]
     state = getattr(error, "sqlstate", None) or ""
     kind = _SQLITE.get(primary) or _POSTGRESQL.get(state)
     if kind is None and state.startswith("08"):
         kind = "lost"
+    if kind is None and operational and hasattr(error, "sqlstate") and not state:
+        kind = "lost"  # the server had no part in it
     if kind is None and str(error).startswith("Could not decode to UTF-8"):
         kind = "damaged"  # the driver's own finding: it has no code
     if kind is None and not operational:
@@ -119,3 +145,8 @@ def described(kind: str, name: str, error: object) -> InputError | RunError:
     category, sentence = _MEANINGS[kind]
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return category(sentence.format(name=name, said=lines[0]))
+
+
+def found(error: PassingError) -> str:
+    """Return what an error has found, without the remedy."""
+    return str(error).partition("; what was stored before")[0]

@@ -1,10 +1,10 @@
 """The store: what was searched, what was found, and what need not be evaluated again."""
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar, TypeVarTuple
 
 from sqlalchemy import Connection
 
@@ -20,6 +20,7 @@ from schedsearch.store import (
     backup,
     certifications,
     check,
+    copying,
     evaluations,
     lease,
     rescue,
@@ -29,6 +30,7 @@ from schedsearch.store import (
 )
 from schedsearch.store.address import url_of
 from schedsearch.store.check import CheckReport
+from schedsearch.store.copying import Copied
 from schedsearch.store.database import Database
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.failures import DamagedError
@@ -39,11 +41,17 @@ from schedsearch.store.rescue import Held
 from schedsearch.store.studies import StudySummary
 from schedsearch.store.trials import Attempt
 
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
 _NO_EFFORT = Effort()
 
 
 def open_store(
-    target: str | os.PathLike[str], create: bool = True, read_only: bool = False
+    target: str | os.PathLike[str],
+    create: bool = True,
+    read_only: bool = False,
+    patience: float = 0.0,
 ) -> "Store":
     """Return the store at a path (SQLite) or URL (`postgresql://...`); close it after use.
 
@@ -53,6 +61,8 @@ def open_store(
         target: Path or URL.
         create: Whether to make a store where there is none.
         read_only: Only read, also where there is no right to write; nothing is made.
+        patience: For how many seconds the store's methods wait for a server that fails: restarted,
+            full, out of connections, taking no changes. What fails is tried once more in any case.
 
     Raises:
         InputError: It cannot be opened, has an older or newer revision of the tables, or is
@@ -61,7 +71,7 @@ def open_store(
     url = url_of(target)
     if not read_only:
         schema.prepare(url, create)
-        return Store(Database(url, reached=True))
+        return Store(Database(url, reached=True, patience=patience))
     found = find_store(target)
     if found is None:
         raise schema.nothing(url)
@@ -121,9 +131,9 @@ class Store:
     Whoever coordinates a study holds its lease, and what only the coordinator may write takes
     that lease. Any process may read, enqueue, and add scores: those are facts, whoever found them.
 
-    Every method raises `RunError` when the database fails (full disk, lost server) and `InputError`
-    when it cannot be written at all; what was stored before stays in either case. A study that does
-    not exist is an `InputError` too.
+    Every method raises `RunError` when the database fails (full disk, lost server; after waiting
+    for it, where the store was opened so) and `InputError` when it cannot be written at all; what
+    was stored before stays in either case. A study that does not exist is an `InputError` too.
     """
 
     def __init__(self, database: Database) -> None:
@@ -153,42 +163,39 @@ class Store:
             InputError: The name is taken by another specification; the message shows each path
                 where they differ.
         """
-        with self._database.writing() as connection:
-            return studies.create(connection, spec)
+        return self._database.write(studies.create, spec)
 
     def spec(self, study: str) -> StudySpec:
         """Return the specification of a study."""
-        with self._database.reading() as connection:
-            return studies.spec_of(connection, study)
+        return self._database.read(studies.spec_of, study)
 
     def studies(self) -> list[StudySummary]:
         """Return all studies with their numbers of trials, oldest first."""
-        with self._database.reading() as connection:
-            return studies.summaries(connection)
+        return self._database.read(studies.summaries)
 
     def study(self, name: str) -> StudySummary:
         """Return what `studies` does of one of them."""
-        with self._database.reading() as connection:
-            return studies.summary(connection, name)
+        return self._database.read(studies.summary, name)
 
     # The lease
 
     def acquire(self, study: str) -> Lease:
         """Become the coordinator of a study.
 
-        A holder on this host that has ended, or whose number another process has by now, counts
-        as gone. A holder elsewhere is never guessed dead.
+        A lease lapses when its holder has given no sign for as long as its terms say, by the clock
+        of the database, wherever it runs; at once if it is seen on this host that it has ended.
+        The holder may yet live: whatever it writes then is refused.
 
         Raises:
-            RunError: Another process coordinates it; the message names it and what to do.
+            RunError: Another process coordinates it; the message names it, for how long its lease
+                is valid, and what to do.
+            InputError: The terms in the environment are none.
         """
-        with self._database.writing() as connection:
-            return lease.acquire(connection, study)
+        return self._database.write(lease.acquire, study)
 
     def release(self, held: Lease) -> None:
         """Give a lease back; if another coordinator has taken over, nothing happens."""
-        with self._database.writing() as connection:
-            lease.release(connection, held)
+        self._database.write(lease.release, held)
 
     @contextmanager
     def lease(self, study: str) -> Iterator[Lease]:
@@ -199,20 +206,19 @@ class Store:
         except BaseException:
             # The lease of a process that ends is free anyway; its error matters more.
             with suppress(SchedsearchError):
-                self.release(held)
+                self._database.write_now(lease.release, held)
             raise
         self.release(held)
 
     def free(self, study: str) -> Process | None:
-        """Take a study from a coordinator that is known to be gone; return who that was.
+        """Take a study from its coordinator before its lease lapses; return who that was.
 
         If it does live, its next write fails and nothing it wrote before is lost.
         """
-        with self._database.writing() as connection:
-            return lease.free(connection, study)
+        return self._database.write(lease.free, study)
 
     def beat(self, held: Lease, progress: Progress | None) -> Wish:
-        """Show others that the coordinator is at work, and where it stands.
+        """Show others that the coordinator is at work, and where it stands; waits for no server.
 
         Returns:
             What is wished of it.
@@ -220,8 +226,7 @@ class Store:
         Raises:
             LeaseLostError: Somebody else coordinates the study by now.
         """
-        with self._database.writing() as connection:
-            return lease.beat(connection, held, progress)
+        return self._database.write_now(lease.beat, held, progress)
 
     def wish(self, study: str, wish: Wish) -> Process | None:
         """Ask the coordinator of a study for something; it looks at each of its heartbeats.
@@ -229,8 +234,7 @@ class Store:
         Returns:
             Who that is; None, with nothing changed, if nobody searches.
         """
-        with self._database.writing() as connection:
-            return lease.wish(connection, study, wish)
+        return self._database.write(lease.wish, study, wish)
 
     # Trials
 
@@ -241,24 +245,23 @@ class Store:
             study: Its name.
             after: Only those with a greater number than this.
         """
-        with self._database.reading() as connection:
-            return trials.history(connection, studies.study_id(connection, study), after)
+        return self._read(study, trials.history, after)
 
     def effort(self, study: str) -> Effort:
         """Return what all attempts have cost that said how they ended, and what came before."""
-        with self._database.reading() as connection:
-            return trials.effort(connection, studies.study_id(connection, study))
+        return self._read(study, trials.effort)
 
     def moment(self, study: str) -> tuple[list[Trial], Effort]:
         """Return `trials` and `effort` as they were at the same moment."""
-        with self._database.reading() as connection:
-            key = studies.study_id(connection, study)
+
+        def read(connection: Connection, key: int) -> tuple[list[Trial], Effort]:
             return trials.history(connection, key), trials.effort(connection, key)
+
+        return self._read(study, read)
 
     def attempts(self, study: str, number: int) -> list[Attempt]:
         """Return the attempts at a trial in order, from 1."""
-        with self._database.reading() as connection:
-            return trials.attempts(connection, studies.study_id(connection, study), number)
+        return self._read(study, trials.attempts, number)
 
     def enqueue(self, study: str, schedule: Schedule) -> Trial:
         """Ask for one more schedule, also while the study is being searched.
@@ -266,10 +269,13 @@ class Store:
         A trial of the same schedule that has not failed is returned as it is, so a script may
         enqueue again whenever it runs again.
         """
-        with self._database.writing() as connection:
+
+        def find_or_add(connection: Connection) -> Trial:
             key = lease.lock(connection, study)
             found = trials.find(connection, key, schedule)
             return found or trials.add(connection, key, {}, schedule)
+
+        return self._database.write(find_or_add)
 
     def open_trial(
         self,
@@ -290,8 +296,7 @@ class Store:
             RunError: The lease is lost.
             InputError: A parameter is no finite number and no text.
         """
-        with self._coordinating(held) as connection:
-            return trials.add(connection, held.study_id, params, schedule, samples)
+        return self._coordinate(held, trials.add, held.study_id, params, schedule, samples)
 
     def start_attempt(self, held: Lease, number: int) -> int:
         """Set a waiting trial running and return the number of the attempt, which fences it.
@@ -303,8 +308,7 @@ class Store:
             RunError: The lease is lost.
             InputError: The trial does not exist or is finished.
         """
-        with self._coordinating(held) as connection:
-            return trials.start(connection, held, number)
+        return self._coordinate(held, trials.start, held, number)
 
     def stop_attempt(
         self, held: Lease, number: int, attempt: int, reason: str, cost: Effort = _NO_EFFORT
@@ -324,8 +328,7 @@ class Store:
         Raises:
             RunError: The lease is lost.
         """
-        with self._coordinating(held) as connection:
-            return trials.stop(connection, held, number, attempt, reason, cost)
+        return self._coordinate(held, trials.stop, held, number, attempt, reason, cost)
 
     def close_trial(
         self, held: Lease, trial: Trial, attempt: int, cost: Effort = _NO_EFFORT
@@ -345,8 +348,7 @@ class Store:
         Raises:
             RunError: The lease is lost, or the measurement has a number that is not finite.
         """
-        with self._coordinating(held) as connection:
-            return trials.close(connection, held, trial, attempt, cost)
+        return self._coordinate(held, trials.close, held, trial, attempt, cost)
 
     # Evaluations
 
@@ -358,14 +360,11 @@ class Store:
             digest: Of all that a score depends on besides the sample and its counts.
             description: The same in words, as JSON; kept for people.
         """
-        with self._database.writing() as connection:
-            key = studies.study_id(connection, study)
-            return evaluations.context_id(connection, key, digest, description)
+        return self._write(study, evaluations.context_id, digest, description)
 
     def contexts(self, study: str) -> list[Mapping[str, Any]]:
         """Return the contexts in which a study has evaluated, as described; the newest last."""
-        with self._database.reading() as connection:
-            return evaluations.contexts(connection, studies.study_id(connection, study))
+        return self._read(study, evaluations.contexts)
 
     def scores(
         self, context: int, keys: Iterable[EvaluationKey]
@@ -376,8 +375,7 @@ class Store:
             context: From `context_id`.
             keys: Pairs of a sample's key and the counts that its layers keep, shape (layers,).
         """
-        with self._database.reading() as connection:
-            return evaluations.scores(connection, context, keys)
+        return self._database.read(evaluations.scores, context, keys)
 
     def add_scores(self, context: int, found: Mapping[EvaluationKey, Evaluation]) -> int:
         """Store evaluations and return how many are new; of two scores for a key the first stays.
@@ -385,8 +383,7 @@ class Store:
         Raises:
             RunError: A score is not finite; nothing of the call is stored.
         """
-        with self._database.writing() as connection:
-            return evaluations.add_scores(connection, context, found)
+        return self._database.write(evaluations.add_scores, context, found)
 
     # Certificates
 
@@ -406,19 +403,15 @@ class Store:
         Raises:
             InputError: The study has looked at some of the samples for another request.
         """
-        with self._database.writing() as connection:
-            key = studies.study_id(connection, study)
-            return certifications.begin(connection, key, study, request, images)
+        return self._write(study, certifications.begin, study, request, images)
 
     def end_certification(self, study: str, result: Certification) -> Certification:
         """Store what came of a request, and return it; of two results the first stays."""
-        with self._database.writing() as connection:
-            return certifications.end(connection, studies.study_id(connection, study), result)
+        return self._write(study, certifications.end, result)
 
     def certifications(self, study: str) -> list[Certification]:
         """Return all that came of a study's requests, oldest first."""
-        with self._database.reading() as connection:
-            return certifications.ended(connection, studies.study_id(connection, study))
+        return self._read(study, certifications.ended)
 
     # Care
 
@@ -428,8 +421,7 @@ class Store:
         Raises:
             InputError: The file is damaged such that it cannot be read through.
         """
-        with self._database.reading() as connection:
-            return check.check(connection)
+        return self._database.read(check.check)
 
     def prune(self, names: Collection[str] = (), dry_run: bool = False) -> dict[str, int]:
         """Delete studies, then evaluations and whatever else no study uses.
@@ -466,6 +458,31 @@ class Store:
         """
         backup.backup(self._database, Path(path), force)
 
+    def copy_to(
+        self,
+        target: "Store",
+        names: Collection[str] = (),
+        tell: copying.Tell = copying.untold,
+    ) -> list[Copied]:
+        """Copy studies to another store, with all that has been found for them.
+
+        Each appears there whole or not at all. What a copy that was interrupted has stored is used
+        by the next one, and one that is there already stays as it is.
+
+        Args:
+            target: The other store, on whichever database.
+            names: Of the studies; default: all.
+            tell: Called with a study, and how many of its evaluations of how many are copied.
+
+        Returns:
+            What was copied of each.
+
+        Raises:
+            InputError: There is no such study, or the other store has another one of its name.
+            RunError: One of the studies is being searched.
+        """
+        return copying.copy(self._database, target._database, names, tell)
+
     def check_present(self) -> None:
         """See that the store's file is where it was; a server's store is never looked for.
 
@@ -486,8 +503,28 @@ class Store:
         """
         return rescue.rescue(self._database, lost, held, open_store)
 
-    @contextmanager
-    def _coordinating(self, held: Lease) -> Iterator[Connection]:
-        with self._database.writing() as connection:
+    def stop_waiting(self) -> None:
+        """Wait no more for a server that fails, until it answers again."""
+        self._database.stop_waiting()
+
+    def _read(self, study: str, work: Callable[[Connection, int, *Ts], T], *args: *Ts) -> T:
+        return self._database.read(_of_study, study, work, *args)
+
+    def _write(self, study: str, work: Callable[[Connection, int, *Ts], T], *args: *Ts) -> T:
+        return self._database.write(_of_study, study, work, *args)
+
+    def _coordinate(self, held: Lease, work: Callable[[Connection, *Ts], T], *args: *Ts) -> T:
+        def checked(connection: Connection) -> T:
             lease.check(connection, held)
-            yield connection
+            return work(connection, *args)
+
+        return self._database.write(checked)
+
+
+def _of_study(
+    connection: Connection,
+    study: str,
+    work: Callable[[Connection, int, *Ts], T],
+    *args: *Ts,
+) -> T:
+    return work(connection, studies.study_id(connection, study), *args)

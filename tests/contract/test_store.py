@@ -29,7 +29,7 @@ from schedsearch.store.codec import measurement_to_columns
 from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.process import Process
 from schedsearch.store.tables import VERSION_TABLE, Base, ScheduleRow, StudyRow, TrialRow
-from tests.postgres import new_database, server
+from tests.postgres import new_database
 from tests.unit.core.strategies import targeted_schedules
 from tests.unit.store.strategies import (
     CERTIFICATION,
@@ -57,12 +57,6 @@ REQUEST = CERTIFICATION.request
 few_examples = settings(
     max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -549,13 +543,13 @@ def test_lease_of_an_ended_process_is_free(store, monkeypatch):
         assert lease.token > old.token
 
 
-def test_holder_elsewhere_is_not_guessed_dead_but_can_be_freed(store, monkeypatch):
+def test_holder_elsewhere_is_not_guessed_dead_at_once_but_can_be_freed(store, monkeypatch):
     elsewhere = Process("node7", 4711)
     with monkeypatch.context() as patch:
         patch.setattr(Process, "current", lambda: elsewhere)
         old = store.acquire(STUDY)
     with pytest.raises(
-        RunError, match=r"process 4711 on node7 since .* `schedsearch db free demo`"
+        RunError, match=r"process 4711 on node7 since .* its lease is valid for (30|29) s yet"
     ):
         store.acquire(STUDY)
     assert store.free(STUDY) == elsewhere

@@ -31,9 +31,11 @@ _NAMES = {
     "model": "model",
     "out": "output file",
     "schedule": "schedule",
+    "source": "store",
     "store": "store",
     "studies": "name",
     "study": "name",
+    "target": "store",
 }
 """What parameters are for, by their names, where the type alone does not tell."""
 

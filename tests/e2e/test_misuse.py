@@ -21,6 +21,9 @@ ALLOWED = {
     "compare store: missing": CREATED,
     "compare store: undecodable": CREATED,
     "export store: read-only": READ,
+    "db copy source: read-only": READ,
+    "db copy target: missing": "a copy makes the store that it is written to",
+    "db copy target: undecodable": "a copy makes the store that it is written to",
 }
 """Misuses that are none: the command succeeds, and makes what it is asked for."""
 READING = {

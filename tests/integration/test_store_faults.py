@@ -17,7 +17,7 @@ from schedsearch.store import Evaluation, EvaluationKey, Store, open_store
 from schedsearch.store.address import url_of
 from schedsearch.store.tables import Base
 from tests.pace import some
-from tests.postgres import new_database, server
+from tests.postgres import new_database
 from tests.unit.store.strategies import SPEC, complete
 
 SCHEDULES = (Schedule.full(3), Schedule((1.0, 0.5, 0.25)))
@@ -120,12 +120,6 @@ def comparable(item: tuple[str, object]) -> object:
 
 
 MOMENTS = {"created", "started", "ended", "lease_since", "lease_holder", "beat"}
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

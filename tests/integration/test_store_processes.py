@@ -12,18 +12,12 @@ import pytest
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.store import Evaluation, open_store
-from tests.postgres import new_database, server
+from tests.postgres import new_database
 from tests.unit.store.strategies import FULL, HALF, SPEC, complete
 
 processes = multiprocessing.get_context("fork")
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 STUDY = SPEC.name
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -7,14 +7,8 @@ from sqlalchemy import create_engine, text
 
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import find_store, open_store
-from tests.postgres import new_database, server
+from tests.postgres import new_database
 from tests.unit.store.strategies import FULL, SPEC
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with server() as url:
-        yield url
 
 
 @pytest.fixture
