@@ -20,7 +20,7 @@ from schedsearch.store.address import url_of
 from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.process import Process
 from schedsearch.store.terms import HEARTBEAT, LEASE
-from tests.postgres import new_database, server
+from tests.postgres import new_database
 from tests.unit.execution.children import (
     PATIENCE,
     Halting,
@@ -55,12 +55,6 @@ class ServerPlace(Place):
 
     def store(self) -> Store:
         return open_store(self.url)
-
-
-@pytest.fixture(scope="module")
-def postgresql():
-    with server() as url:
-        yield url
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
