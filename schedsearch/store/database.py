@@ -319,11 +319,12 @@ def _limit_idleness(connection: Any, _record: Any) -> None:
     address or the server sets itself stays.
     """
     name, limit = "idle_in_transaction_session_timeout", f"{round(1000 * lease_seconds())}ms"
+    connection.autocommit = True  # no transaction, of which it could be unknown what became
     with closing(connection.cursor()) as cursor:
         cursor.execute(
             f"SELECT set_config('{name}', '{limit}', false) WHERE current_setting('{name}') = '0'"  # noqa: S608
         )
-    connection.commit()
+    connection.autocommit = False
 
 
 def _begin(connection: Connection) -> None:
