@@ -80,11 +80,11 @@ def backup(
 
 @db.command()
 def free(
-    study: Annotated[str, typer.Argument(help="Study whose coordinator is gone.")],
+    study: Annotated[str, typer.Argument(help="Study whose coordinator is known to be gone.")],
     store: StorePath = DEFAULT_STORE,
     as_json: AsJson = False,
 ) -> None:
-    """Take a study from a coordinator on another host that is known to be gone."""
+    """Take a study from its coordinator at once, without waiting until the lease lapses."""
     from schedsearch.store.store import open_store
 
     with open_store(store, create=False) as opened:

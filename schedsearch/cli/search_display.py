@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from schedsearch.store.studies import StudySummary
 
 
-SILENCE = 30.0
-"""Seconds without a heartbeat until a coordinator counts as gone."""
-
-
 class SearchDisplay:
     """One line that changes while the search runs; off a terminal a line for each trial.
 
@@ -113,9 +109,15 @@ def searcher(found: "StudySummary") -> str:
     if found.holder is None:
         return "nobody"
     asked = "" if found.wish == "run" else f", asked to {found.wish}"
-    silent = found.silence is not None and found.silence > SILENCE
-    quiet = f", no sign for {duration(found.silence or 0.0)}" if silent else ""
-    return f"{found.holder}{asked}{quiet}"
+    return f"{found.holder}{asked}" + ("" if found.left else f", {lapse(found)}")
+
+
+def lapse(found: "StudySummary") -> str:
+    """How long whoever held the lease has given no sign, and that it is free therefore."""
+    assert found.holder is not None
+    if found.holder.runs() is False:
+        return "which is gone"
+    return f"no sign for {duration(found.silence or 0.0)}: its lease has lapsed"
 
 
 def duration(seconds: float) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from schedsearch.cli.options import AsJson
 from schedsearch.cli.output import output, print_json
-from schedsearch.cli.search_display import SILENCE, SearchDisplay, describe, duration, searcher
+from schedsearch.cli.search_display import SearchDisplay, describe, duration, lapse, searcher
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyName
 from schedsearch.errors import RunError
 
@@ -105,17 +105,18 @@ def _check_alive(found: "StudySummary") -> None:
     Raises:
         RunError: It is, as far as can be seen.
     """
-    name, holder, silence = found.spec.name, found.holder, found.silence
+    name, holder = found.spec.name, found.holder
     assert holder is not None
+    if found.left:
+        return
     if holder.runs() is False:
         raise RunError(
             f"{holder}, which searched `{name}`, is gone; search again to go on where it was"
         )
-    if silence is not None and silence > SILENCE:
-        raise RunError(
-            f"{holder}, which searches `{name}`, gave no sign for {duration(silence)}; see whether "
-            f"it still runs, and if it does not, search again"
-        )
+    raise RunError(
+        f"{holder}, which searches `{name}`, gave no sign for {duration(found.silence or 0.0)} and "
+        f"its lease has lapsed; search again to take over where it was"
+    )
 
 
 def standing(found: "StudySummary") -> str:
@@ -147,7 +148,8 @@ def _ask(study: str, store: str, as_json: bool, wish: "Wish") -> None:
     from schedsearch.store.store import open_store
 
     with open_store(store, read_only=True) as opened:
-        holder = opened.study(study).holder
+        found = opened.study(study)
+    holder = found.holder
     if holder is not None:  # else nothing is to be written, nor need it be allowed
         with open_store(store, create=False) as opened:
             holder = opened.wish(study, wish)
@@ -156,4 +158,5 @@ def _ask(study: str, store: str, as_json: bool, wish: "Wish") -> None:
     elif holder is None:
         output.print(f"nobody searches {study}; there is nothing to {wish}", **_PLAIN)
     else:
-        output.print(f"{holder} is asked to {wish}", **_PLAIN)
+        doubt = "" if found.left else f", but gives {lapse(found)}"
+        output.print(f"{holder} is asked to {wish}{doubt}", **_PLAIN)

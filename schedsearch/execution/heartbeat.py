@@ -9,15 +9,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
 from schedsearch.core.interrupts import interruptible
+from schedsearch.store.lease import LeaseLostError
+from schedsearch.store.terms import heartbeat_seconds
 
 log = logging.getLogger(__name__)
-
-PERIOD = 5.0
-"""Seconds between two beats."""
 
 
 class StopStudy(Exception):  # noqa: N818 - a request, not an error
     """Raised by a callback to end the run without an error; a trial at work waits again."""
+
+
+_QUIET = (StopStudy, LeaseLostError)
+"""What says nothing against the work at hand, and is told by whoever ends the run."""
 
 
 class Heartbeat:
@@ -26,12 +29,12 @@ class Heartbeat:
     Args:
         beat: Called at each beat; what it raises ends the work.
         period: Seconds between beats, also across pieces of work that are shorter; default:
-            `PERIOD`.
+            `heartbeat_seconds()`.
     """
 
     def __init__(self, beat: Callable[[], None], period: float | None = None) -> None:
         self._beat = beat
-        self._period = PERIOD if period is None else period
+        self._period = heartbeat_seconds() if period is None else period
         self._last = time.monotonic()
 
     def beat_if_due(self) -> None:
@@ -41,16 +44,20 @@ class Heartbeat:
             self._beat()
 
     @contextmanager
-    def at_work(self) -> Iterator[None]:
+    def at_work(self, whole: bool = False) -> Iterator[None]:
         """Beat while the block runs.
+
+        Args:
+            whole: Let the block run to its end whatever a beat raises.
 
         Raises:
             Exception: A beat has raised it. The block was interrupted where this is the main
                 thread and Ctrl-C would have been a `KeyboardInterrupt`, else it ran to its end;
-                what it returns then counts where the request was only to stop.
+                what it returns then counts where the request was only to stop, or the lease is
+                lost: a score is a fact.
         """
-        ended, raised, interrupts = threading.Event(), list[Exception](), interruptible()
-        args = (ended, raised, interrupts)
+        ended, raised = threading.Event(), list[Exception]()
+        args = (ended, raised, interruptible() and not whole)
         thread = threading.Thread(target=self._run, args=args, daemon=True)
         try:
             try:
@@ -64,7 +71,7 @@ class Heartbeat:
             if not raised:
                 raise
             raise raised[0] from None
-        if raised and not isinstance(raised[0], StopStudy):
+        if raised and not isinstance(raised[0], _QUIET):
             raise raised[0]
 
     def _run(self, ended: threading.Event, raised: list[Exception], interrupts: bool) -> None:
@@ -73,7 +80,7 @@ class Heartbeat:
             try:
                 self._beat()
             except Exception as error:
-                level = logging.INFO if isinstance(error, StopStudy) else logging.ERROR
+                level = logging.INFO if isinstance(error, _QUIET) else logging.ERROR
                 log.log(level, "%s; the work at hand ends", error)
                 raised.append(error)
                 if interrupts:

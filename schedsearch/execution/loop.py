@@ -178,8 +178,9 @@ class _Loop:
                     return (self._waiting and self._limit(limits)) or "finished"
                 for closed in self._work():
                     log.info("trial %d %s %s", closed.number, closed.state, closed.reason)
-                    for callback in on_trial:
-                        callback(closed)
+                    with self.heartbeat.at_work(whole=True):
+                        for callback in on_trial:
+                            callback(closed)
                     if closed.state is TrialState.FAIL and stop_on_failure:
                         raise RunError(
                             f"trial {closed.number} failed: {closed.reason}; remove the cause and "
@@ -209,8 +210,9 @@ class _Loop:
             self._store.open_trial(self._lease, question.params, schedule, question.samples)
         if questions:
             self._read_new()
-        self._status = self._sampler.status(self._history)
-        self.best = self._sampler.best(self._history)
+        with self.heartbeat.at_work():
+            self._status = self._sampler.status(self._history)
+            self.best = self._sampler.best(self._history)
 
     def _read_new(self) -> None:
         new = self._store.trials(self._study, after=len(self._history) - 1)
@@ -339,7 +341,8 @@ class _Loop:
 
     def _show(self, trial: Trial, done: int, samples: int) -> None:
         self._shown = trial.number, (done, samples)
-        self._on_moment(self._moment(trial, done, samples))
+        with self.heartbeat.at_work(whole=True):
+            self._on_moment(self._moment(trial, done, samples))
 
     def _progress(self) -> Progress:
         """Where the run stands now; asked while its own thread waits, or by that thread."""

@@ -31,9 +31,13 @@ class Pulse:
         self._lease = lease
         self._progress = progress
         self._failure = ""
+        self._lost: LeaseLostError | None = None
 
     def beat(self) -> None:
         """Tell and hear; what fails besides the lease and the store's file is logged once.
+
+        A store that cannot be reached tells nobody that the lease is lost. It may be by then, and
+        nothing is written before the store has been asked whether it is.
 
         Raises:
             StopStudy: Somebody wishes so.
@@ -43,19 +47,29 @@ class Pulse:
         try:
             self.wish = self._store.beat(self._lease, self._progress())
             self._failure = ""
-        except (StoreLostError, LeaseLostError):
+        except StoreLostError:
+            raise
+        except LeaseLostError as error:
+            self._lost = error
             raise
         except SchedsearchError as error:
             if str(error) != self._failure:
-                log.warning("others cannot see the progress of this search: %s", error)
+                log.warning(
+                    "others cannot see the progress of this search: %s; they may take it over once "
+                    "its lease has lapsed",
+                    error,
+                )
             self._failure = str(error)
         self.obey()
 
     def obey(self) -> None:
-        """End the run where somebody wishes so.
+        """End the run where somebody wishes so, or has taken it over.
 
         Raises:
-            StopStudy: Somebody does.
+            StopStudy: Somebody wishes so.
+            LeaseLostError: Somebody else coordinates the study, as a beat has found.
         """
+        if self._lost:
+            raise self._lost
         if self.wish == "stop":
             raise StopStudy("another process has asked for it")

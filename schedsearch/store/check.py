@@ -27,8 +27,8 @@ from schedsearch.store.cells import Cell, Whole
 from schedsearch.store.certifications import certification_from_json, request_from_json
 from schedsearch.store.codec import (
     decoding,
+    holder_from_json,
     params_to_json,
-    process_from_json,
     progress_from_json,
     schedule_from_json,
     spec_from_json,
@@ -54,7 +54,7 @@ from schedsearch.store.trials import rows_of
 # What is read of a cell beyond its type.
 _READERS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("study", "spec"): spec_from_json,
-    ("study", "lease_holder"): process_from_json,
+    ("study", "lease_holder"): holder_from_json,
     ("study", "wish"): wish_of,
     ("study", "progress"): progress_from_json,
     ("schedule", "ranker"): lambda body: RankerSpec.from_mapping(**body),
@@ -240,7 +240,7 @@ def _trial_problems(connection: Connection) -> Iterator[str]:
 def _notes(connection: Connection) -> Iterator[str]:
     for study in summaries(connection):
         running = study.trials.get(TrialState.RUNNING, 0)
-        if running and (study.holder is None or study.holder.runs() is False):
+        if running and not study.left:
             yield (
                 f"{running} trial(s) of study `{study.spec.name}` were interrupted; the next run "
                 f"takes them up"

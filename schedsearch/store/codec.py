@@ -18,6 +18,7 @@ from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.process import Process
+from schedsearch.store.terms import LEASE_SECONDS, Holder
 
 T = TypeVar("T")
 
@@ -74,10 +75,18 @@ def spec_from_json(body: Mapping[str, Any]) -> StudySpec:
         return _of_types(StudySpec(**{**body, **parts}))
 
 
-def process_from_json(body: Mapping[str, Any]) -> Process:
-    """Return the process that holds a lease."""
+def holder_to_json(holder: Holder) -> dict[str, Any]:
+    """Return the fields of the process, and for how long each sign of it is good."""
+    return {**asdict(holder.process), "seconds": holder.seconds}
+
+
+def holder_from_json(body: Mapping[str, Any]) -> Holder:
+    """Return who holds a lease."""
     with decoding("the holder of a lease"):
-        return _of_types(Process(**body))
+        fields_of_process = {name: value for name, value in body.items() if name != "seconds"}
+        process = _of_types(Process(**fields_of_process))
+        # Earlier versions did not say it, and gave a sign as often.
+        return _of_types(Holder(process, body.get("seconds", LEASE_SECONDS)))
 
 
 def progress_from_json(body: Mapping[str, Any]) -> Progress:

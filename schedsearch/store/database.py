@@ -22,6 +22,7 @@ from schedsearch.store.address import FORMS, file_of, name_of
 from schedsearch.store.failures import DamagedCell, described, meaning
 from schedsearch.store.place import Place, ReadOnlyPlace
 from schedsearch.store.tables import Base
+from schedsearch.store.terms import lease_seconds
 
 BUSY_SECONDS = 30.0
 Access = Literal["create", "write", "read"]
@@ -175,6 +176,8 @@ class Database:
         if self.file:
             event.listen(engine, "connect", _configure(foreign_keys))
             event.listen(engine, "begin", _begin)
+        else:
+            event.listen(engine, "connect", _limit_idleness)
         event.listen(engine, "do_connect", self._connect)
         return engine
 
@@ -234,6 +237,20 @@ def _configure(foreign_keys: bool) -> Any:
         connection.execute("PRAGMA synchronous=NORMAL")
 
     return configure
+
+
+def _limit_idleness(connection: Any, _record: Any) -> None:
+    """Let the server end a transaction whose process is frozen in it, or has lost its network.
+
+    Others would wait for its locks, and a lease that has lapsed could not be taken over. What the
+    address or the server sets itself stays.
+    """
+    name, limit = "idle_in_transaction_session_timeout", f"{round(1000 * lease_seconds())}ms"
+    with closing(connection.cursor()) as cursor:
+        cursor.execute(
+            f"SELECT set_config('{name}', '{limit}', false) WHERE current_setting('{name}') = '0'"  # noqa: S608
+        )
+    connection.commit()
 
 
 def _begin(connection: Connection) -> None:

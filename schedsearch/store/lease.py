@@ -1,19 +1,21 @@
 """The lease: one coordinator per study, and a token that shuts out the one before it."""
 
+import math
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Connection, Row, select, update
 
 from schedsearch.core.progress import Progress, Wish
 from schedsearch.errors import RunError
-from schedsearch.store.codec import process_from_json, wish_of
+from schedsearch.store.codec import holder_from_json, holder_to_json, wish_of
 from schedsearch.store.database import now
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.process import Process
 from schedsearch.store.studies import study_id
 from schedsearch.store.tables import StudyRow
+from schedsearch.store.terms import Holder
 
 
 class LeaseLostError(RunError):
@@ -36,12 +38,19 @@ class Lease:
 
 
 def acquire(connection: Connection, study: str) -> Lease:
-    """Take a lease that is free, or whose holder is known to be gone; wishes of before are void."""
+    """Take a lease that is free or has lapsed; wishes of before are void."""
     row = idle(connection, study)
     lease = Lease(study, row.id, row.lease_token + 1)
-    _set(connection, row.id, lease.token, Process.current())
-    begun = {"wish": "run", "progress": None, "beat": now(connection)}
-    connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(begun))
+    _write(
+        connection,
+        row.id,
+        lease_token=lease.token,
+        lease_holder=holder_to_json(Holder.current()),
+        lease_since=(begun := now(connection)),
+        beat=begun,
+        wish="run",
+        progress=None,
+    )
     return lease
 
 
@@ -49,16 +58,16 @@ def idle(connection: Connection, study: str) -> Row[Any]:
     """Lock a study that nobody searches until the transaction ends, and return its row.
 
     Raises:
-        RunError: Its lease is held, or held where this process cannot look.
+        RunError: Its lease is valid.
     """
     row = _found(connection, study)
     if row.lease_holder is not None:
-        holder = process_from_json(row.lease_holder)
-        running = holder.runs()
+        holder = holder_from_json(row.lease_holder)
         if row.lease_since is None:
             raise DamagedCell(sinceless(study))
-        if running is not False:
-            raise _refusal(study, holder, row.lease_since, known=running is True)
+        left = holder.left(row.beat or row.lease_since, now(connection))
+        if left > 0:
+            raise _refusal(study, holder.process, row.lease_since, left)
     return row
 
 
@@ -66,7 +75,7 @@ def release(connection: Connection, lease: Lease) -> None:
     """Give a lease back; nothing happens if another coordinator has it by now."""
     row = _locked(connection, lease.study_id)
     if row is not None and row.lease_token == lease.token:
-        _set(connection, row.id, row.lease_token, None)
+        _write(connection, row.id, lease_holder=None, lease_since=None)
 
 
 def free(connection: Connection, study: str) -> Process | None:
@@ -74,8 +83,8 @@ def free(connection: Connection, study: str) -> Process | None:
     row = _found(connection, study)
     if row.lease_holder is None:
         return None
-    _set(connection, row.id, row.lease_token, None)
-    return process_from_json(row.lease_holder)
+    _write(connection, row.id, lease_holder=None, lease_since=None)
+    return holder_from_json(row.lease_holder).process
 
 
 def lock(connection: Connection, study: str) -> int:
@@ -86,20 +95,25 @@ def lock(connection: Connection, study: str) -> int:
 
 
 def beat(connection: Connection, lease: Lease, progress: Progress | None) -> Wish:
-    """Note that the coordinator is at work, and where it stands; return what is wished of it."""
+    """Note that the coordinator is at work, and where it stands; return what is wished of it.
+
+    A lease that has lapsed is valid again, as long as nobody has taken it over.
+    """
     row = check(connection, lease)
-    told = {"progress": progress and asdict(progress), "beat": now(connection)}
-    connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(told))
+    _write(connection, row.id, progress=progress and asdict(progress), beat=now(connection))
     return wish_of(row.wish)
 
 
 def wish(connection: Connection, study: str, wished: Wish) -> Process | None:
-    """Leave a wish for whoever searches a study, and return who that is; None if nobody does."""
+    """Leave a wish for whoever searches a study, and return who that is; None if nobody does.
+
+    One whose lease has lapsed may yet come back, and hear it.
+    """
     row = _found(connection, study)
-    holder = None if row.lease_holder is None else process_from_json(row.lease_holder)
+    holder = None if row.lease_holder is None else holder_from_json(row.lease_holder).process
     if holder is None or holder.runs() is False:
         return None
-    connection.execute(update(StudyRow).where(StudyRow.id == row.id).values(wish=wished))
+    _write(connection, row.id, wish=wished)
     return holder
 
 
@@ -116,7 +130,8 @@ def check(connection: Connection, lease: Lease) -> Row[Any]:
             f"again if it is still wanted"
         )
     if row.lease_token != lease.token or row.lease_holder is None:
-        holder = f"{process_from_json(row.lease_holder)} has" if row.lease_holder else "nobody has"
+        taken = row.lease_holder and holder_from_json(row.lease_holder).process
+        holder = f"{taken} has" if taken else "nobody has"
         raise LeaseLostError(
             f"this process has lost the lease of study `{lease.study}`, which {holder} now; what "
             f"it stored before is safe: let the other process go on, or run again when it has ended"
@@ -142,6 +157,7 @@ def _locked(connection: Connection, key: int) -> Row[Any] | None:
         StudyRow.lease_token,
         StudyRow.lease_holder,
         StudyRow.lease_since,
+        StudyRow.beat,
         StudyRow.wish,
     )
     # SQLite has no row locks and ignores the clause; its writers exclude each other anyway.
@@ -150,25 +166,14 @@ def _locked(connection: Connection, key: int) -> Row[Any] | None:
     ).one_or_none()
 
 
-def _set(connection: Connection, key: int, token: int, holder: Process | None) -> None:
-    connection.execute(
-        update(StudyRow)
-        .where(StudyRow.id == key)
-        .values(
-            lease_token=token,
-            lease_holder=asdict(holder) if holder else None,
-            lease_since=datetime.now(UTC) if holder else None,
-        )
-    )
+def _write(connection: Connection, key: int, **values: object) -> None:
+    connection.execute(update(StudyRow).where(StudyRow.id == key).values(values))
 
 
-def _refusal(study: str, holder: Process, since: datetime, known: bool) -> RunError:
+def _refusal(study: str, holder: Process, since: datetime, left: float) -> RunError:
     when = since.astimezone().isoformat(" ", "seconds")
-    if known:
-        remedy = "wait until it has ended, or end it"
-    else:
-        remedy = (
-            f"whether it still runs cannot be seen from here: if it does not, run "
-            f"`schedsearch db free {study}`"
-        )
-    return RunError(f"study `{study}` is being searched by {holder} since {when}; {remedy}")
+    return RunError(
+        f"study `{study}` is being searched by {holder} since {when}; wait until it has ended, or "
+        f"end it with `schedsearch stop {study}`: its lease is valid for {math.ceil(left)} s yet, "
+        f"and for longer with each sign it gives"
+    )

@@ -44,13 +44,15 @@ class Process:
         return cls(socket.gethostname(), pid, boot.strip(), namespace, _start(pid) or "")
 
     def runs(self) -> bool | None:
-        """Say whether the process runs; None where this process cannot know."""
+        """Say whether the process runs; None where this process cannot know.
+
+        Machines and containers may share a name. Only within one run of one machine, and one
+        namespace there, is a number the same process: a holder from before the last boot and one
+        on another machine of that name look alike.
+        """
         here = Process.current()
-        if self.host != here.host or os.name != "posix":
-            return None
-        if self.boot != here.boot:
-            return False
-        if self.namespace != here.namespace:
+        known = (self.host, self.boot, self.namespace)
+        if known != (here.host, here.boot, here.namespace) or os.name != "posix":
             return None
         try:
             os.kill(self.pid, 0)

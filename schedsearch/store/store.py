@@ -176,11 +176,14 @@ class Store:
     def acquire(self, study: str) -> Lease:
         """Become the coordinator of a study.
 
-        A holder on this host that has ended, or whose number another process has by now, counts
-        as gone. A holder elsewhere is never guessed dead.
+        A lease lapses when its holder has given no sign for as long as its terms say, by the clock
+        of the database, wherever it runs; at once if it is seen on this host that it has ended.
+        The holder may yet live: whatever it writes then is refused.
 
         Raises:
-            RunError: Another process coordinates it; the message names it and what to do.
+            RunError: Another process coordinates it; the message names it, for how long its lease
+                is valid, and what to do.
+            InputError: The terms in the environment are none.
         """
         with self._database.writing() as connection:
             return lease.acquire(connection, study)
@@ -204,7 +207,7 @@ class Store:
         self.release(held)
 
     def free(self, study: str) -> Process | None:
-        """Take a study from a coordinator that is known to be gone; return who that was.
+        """Take a study from its coordinator before its lease lapses; return who that was.
 
         If it does live, its next write fails and nothing it wrote before is lost.
         """

@@ -4,8 +4,9 @@ import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, update
 
 from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.shown import shown
@@ -14,7 +15,7 @@ from schedsearch.core.trial import TrialState
 from schedsearch.errors import InputError
 from schedsearch.store.codec import (
     decoding,
-    process_from_json,
+    holder_from_json,
     progress_from_json,
     spec_from_json,
     spec_to_json,
@@ -41,6 +42,8 @@ class StudySummary:
         progress: Where it stood at its last heartbeat; None before the first.
         beat: When that was, or when the search began; None where none ever did.
         silence: Seconds since then.
+        left: Seconds for which the lease is valid if no other heartbeat comes; 0 where it has
+            lapsed or its process has ended, None where nobody holds it.
     """
 
     spec: StudySpec
@@ -52,6 +55,7 @@ class StudySummary:
     progress: Progress | None
     beat: datetime | None
     silence: float | None
+    left: float | None
 
 
 def create(connection: Connection, spec: StudySpec) -> bool:
@@ -114,21 +118,28 @@ def summaries(connection: Connection, *which: ColumnElement[bool]) -> list[Study
     for key, state, count in connection.execute(counted.group_by(StudyRow.id, TrialRow.state)):
         with decoding("the state of a trial"):
             trials.setdefault(key, {})[TrialState(state)] = count
+    rows = connection.execute(select(StudyRow.__table__).where(*which).order_by("id"))
     read_at = now(connection)
-    return [
-        StudySummary(
-            spec_from_json(row.spec),
-            row.version,
-            row.created,
-            trials.get(row.id, {}),
-            process_from_json(row.lease_holder) if row.lease_holder is not None else None,
-            wish_of(row.wish),
-            progress_from_json(row.progress) if row.progress is not None else None,
-            row.beat,
-            (read_at - row.beat).total_seconds() if row.beat else None,
-        )
-        for row in connection.execute(select(StudyRow.__table__).where(*which).order_by("id"))
-    ]
+    return [_summary(row, trials.get(row.id, {}), read_at) for row in rows.all()]
+
+
+def _summary(row: Row[Any], trials: Mapping[TrialState, int], read_at: datetime) -> StudySummary:
+    process, left, sign = None, None, row.beat or row.lease_since
+    if row.lease_holder is not None:
+        holder = holder_from_json(row.lease_holder)
+        process, left = holder.process, holder.left(sign, read_at) if sign else 0.0
+    return StudySummary(
+        spec_from_json(row.spec),
+        row.version,
+        row.created,
+        trials,
+        process,
+        wish_of(row.wish),
+        progress_from_json(row.progress) if row.progress is not None else None,
+        row.beat,
+        (read_at - row.beat).total_seconds() if row.beat else None,
+        left,
+    )
 
 
 def _compare(stored: StudySpec, given: StudySpec) -> None:

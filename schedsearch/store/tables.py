@@ -41,7 +41,8 @@ class StudyRow(Base):
     """A study, and who coordinates it.
 
     `lease_token` grows with every change of hands and never falls, so a write that carries an
-    older one comes from a coordinator that has been replaced.
+    older one comes from a coordinator that has been replaced. `lease_holder` says, too, how many
+    seconds after each heartbeat the lease lapses.
     """
 
     __tablename__ = "study"

@@ -549,13 +549,13 @@ def test_lease_of_an_ended_process_is_free(store, monkeypatch):
         assert lease.token > old.token
 
 
-def test_holder_elsewhere_is_not_guessed_dead_but_can_be_freed(store, monkeypatch):
+def test_holder_elsewhere_is_not_guessed_dead_at_once_but_can_be_freed(store, monkeypatch):
     elsewhere = Process("node7", 4711)
     with monkeypatch.context() as patch:
         patch.setattr(Process, "current", lambda: elsewhere)
         old = store.acquire(STUDY)
     with pytest.raises(
-        RunError, match=r"process 4711 on node7 since .* `schedsearch db free demo`"
+        RunError, match=r"process 4711 on node7 since .* its lease is valid for (30|29) s yet"
     ):
         store.acquire(STUDY)
     assert store.free(STUDY) == elsewhere

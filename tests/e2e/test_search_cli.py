@@ -12,8 +12,8 @@ import pytest
 
 from schedsearch import Schedule
 from schedsearch.cli.search_display import SearchDisplay
-from schedsearch.execution import heartbeat
 from schedsearch.store.store import open_store
+from schedsearch.store.terms import HEARTBEAT
 
 STUDY = """
 study: small
@@ -223,7 +223,7 @@ def test_search_that_is_asked_to_end_says_how_to_continue(
             opened.wish("small", wish)
 
     with monkeypatch.context() as patch:
-        patch.setattr(heartbeat, "PERIOD", 0.0)
+        patch.setenv(HEARTBEAT, "1e-9")
         patch.setattr(SearchDisplay, "closed", ask)
         ran = run("search", study, "--store", store)
     assert ran.code == 0

@@ -16,9 +16,9 @@ import pytest
 
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import RunError
-from schedsearch.execution import heartbeat
 from schedsearch.store import Store
 from schedsearch.store.lease import LeaseLostError
+from schedsearch.store.terms import HEARTBEAT
 from tests.pace import some
 from tests.unit.execution.children import (
     PATIENCE,
@@ -129,7 +129,7 @@ EVERY = [(wish, questions) for wish in ("pause", "stop") for questions in (1, 3)
 
 @pytest.mark.parametrize(("wish", "questions"), some(EVERY, [EVERY[0], EVERY[3]]))
 def test_wishes_at_any_task_change_no_trial(tmp_path, monkeypatch, wish, questions):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.0)
+    monkeypatch.setenv(HEARTBEAT, "1e-9")
     sampler = replace(SEARCH, concurrent_trials=questions)
     whole = new_place(tmp_path / "whole")
     whole.search(sampler)
@@ -151,7 +151,7 @@ def test_wishes_at_any_task_change_no_trial(tmp_path, monkeypatch, wish, questio
 
 
 def test_stop_outside_the_main_thread_keeps_what_the_task_found(place, monkeypatch, caplog):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.01)
+    monkeypatch.setenv(HEARTBEAT, "0.01")
     caplog.set_level(logging.INFO, logger="schedsearch")
     runs = []
 
@@ -172,7 +172,7 @@ def test_stop_outside_the_main_thread_keeps_what_the_task_found(place, monkeypat
 
 
 def test_progress_that_cannot_be_written_is_logged_and_ends_nothing(place, monkeypatch, caplog):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.0)
+    monkeypatch.setenv(HEARTBEAT, "1e-9")
 
     def full(*_args):
         raise RunError("no space is left")
@@ -185,7 +185,7 @@ def test_progress_that_cannot_be_written_is_logged_and_ends_nothing(place, monke
 
 
 def test_lost_lease_ends_the_task_at_work(place, monkeypatch):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.05)
+    monkeypatch.setenv(HEARTBEAT, "0.05")
 
     def free_and_stay(task):
         with place.store() as store:
@@ -200,7 +200,7 @@ def test_lost_lease_ends_the_task_at_work(place, monkeypatch):
 
 
 def test_store_is_told_once_a_period_and_between_short_trials_too(place, monkeypatch):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.1)
+    monkeypatch.setenv(HEARTBEAT, "0.1")
     beats, beat = [], Store.beat
 
     def counted(store, *args):

@@ -15,6 +15,7 @@ from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import StoreLostError, open_store
 from schedsearch.store.store import check_store
+from schedsearch.store.terms import HEARTBEAT, LEASE
 from tests.pace import some
 from tests.unit.execution.children import Halting, child, pipe, search_and_tell, wait_for
 from tests.unit.execution.synthetic import (
@@ -117,7 +118,8 @@ def test_search_goes_on_from_the_rescue_to_the_same_result(place, harm, task):
 @pytest.mark.parametrize("harm", [delete, empty])
 def test_rescue_loses_no_score(place, harm, monkeypatch):
     # A beat would end the task at hand, and its samples are then asked again.
-    monkeypatch.setattr(heartbeat, "PERIOD", 3600.0)
+    monkeypatch.setenv(HEARTBEAT, "3600")
+    monkeypatch.setenv(LEASE, "7200")
     log = place.file
     with pytest.raises(StoreLostError) as lost:
         place.search(inner=Harmful(harm, place.database, 12))
@@ -246,7 +248,7 @@ def test_emptied_file_stays_empty(place, task):
 
 
 def test_long_task_is_ended_when_the_store_is_lost(place, monkeypatch, caplog):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.05)
+    monkeypatch.setenv(HEARTBEAT, "0.05")
     began = time.monotonic()
     with pytest.raises(StoreLostError, match="run again with that file"):
         place.search(inner=Harmful(delete, place.database, 2, seconds=60))
@@ -255,7 +257,7 @@ def test_long_task_is_ended_when_the_store_is_lost(place, monkeypatch, caplog):
 
 
 def test_task_outside_the_main_thread_is_finished_first(place, monkeypatch):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.05)
+    monkeypatch.setenv(HEARTBEAT, "0.05")
     errors = []
 
     def search() -> None:
@@ -284,7 +286,7 @@ def test_no_file_is_made_where_the_store_was(place):
 
 
 def test_ctrl_c_stays_ctrl_c(place, monkeypatch):
-    monkeypatch.setattr(heartbeat, "PERIOD", 0.01)
+    monkeypatch.setenv(HEARTBEAT, "0.01")
 
     def interrupted(_task):
         raise KeyboardInterrupt

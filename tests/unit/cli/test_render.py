@@ -118,6 +118,7 @@ def test_no_table_cuts_a_number_or_a_name(shown: Shown, width: int) -> None:
         holder="gpu-node-0123.cluster.example",
         wish="run",
         silence=1.0,
+        left=29.0,
         created=datetime(2026, 1, 2, 3, 4),
     )
 

@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import resource
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,11 +14,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Literal
 
+import typer
 from sqlalchemy.engine.default import DefaultDialect
 
+from schedsearch.cli.edge import ended
 from schedsearch.core.trial import SampleScore, Task
 from schedsearch.errors import SchedsearchError
-from schedsearch.execution import heartbeat
+from schedsearch.store.terms import HEARTBEAT
 from tests.unit.execution.synthetic import Place, evaluate
 
 When = Literal["before", "after"]
@@ -31,14 +34,19 @@ _SERVER.set_forkserver_preload([__name__])
 
 @contextmanager
 def child(target: Callable[..., None], *args: Any) -> Iterator[BaseProcess]:
-    """A process that is gone at the end of the block."""
-    process = _SERVER.Process(target=target, args=args)
+    """A process that is gone at the end of the block; its environment is the present one."""
+    process = _SERVER.Process(target=_call, args=(dict(os.environ), target, *args))
     process.start()
     try:
         yield process
     finally:
         process.kill()
         process.join(PATIENCE)
+
+
+def _call(environment: dict[str, str], target: Callable[..., None], *args: Any) -> None:
+    os.environ.update(environment)  # the server's is as old as the server
+    target(*args)
 
 
 def pipe() -> tuple[Connection, Connection]:
@@ -124,7 +132,7 @@ def search_and_tell(place: Place, answer: Connection, options: dict[str, Any]) -
 
 def search_with_a_quick_heart(place: Place, answer: Connection, options: dict[str, Any]) -> None:
     """Search, with a heartbeat many times a second, and tell how it ended."""
-    heartbeat.PERIOD = 0.05
+    os.environ[HEARTBEAT] = "0.05"
     search_and_tell(place, answer, options)
 
 
@@ -146,3 +154,16 @@ def unhurried(task: Task) -> Sequence[SampleScore]:
     """Evaluate with some of the time that a model takes."""
     time.sleep(0.002)
     return evaluate(task)
+
+
+def search_as_a_command(place: Place, errors: Path, options: dict[str, Any]) -> None:
+    """Search as the command line does: an error becomes a message, here in a file, and a code."""
+    app = typer.Typer()
+
+    @app.command()
+    def search() -> None:
+        place.search(**options)
+
+    with errors.open("w") as file:
+        os.dup2(file.fileno(), sys.stderr.fileno())
+    sys.exit(ended(app, []))
