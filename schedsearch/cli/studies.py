@@ -213,9 +213,10 @@ def report(
     from schedsearch.app.configured import prepare
     from schedsearch.app.report import check_report, write_report
     from schedsearch.app.stores import in_use
+    from schedsearch.samplers.settings import GSearchSettings
 
     with in_use(store, file):
-        check_report(out, config.search.sampler not in ("g-search", "auto"), force)
+        check_report(out, not isinstance(config.search, GSearchSettings), force)
         with progress() as start:
             ready = prepare(config, file.parent, store, create=False, progress=start)
             opened = ready.open(trust_remote_code=trust_remote_code, progress=start)

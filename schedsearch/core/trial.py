@@ -273,8 +273,6 @@ class Trial:
         assert (self.measurement is not None) == complete, "complete trials alone are measured"
         whole = self.samples is None
         assert whole or not complete, "a part of the samples completes nothing"
-        if complete and self.expected is None:
-            return
         screened = self.state is TrialState.SCREENED
         assert not screened or not whole, "all samples screen nothing"
         assert screened or self.expected is None, "screened trials alone are estimated"

@@ -15,7 +15,7 @@ from schedsearch.core.space import Parameter
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.around import Around
 from schedsearch.samplers.greedy import GSearch
-from schedsearch.samplers.known import Point
+from schedsearch.samplers.known import Point, next_number, taken_by
 from schedsearch.samplers.rough_cost import RoughCost
 from schedsearch.samplers.sampler import Question, Status
 
@@ -68,18 +68,18 @@ class Auto(GSearch):
         if not super().finished(history):
             return super().ask(history)
         trials, around = self._telling(history), self._around(history)
-        first, asked = _next_number(history), list[Question]()
+        first, asked = next_number(history), list[Question]()
         for number in range(first, first + self.concurrent_trials):
             seen = number - self.concurrent_trials
             known = [one for one in trials if one.number <= seen or not _beyond(one)]
             finished = all(one.state.finished for one in known)
             if not finished or sum(map(_beyond, trials)) + len(asked) >= self.trials:
                 break
-            pending = [one.schedule for one in trials if one not in known]
+            pending = [one.schedule for one in trials if one.number > seen and _beyond(one)]
             pending += [one.schedule for one in asked]
             promising = self._promising(around, known, pending, number)
             points = chain(promising, self._at_random(around, number))
-            taken = [one.schedule for one in trials if _decides(one)] + pending
+            taken = taken_by(trials) + pending
             question = self._cheaper(around, known, taken, points)
             if question is None:
                 break
@@ -95,9 +95,10 @@ class Auto(GSearch):
         if sum(map(_beyond, trials)) >= self.trials:
             return True
         # Any point shows that `ask` has one; which one, takes seconds.
-        around, taken = self._around(history), [one.schedule for one in trials if _decides(one)]
-        points = self._at_random(around, _next_number(history))
-        return self._cheaper(around, trials, taken, points) is None and not self.ask(history)
+        around = self._around(history)
+        points = self._at_random(around, next_number(history))
+        found = self._cheaper(around, trials, taken_by(trials), points)
+        return found is None and not self.ask(history)
 
     def best(self, history: Sequence[Trial]) -> Trial | None:
         """Return the cheapest trial on all samples that is accepted; one of a person may be it.
@@ -222,12 +223,3 @@ def _beyond(trial: Trial) -> bool:
 def _within(schedule: Schedule, other: Schedule) -> bool:
     """Say whether the schedule keeps no more than the other in any layer."""
     return all(own <= most for own, most in zip(schedule.keep, other.keep, strict=True))
-
-
-def _decides(trial: Trial) -> bool:
-    """Say whether nothing is left to ask of the trial's schedule, or will be."""
-    return trial.samples is None or trial.state is TrialState.PRUNED
-
-
-def _next_number(history: Sequence[Trial]) -> int:
-    return max(trial.number for trial in history) + 1

@@ -16,9 +16,9 @@ from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.pareto import costs, full
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.space import Parameter, Space
-from schedsearch.core.trial import Trial, TrialState
+from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
-from schedsearch.samplers.known import Known, Point, enumerated
+from schedsearch.samplers.known import Known, Point, enumerated, next_number, taken_by
 from schedsearch.samplers.sampler import OnFailure, Question, Status
 
 TRIES = 64
@@ -100,8 +100,8 @@ class Budgeted(ABC):
             InputError: No point of the space reaches the budget.
         """
         trials = _in_order(history)
-        first = _next_number(trials)
-        taken = _taken(trials)
+        first = next_number(trials)
+        taken = taken_by(trials)
         asked: list[Question] = []
         for number in range(first, first + self.concurrent_trials):
             if not all(trial.state.finished for trial in self._before(trials, number)):
@@ -126,13 +126,13 @@ class Budgeted(ABC):
         if not all(trial.state.finished for trial in history):
             return False
         trials = _in_order(history)
-        known = self._known(trials, _next_number(trials))
+        known = self._known(trials, next_number(trials))
         if known.asked >= self.trials:
             return True
         # Any new point shows that `ask` has one, which need not be chosen for that. Its candidates
         # are needed only where random points are in vain and are not all that there are.
         with suppress(InputError):
-            if self._question(known, _taken(trials), self._at_random(known.number)) is not None:
+            if self._question(known, taken_by(trials), self._at_random(known.number)) is not None:
                 return False
             if enumerated(self.space) is not None:
                 return True
@@ -160,7 +160,7 @@ class Budgeted(ABC):
     def status(self, history: Sequence[Trial]) -> Status:
         """Return where the search stands."""
         trials = _in_order(history)
-        known = self._known(trials, _next_number(trials))
+        known = self._known(trials, next_number(trials))
         opened = any(not trial.state.finished for trial in history)
         left = max(0, self.trials - known.asked)
         if not left and not opened:
@@ -286,15 +286,5 @@ def _rank(trial: Trial) -> tuple[float, float, int]:
     return drop, flops, trial.number
 
 
-def _taken(trials: Iterable[Trial]) -> list[Schedule]:
-    """Return the schedules of which nothing is left to ask, or will be."""
-    over = (trial for trial in trials if trial.samples is None or trial.state is TrialState.PRUNED)
-    return [trial.schedule for trial in over]
-
-
 def _in_order(history: Iterable[Trial]) -> list[Trial]:
     return sorted(history, key=lambda trial: trial.number)
-
-
-def _next_number(trials: Sequence[Trial]) -> int:
-    return trials[-1].number + 1 if trials else 0

@@ -1,6 +1,7 @@
 """What is known where a question is chosen: points of a space, and what became of them."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -80,3 +81,14 @@ def enumerated(space: Space) -> list[Point] | None:
         return None
     names = [each.name for each in parameters]
     return [dict(zip(names, values, strict=True)) for values in product(*ranges)]
+
+
+def taken_by(trials: Iterable[Trial]) -> list[Schedule]:
+    """Return the schedules of which nothing is left to ask, or will be."""
+    over = (trial for trial in trials if trial.samples is None or trial.state is TrialState.PRUNED)
+    return [trial.schedule for trial in over]
+
+
+def next_number(trials: Iterable[Trial]) -> int:
+    """Return the number of the trial after these."""
+    return max((trial.number for trial in trials), default=-1) + 1
