@@ -68,6 +68,41 @@ def model_place(name: str, folder: Path = Path()) -> str:
     return name
 
 
+def model_elsewhere(name: str, folder: Path = Path()) -> str:
+    """What other processes are to load for the name of a model: a folder has its whole path.
+
+    Args:
+        name: As for `model_place`; a folder with its whole path need not exist here.
+        folder: As for `model_place`.
+
+    Raises:
+        InputError: As `model_place`.
+    """
+    from schedsearch.models.model_name import looks_like_path
+
+    if name in MODELS:  # of which every process has its own
+        return name
+    if (path := place_of(name)).is_absolute():
+        return str(path)
+    place = model_place(name, folder)
+    return os.path.abspath(place) if os.path.isdir(place) or looks_like_path(name) else place
+
+
+def samples_elsewhere(data: SampleSet | DataRef, default_split: Split) -> SampleSet | DataRef:
+    """Data for other processes: the samples of a file, which they may not have.
+
+    Args:
+        data: The set, or its name.
+        default_split: As for `open_samples`.
+
+    Raises:
+        DataError: The file or one of its lines cannot be used.
+    """
+    if not isinstance(data, DataRef) or data.name.partition(":")[0] in DATA:
+        return data
+    return open_samples(data, default_split)
+
+
 def open_samples(
     data: DataRef, default_split: Split = "held-out", progress: Progress | None = None
 ) -> SampleSet:

@@ -6,7 +6,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.bootstrap import DataRef, open_model, open_samples
+from schedsearch.app.bootstrap import (
+    DataRef,
+    model_elsewhere,
+    open_model,
+    open_samples,
+    samples_elsewhere,
+)
 from schedsearch.app.sample_size import check_size
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec
@@ -19,7 +25,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkerSpec:
-    """How a worker comes to be; small, and picklable where model and data are names.
+    """How a worker comes to be, also in another process, of which the model alone must be a name.
+
+    Pickled, it has the samples of its data with it, since no file need be there, and the place of a
+    model's folder, which must.
 
     Attributes:
         model: Name of a model, or a transformers model.
@@ -31,6 +40,7 @@ class WorkerSpec:
         folder: What the name of the model is relative to.
         loading: Passed on to `load_model`.
         prefix_bytes: As `Evaluator` has it.
+        called: What users call the model, where `model` is the place of it.
     """
 
     model: Any
@@ -42,10 +52,24 @@ class WorkerSpec:
     folder: Path = Path()
     loading: Mapping[str, Any] = field(default_factory=dict)
     prefix_bytes: int | None = None
+    called: str = ""
+
+    def __getstate__(self) -> dict[str, Any]:
+        if not isinstance(self.model, (str, os.PathLike)):
+            raise InputError(
+                "`model` must be a name or a folder where workers are other processes, but got a "
+                f"model object ({type(self.model).__name__}), which cannot be sent to them; save "
+                "it with its processor (`save_pretrained`) and name the folder"
+            )
+        place = model_elsewhere(str(self.model), self.folder)
+        data = samples_elsewhere(self.data, "calibration")
+        return {**self.__dict__, "model": place, "called": self.name, "data": data}
 
     @property
     def name(self) -> str:
         """What users call the model."""
+        if self.called:
+            return self.called
         if isinstance(self.model, (str, os.PathLike)):
             return str(self.model)
         return getattr(self.model.config, "_name_or_path", "") or type(self.model).__name__

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from schedsearch.core.guards import note_read
+from schedsearch.errors import DataError
 
 T = TypeVar("T")
 
@@ -37,6 +38,19 @@ def read_file(path: Path, *, pipes: bool = True) -> bytes:
         raise OSError(errno.EINVAL, "it is no file", str(path))
     note_read(path)
     return path.read_bytes()
+
+
+def read_bytes(path: Path, what: str, *, pipes: bool = False) -> bytes:
+    """Content of a file.
+
+    Raises:
+        DataError: It cannot be read.
+    """
+    try:
+        return read_file(path, pipes=pipes)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(f"{what} {path} cannot be read: {reason}; correct the path") from None
 
 
 def place_of(name: str, folder: Path = Path()) -> Path:

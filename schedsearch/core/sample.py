@@ -1,17 +1,35 @@
 """Samples: what a calibration or held-out set consists of."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from schedsearch.core.canonical import digest
+from schedsearch.core.reading import read_bytes
 
 Split = Literal["train", "validation", "calibration", "certify", "held-out"]
 
-ImageSource = Path | Callable[[], Any]
-"""A file, or a function that draws a PIL image when it is needed."""
+
+@dataclass(frozen=True)
+class ImageBytes:
+    """Content of an image file.
+
+    Attributes:
+        name: Of the file; what errors call it.
+        raw: The encoded image.
+    """
+
+    name: str
+    raw: bytes = field(repr=False)
+
+
+ImageSource = Path | ImageBytes | Callable[[], Any]
+"""A file, what stood in one, or a function that draws a PIL image when it is needed.
+
+A function that has a method `packed` goes to another process as the `ImageBytes` that it returns.
+"""
 
 
 @dataclass(frozen=True)
@@ -53,8 +71,61 @@ class SampleSet(Protocol):
         """Hash of the content: equal digests mean equal samples in equal order."""
 
 
+class Portable:
+    """What a set is that goes to processes which share no file system with this one.
+
+    Pickled, it is a `PackedSet`, with the content of its image files.
+    """
+
+    def __reduce__(self: SampleSet) -> tuple[Any, ...]:
+        return PackedSet, (self.name, self.split, self.digest(), tuple(_packed(self)))
+
+
 @dataclass(frozen=True)
-class FirstSamples:
+class PackedSet:
+    """A set as it arrives in another process, equal to the one that was sent.
+
+    Attributes:
+        name: What reports call the set.
+        split: Which of the five disjoint uses the set serves.
+        content: Its digest.
+        samples: In its order; their images need no file.
+    """
+
+    name: str
+    split: Split
+    content: str
+    samples: tuple[Sample, ...]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+    def digest(self) -> str:
+        """Hash of the content of the set that was sent."""
+        return self.content
+
+
+def _packed(samples: Iterable[Sample]) -> Iterator[Sample]:
+    known: dict[bytes, bytes] = {}  # pickle writes one object once, but equal ones each
+
+    def packed(source: ImageSource) -> ImageSource:
+        if isinstance(source, Path):
+            source = ImageBytes(str(source), read_bytes(source, "image"))
+        elif hasattr(source, "packed"):
+            source = source.packed()
+        if isinstance(source, ImageBytes):
+            source = replace(source, raw=known.setdefault(source.raw, source.raw))
+        return source
+
+    for sample in samples:
+        yield replace(sample, images=tuple(map(packed, sample.images)))
+
+
+@dataclass(frozen=True)
+class FirstSamples(Portable):
     """The first `n` samples of a set, or all where it has fewer."""
 
     whole: SampleSet
@@ -82,7 +153,7 @@ class FirstSamples:
 
 
 @dataclass(frozen=True)
-class Part:
+class Part(Portable):
     """Some samples of a set, in its order, for a use of their own.
 
     Attributes:

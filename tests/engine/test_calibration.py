@@ -1,7 +1,6 @@
 """Sample sets from JSONL files: what is read, and every fault by file and line."""
 
 import json
-import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -293,14 +292,6 @@ def test_digest_is_of_content_not_of_spelling(
     change(folder)
 
     assert (JsonlSet(path).digest() == before) is same
-
-
-def test_a_set_travels_to_another_process(folder: Path) -> None:
-    found = JsonlSet(write(folder, GOOD))
-
-    copy = pickle.loads(pickle.dumps(found))  # noqa: S301
-
-    assert (list(copy), copy.digest()) == (list(found), found.digest())
 
 
 def test_images_are_rgb_and_upright(folder: Path) -> None:

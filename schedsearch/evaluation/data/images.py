@@ -24,8 +24,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from schedsearch.core.reading import read_file
-from schedsearch.core.sample import ImageSource
+from schedsearch.core.reading import read_bytes
+from schedsearch.core.sample import ImageBytes, ImageSource
 from schedsearch.errors import DataError
 
 _EIGHT_BITS = frozenset(
@@ -46,7 +46,9 @@ def open_image(source: ImageSource) -> Image.Image:
             function returned no image.
     """
     if isinstance(source, Path):
-        return upright(decode(read_bytes(source, "image"), str(source)), str(source))
+        source = ImageBytes(str(source), read_bytes(source, "image"))
+    if isinstance(source, ImageBytes):
+        return upright(decode(source.raw, source.name), source.name)
     image = source()
     if not isinstance(image, Image.Image):
         raise DataError(
@@ -110,19 +112,6 @@ def image_key(image: Image.Image) -> str:
     """SHA-256 (hex) of an image's size and pixels."""
     header = f"{image.mode} {image.size}".encode()
     return hashlib.sha256(header + image.tobytes()).hexdigest()
-
-
-def read_bytes(path: Path, what: str, *, pipes: bool = False) -> bytes:
-    """Content of a file.
-
-    Raises:
-        DataError: It cannot be read.
-    """
-    try:
-        return read_file(path, pipes=pipes)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"{what} {path} cannot be read: {reason}; correct the path") from None
 
 
 def _undecodable(name: str, error: Exception) -> DataError:

@@ -1,5 +1,6 @@
 """Sample sets from objects that a program already holds."""
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,9 +10,9 @@ from typing import Any
 from PIL import Image
 
 from schedsearch.core.canonical import digest
-from schedsearch.core.sample import ImageSource, Sample, Split
+from schedsearch.core.sample import ImageBytes, ImageSource, Portable, Sample, Split
 from schedsearch.errors import DataError
-from schedsearch.evaluation.data.images import is_deep, upright
+from schedsearch.evaluation.data.images import upright
 from schedsearch.evaluation.data.jsonl import sample_key
 from schedsearch.evaluation.data.rows import (
     known_columns,
@@ -20,6 +21,9 @@ from schedsearch.evaluation.data.rows import (
     sample_of,
     text_of,
 )
+
+_FAST = 1
+"""Of PNG's levels of compression: four times as fast as the default, a quarter larger."""
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,16 @@ class Held:
         """The image."""
         return self.image
 
+    def packed(self) -> ImageBytes:
+        """The image as models see it, which is the same pixels wherever it is opened."""
+        seen, content = upright(self.image), io.BytesIO()
+        # Without palette, colour profile and the like, which PNG would keep.
+        bare = Image.frombytes(seen.mode, seen.size, seen.tobytes())
+        bare.save(content, "PNG", compress_level=_FAST)
+        return ImageBytes("in memory", content.getvalue())
 
-class MemorySet:
+
+class MemorySet(Portable):
     """Samples from rows, as `datasets` and the like give them.
 
     Rows are checked as the lines of a JSONL file are, images included; see
@@ -94,8 +106,7 @@ def _sample(number: int, row: Sample | Mapping[str, Any]) -> Sample:
 
 def _source(key: str, image: object) -> ImageSource:
     if isinstance(image, Image.Image):
-        # The range of deep values is a fact of the file, which copies to other processes forget.
-        return Held(upright(image) if is_deep(image) else image)
+        return Held(image)
     if isinstance(image, str):
         refuse_address(text_of(key, image))
         return Path(image)

@@ -24,8 +24,8 @@ from typing import Any
 from PIL import Image
 
 from schedsearch.core.canonical import digest, unique_keys
-from schedsearch.core.reading import OnProgress, counted
-from schedsearch.core.sample import Sample, Split
+from schedsearch.core.reading import OnProgress, counted, read_bytes
+from schedsearch.core.sample import Portable, Sample, Split
 from schedsearch.core.shown import shown
 from schedsearch.errors import DataError, InputError
 from schedsearch.evaluation.data.images import (
@@ -33,7 +33,6 @@ from schedsearch.evaluation.data.images import (
     image_key,
     is_deep,
     open_image,
-    read_bytes,
     upright,
 )
 from schedsearch.evaluation.data.rows import (
@@ -46,7 +45,7 @@ from schedsearch.evaluation.data.rows import (
 )
 
 
-class JsonlSet:
+class JsonlSet(Portable):
     """Samples of a JSONL file, in its order; images are opened when they are needed.
 
     Args:

@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from schedsearch.app.bootstrap import DataRef, model_place, open_model, open_samples
+from schedsearch.app.bootstrap import (
+    DataRef,
+    model_elsewhere,
+    model_place,
+    open_model,
+    open_samples,
+)
 from schedsearch.demo import checkpoint_path
 from schedsearch.errors import DataError, InputError
 
@@ -41,6 +47,28 @@ def test_embedded_models_keep_their_names(folders, deep):
     name = "demo-deep" if deep else "demo"
     (folders[1] / name).mkdir()
     assert model_place(name, folders[1]) == str(checkpoint_path(deep=deep))
+
+
+@pytest.mark.parametrize("name", ["own", "./own", "models/own"])
+def test_other_processes_load_a_folder_by_its_whole_path(folders, name, monkeypatch):
+    studies = folders[1]
+    (studies / name).mkdir(parents=True)
+    monkeypatch.chdir(studies.parent)
+    assert model_elsewhere(name, Path("studies")) == str(studies / name)
+
+
+def test_other_processes_load_by_name_what_is_no_folder(folders):
+    work, studies = folders
+    (studies / "demo").mkdir()
+    (work / "own").touch()
+    for name in ("demo", "own", "llava-hf/llava-1.5-7b-hf"):
+        assert model_elsewhere(name, studies) == name
+
+
+def test_folder_with_its_whole_path_need_be_there_for_other_processes_alone(folders):
+    assert model_elsewhere("/nowhere/own", folders[1]) == "/nowhere/own"
+    with pytest.raises(InputError, match="is a path, but the folder"):
+        model_elsewhere("./own", folders[1])
 
 
 def test_folder_of_the_working_directory_is_not_taken_silently(folders):
