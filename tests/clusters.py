@@ -7,6 +7,7 @@ from schedsearch.core.trial import Evaluated, Task
 from schedsearch.execution.cluster.options import ClusterOptions
 from schedsearch.execution.executor import Outcome, Ticket
 from schedsearch.execution.executors.ray import RayExecutor
+from schedsearch.execution.scoring import NO_TRIAL
 from tests.unit.execution.synthetic import Evaluate, FunctionWorker
 
 _APART = 1000
@@ -41,7 +42,7 @@ class SharedPool:
         """An executor whose workers are this function, until the next one is made."""
         self.turn += 1
         self.executor.tell("use", evaluate)
-        return Turn(self.executor, self.turn * _APART)
+        return Turn(self.executor, self.turn * _APART - NO_TRIAL)
 
 
 class Turn:
@@ -59,7 +60,7 @@ class Turn:
         self._executor.submit(self._own(ticket), task)
 
     def next(self) -> Outcome:
-        while (found := self._executor.next()).ticket.trial < self._first:
+        while (found := self._executor.next()).ticket.trial < self._first + NO_TRIAL:
             pass
         ticket = found.ticket._replace(trial=found.ticket.trial - self._first)
         return Outcome(ticket, found.task, found.scores, found.failure, found.work)

@@ -149,7 +149,7 @@ class Crew:
         return member
 
     def _say_what_is_missing(self, now: float, space: int, rivals: int) -> None:
-        if self._ready:
+        if any(member.place for member in self.members.values()):
             self._alone_since, self._said = None, ""
             return
         if self._alone_since is None:
