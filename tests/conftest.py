@@ -66,9 +66,9 @@ def ray_cluster():
     ray.shutdown()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def ray_pool(request):
-    """Workers for tests that bring their own functions."""
+    """Workers for the tests of a module, which bring their own functions."""
     from tests.clusters import SharedPool
 
     request.getfixturevalue("ray_cluster")

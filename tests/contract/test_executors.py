@@ -18,6 +18,8 @@ from tests.unit.execution.synthetic import (
     FunctionWorker,
     Shuffled,
     evaluate,
+    new_place,
+    uninterrupted,
 )
 
 
@@ -174,3 +176,10 @@ def test_cancelling_one_trial_leaves_another_alone(make):
 @each_executor
 def test_there_is_work_for_at_least_one_task(make):
     assert make(evaluate).slots >= 1
+
+
+@each_executor
+def test_a_search_finds_what_it_finds_in_one_process(make, tmp_path):
+    place = new_place(tmp_path)
+    assert place.search(executor=make).ending == "finished"
+    assert place.trials() == uninterrupted()

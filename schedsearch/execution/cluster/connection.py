@@ -2,6 +2,7 @@
 
 import logging
 import os
+import socket
 
 import ray
 
@@ -9,6 +10,9 @@ from schedsearch.errors import RunError
 
 NAMESPACE = "schedsearch"
 """Of all workers, so that searches see each other's."""
+
+_SECONDS = 10.0
+"""For which a cluster may take to answer at all."""
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +35,8 @@ def connect(address: str | None) -> bool:
     log.info("joining %s", f"the Ray cluster at {asked}" if asked else "a Ray cluster of its own")
     local = asked in (None, "local")
     try:
+        if asked and ":" in asked:
+            _knock(asked.removeprefix("ray://"))
         ray.init(
             address=asked,
             namespace=NAMESPACE,
@@ -44,7 +50,7 @@ def connect(address: str | None) -> bool:
             f"the Ray cluster at {asked} does not accept this client ({_first_line(error)}); give "
             "its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
         ) from None
-    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise RunError(
             f"no Ray cluster could be joined at {asked or 'this machine'}: {_first_line(error)}; "
             "start one with `ray start --head`, or leave `address` out"
@@ -55,6 +61,17 @@ def connect(address: str | None) -> bool:
 def leave() -> None:
     """Leave the cluster; one that was started here ends."""
     ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Ray itself would try for minutes.
+
+    Raises:
+        OSError: Nobody is there.
+        ValueError: It is no address.
+    """
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
 
 
 def _first_line(error: BaseException) -> str:
