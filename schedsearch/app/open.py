@@ -77,7 +77,7 @@ def search(
     try:
         study.run(n_trials, timeout, callbacks)
     except BaseException:
-        study.store.close()
+        study.close()
         raise
     return study
 
@@ -175,7 +175,7 @@ def open_study(
     )
     identity = metric_identity(scored)
     metric_name = metric_text(scored, identity)
-    found = look(store, name, create)
+    found, workers = look(store, name, create), None
     try:
         if found is not None:
             check_runtime(found, name)
@@ -215,6 +215,8 @@ def open_study(
         found = open_store(store, create, patience=patience)
         return Study(spec, subject, workers, found)
     except BaseException:
+        if workers is not None:
+            workers.close()
         if found is not None:
             found.close()
         raise
