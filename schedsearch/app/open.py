@@ -134,8 +134,8 @@ def open_study(
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
-        executor: Name of an executor, or what makes the pool of workers from what opens one;
-            default: one in this process.
+        executor: `local`, in this process; `ray`, or with options `functools.partial(RayExecutor,
+            options=ClusterOptions(workers=8))`; another name, or what makes a pool of workers.
         store_patience: For how many seconds a store's server that fails is waited for; default:
             600.
         progress: Called with the name of what takes long, and its result with (done, total).

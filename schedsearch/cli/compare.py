@@ -7,7 +7,16 @@ import typer
 from rich.markup import escape
 
 from schedsearch.cli import render_studies as render
-from schedsearch.cli.options import MOST, AsJson, TrustRemoteCode
+from schedsearch.cli.options import (
+    MOST,
+    Address,
+    AsJson,
+    Executor,
+    GpusPerWorker,
+    TrustRemoteCode,
+    Workers,
+    asked,
+)
 from schedsearch.cli.output import output, print_json, progress
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyFile
 from schedsearch.cli.targets import Force
@@ -25,6 +34,10 @@ def compare(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
     force: Force = False,
     store: StorePath = DEFAULT_STORE,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -42,11 +55,12 @@ def compare(
     from schedsearch.app.configured import check_held_out, prepare
     from schedsearch.app.stores import in_use
 
+    where = asked(executor, address, workers, gpus_per_worker)
     with in_use(store, file):
         check_family_comparison(out, force)
         check_held_out(config)
         with progress() as start:
-            ready = prepare(config, file.parent, store, progress=start)
+            ready = prepare(config, file.parent, store, run=where, progress=start)
             study = ready.open(trust_remote_code=trust_remote_code, progress=start)
         assert ready.held_out is not None
         with study:
