@@ -54,3 +54,24 @@ def postgresql_server():
 def postgresql(postgresql_server):
     """URL of its `postgres` database."""
     return postgresql_server.url
+
+
+@pytest.fixture(scope="session")
+def ray_cluster():
+    """A Ray cluster of one node with room for two workers, which this process has joined."""
+    import ray
+
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    yield
+    ray.shutdown()
+
+
+@pytest.fixture(scope="session")
+def ray_pool(request):
+    """Workers for tests that bring their own functions."""
+    from tests.clusters import SharedPool
+
+    request.getfixturevalue("ray_cluster")
+    pool = SharedPool()
+    yield pool
+    pool.executor.close()

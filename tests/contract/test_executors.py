@@ -32,7 +32,15 @@ MAKERS: dict[str, Callable[[Evaluate], Executor]] = {
     **{name: partial(of_functions, name) for name in EXECUTORS},
 }
 
-each_executor = pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+each_executor = pytest.mark.parametrize("make", MAKERS, indirect=True)
+
+
+@pytest.fixture
+def make(request):
+    """Makes an executor whose workers are a function."""
+    if request.param == "ray":
+        return request.getfixturevalue("ray_pool").make
+    return MAKERS[request.param]
 
 
 def task_of(*ids: str, keep: float = 0.5) -> Task:

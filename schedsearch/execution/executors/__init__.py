@@ -12,6 +12,7 @@ EXECUTORS: Registry[MakeExecutor] = Registry(
     "executor",
     {
         "local": "schedsearch.execution.executors.local:LocalExecutor",
+        "ray": "schedsearch.execution.executors.ray:RayExecutor",
     },
 )
 register_executor = EXECUTORS.register

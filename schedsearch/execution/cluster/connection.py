@@ -1,0 +1,61 @@
+"""Joining a Ray cluster, or starting one on this machine."""
+
+import logging
+import os
+
+import ray
+
+from schedsearch.errors import RunError
+
+NAMESPACE = "schedsearch"
+"""Of all workers, so that searches see each other's."""
+
+log = logging.getLogger(__name__)
+
+
+def connect(address: str | None) -> bool:
+    """Join the cluster; one that this process has joined already is taken as it is.
+
+    Args:
+        address: As in `ClusterOptions`.
+
+    Returns:
+        Whether it was joined here, and is to be left.
+
+    Raises:
+        RunError: It cannot be joined.
+    """
+    if ray.is_initialized():
+        return False
+    asked = address or os.environ.get("RAY_ADDRESS") or None
+    log.info("joining %s", f"the Ray cluster at {asked}" if asked else "a Ray cluster of its own")
+    local = asked in (None, "local")
+    try:
+        ray.init(
+            address=asked,
+            namespace=NAMESPACE,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            include_dashboard=False if local else None,
+        )
+    except ray.exceptions.AuthenticationError as error:
+        raise RunError(
+            f"the Ray cluster at {asked} does not accept this client ({_first_line(error)}); give "
+            "its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
+        ) from None
+    except (ConnectionError, TimeoutError, RuntimeError, ValueError) as error:
+        raise RunError(
+            f"no Ray cluster could be joined at {asked or 'this machine'}: {_first_line(error)}; "
+            "start one with `ray start --head`, or leave `address` out"
+        ) from None
+    return True
+
+
+def leave() -> None:
+    """Leave the cluster; one that was started here ends."""
+    ray.shutdown()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

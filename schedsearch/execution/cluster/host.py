@@ -1,0 +1,120 @@
+"""What lives in an actor: one worker, and what it says to those who cannot see its screen."""
+
+import logging
+import os
+import pickle
+import platform
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from schedsearch.errors import RunError
+from schedsearch.execution.executor import Worker
+
+_MOST_SAID = 100
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a call.
+
+    Attributes:
+        value: What the method returned.
+        error: What it raised, in place of that.
+        said: Level and text of what was logged or warned of meanwhile.
+    """
+
+    value: Any = None
+    error: Exception | None = None
+    said: tuple[tuple[int, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a worker is.
+
+    Attributes:
+        node: Ray's id of the node.
+        host: What its people call it.
+        pid: Of the process.
+    """
+
+    node: str
+    host: str
+    pid: int
+
+    @property
+    def name(self) -> str:
+        """What messages call it; several nodes may be on one host."""
+        return f"{self.host} (node {self.node[:6]})"
+
+
+class Host:
+    """Opens a worker and calls its methods; made in an actor by `Crew`."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+        self._said = _Said()
+        logging.getLogger().addHandler(self._said)
+        logging.captureWarnings(True)
+        warnings.simplefilter("default")
+
+    def place(self) -> Place:
+        """Where this is."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return Place(node, platform.node() or "a host without a name", os.getpid())
+
+    def begin(self, open_worker: Callable[[], Worker]) -> Answer:
+        """Open the worker."""
+
+        def opened() -> None:
+            self._worker = open_worker()
+
+        return self._answer(opened)
+
+    def call(self, method: str, args: Sequence[Any], named: Mapping[str, Any]) -> Answer:
+        """Call a method of the worker."""
+        return self._answer(lambda: getattr(self._worker, method)(*args, **named))
+
+    def tell(self, method: str, args: Sequence[Any]) -> Answer:
+        """Call a method of the worker with arguments that came by the object store."""
+        return self.call(method, args, {})
+
+    def _answer(self, work: Callable[[], Any]) -> Answer:
+        value, error = None, None
+        try:
+            value = work()
+        except Exception as raised:
+            error = _portable(raised)
+        return Answer(value, error, self._said.taken())
+
+
+class _Said(logging.Handler):
+    """Keeps what would otherwise stand in a log file of the node."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._records: list[tuple[int, str]] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if len(self._records) < _MOST_SAID:
+            self._records.append((record.levelno, record.getMessage().strip()))
+
+    def taken(self) -> tuple[tuple[int, str], ...]:
+        said = tuple(self._records)
+        self._records.clear()
+        return said
+
+
+def _portable(error: Exception) -> Exception:
+    """The error, or one that says the same where it cannot be made again elsewhere."""
+    try:
+        again = pickle.loads(pickle.dumps(error))  # noqa: S301 - of this process
+        if isinstance(again, Exception):
+            return error
+    except Exception:  # noqa: S110 - whatever a class does that was not made for this
+        pass
+    return RunError(f"{type(error).__name__}: {error}")

@@ -1,0 +1,248 @@
+"""Which worker does what: the one place where retries, deadlines and poison are decided.
+
+It starts nothing and waits for nothing: whoever has workers tells what became of them, and is told
+what to hand to whom.
+"""
+
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass, field
+
+from schedsearch.core.trial import Evaluated, Task
+from schedsearch.execution.executor import Outcome, Ticket
+from schedsearch.execution.pace import Pace
+
+_MOST_NODES = 10
+"""Nodes that may be lost under a task before it is suspected of taking them down."""
+
+_AT_MOST = 2
+"""Workers that a task is at work on at once."""
+
+
+@dataclass(frozen=True)
+class Death:
+    """How a task lost its worker.
+
+    Attributes:
+        node: Where that was.
+        reason: What is known of it.
+        blamed: Whether the task may be the reason, as it is not where the whole node went.
+    """
+
+    node: str
+    reason: str
+    blamed: bool
+
+
+@dataclass(eq=False)
+class _Job:
+    ticket: Ticket
+    task: Task
+    asked: float
+    cancelled: bool = False
+    begun: dict[str, float] = field(default_factory=dict)
+    deaths: list[Death] = field(default_factory=list)
+    late: int = 0
+
+    @property
+    def content(self) -> object:
+        """What workers keep something for."""
+        return self.task.split, self.task.grid, self.task.sample_ids
+
+    @property
+    def samples(self) -> int:
+        return len(self.task.sample_ids)
+
+
+@dataclass(eq=False)
+class _Worker:
+    node: str
+    job: _Job | None = None
+    done: int = 0
+    leaving: bool = False
+    held: bool = False
+
+    @property
+    def free(self) -> bool:
+        return self.job is None and not self.held and not self.leaving
+
+
+class Dispatch:
+    """Hands tasks to workers.
+
+    Tasks go out in the order in which they were submitted. The same samples go to the same worker
+    while it lives, unless they would wait there for long. When nothing waits, what another worker
+    is late with is handed out once more, and the first answer counts.
+
+    Args:
+        pace: How long tasks take.
+        deaths: How many times a task may kill its worker; then it is poison, and fails.
+    """
+
+    def __init__(self, pace: Pace, deaths: int = 3) -> None:
+        self._pace = pace
+        self._deaths = deaths
+        self._workers: dict[str, _Worker] = {}
+        self._queue: list[_Job] = []
+        self._open: dict[Ticket, _Job] = {}
+        self._homes: dict[object, str] = {}
+
+    def submit(self, ticket: Ticket, task: Task, now: float) -> None:
+        """Queue a task."""
+        job = self._open[ticket] = _Job(ticket, task, now)
+        self._queue.append(job)
+
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        """Forget tasks; those at work are not handed out again."""
+        for ticket in tickets:
+            if job := self._open.get(ticket):
+                job.cancelled = True
+                if not job.begun:
+                    del self._open[ticket]
+        self._queue = [job for job in self._queue if not job.cancelled]
+
+    def join(self, worker: str, node: str) -> None:
+        """Take in a worker that is ready."""
+        self._workers[worker] = _Worker(node)
+
+    def release(self, worker: str) -> None:
+        """Give a worker no further task."""
+        self._workers[worker].leaving = True
+
+    def idle(self, worker: str) -> bool:
+        """Say whether a worker has nothing to do."""
+        return self._workers[worker].job is None and not self._workers[worker].held
+
+    def take_idle(self) -> str | None:
+        """A worker that has nothing to do, which gets no task until it is given back."""
+        for name, one in self._workers.items():
+            if one.free:
+                one.held = True
+                return name
+        return None
+
+    def give_back(self, worker: str) -> None:
+        """Have a worker for tasks again."""
+        self._workers[worker].held = False
+
+    def hand_out(self, now: float) -> Iterator[tuple[str, Ticket, Task]]:
+        """Which worker is to begin which task now."""
+        for take in (self._at_home, self._homeless, self._waiting_long, self._straggler):
+            for name in [name for name, one in self._workers.items() if one.free]:
+                if job := take(name, now):
+                    if job in self._queue:
+                        self._queue.remove(job)
+                        self._homes[job.content] = name
+                    yield self._begin(name, job, now)
+
+    def ended(self, worker: str, found: Evaluated, now: float) -> Outcome | None:
+        """What a worker answered, unless another one was faster."""
+        one = self._workers[worker]
+        job, one.job = one.job, None
+        assert job is not None
+        seconds = now - job.begun.pop(worker)
+        if not found.failure:
+            self._pace.learn(job.samples, seconds)
+        one.done += 1
+        if self._open.get(job.ticket) is not job:
+            return None
+        del self._open[job.ticket]
+        if job in self._queue:
+            self._queue.remove(job)
+        return Outcome(job.ticket, job.task, found.scores, found.failure, found.work)
+
+    def lose(self, worker: str, reason: str, blamed: bool) -> Outcome | None:
+        """Go on without a worker.
+
+        Args:
+            worker: That is gone.
+            reason: What is known of that.
+            blamed: Whether its task may be the reason.
+
+        Returns:
+            The failure of its task, where that has killed too many.
+        """
+        one = self._workers.pop(worker)
+        self._homes = {content: home for content, home in self._homes.items() if home != worker}
+        job = one.job
+        if job is None:
+            return None
+        del job.begun[worker]
+        job.deaths.append(Death(one.node, reason, blamed))
+        if self._open.get(job.ticket) is not job:
+            return None
+        if job.cancelled and not job.begun:
+            del self._open[job.ticket]
+            return None
+        if self._poisonous(job):
+            del self._open[job.ticket]
+            return Outcome(job.ticket, job.task, failure=_epitaph(job.deaths))
+        if not job.begun:
+            self._queue.insert(0, job)  # it has waited longest
+        return None
+
+    def overdue(self, now: float) -> list[tuple[str, float]]:
+        """Workers that hang, each with the seconds that its task has been at work."""
+        found = []
+        for name, one in self._workers.items():
+            if one.job is None:
+                continue
+            seconds = now - one.job.begun[name]
+            deadline = self._pace.deadline(one.job.samples, one.job.late, first=one.done == 0)
+            if seconds > deadline:
+                one.job.late += 1
+                found.append((name, seconds))
+        return found
+
+    # Who may take what
+
+    def _at_home(self, name: str, _now: float) -> _Job | None:
+        return self._first(name, lambda job: self._homes.get(job.content) == name)
+
+    def _homeless(self, name: str, _now: float) -> _Job | None:
+        return self._first(name, lambda job: job.content not in self._homes)
+
+    def _waiting_long(self, name: str, now: float) -> _Job | None:
+        """The last of the longest line before another worker, or who has waited in vain."""
+        lines: dict[str, list[_Job]] = {}
+        for job in self._queue:
+            if home := self._homes.get(job.content):
+                lines.setdefault(home, []).append(job)
+        longest = max(lines.values(), key=len, default=[])
+        if len(longest) > 1:
+            return next((job for job in reversed(longest) if self._may(name, job)), None)
+        return self._first(name, lambda job: now - job.asked > self._pace.expected(job.samples))
+
+    def _straggler(self, _name: str, now: float) -> _Job | None:
+        late = [
+            job
+            for job in self._open.values()
+            if job.begun and len(job.begun) < _AT_MOST and not job.deaths and not job.cancelled
+            if self._pace.straggles(job.samples, now - min(job.begun.values()))
+        ]
+        return min(late, key=lambda job: min(job.begun.values()), default=None)
+
+    def _first(self, name: str, fits: Callable[[_Job], bool]) -> _Job | None:
+        return next((job for job in self._queue if self._may(name, job) and fits(job)), None)
+
+    def _may(self, name: str, job: _Job) -> bool:
+        """A task that has killed a worker is tried on another node, where there is one."""
+        fatal = {death.node for death in job.deaths if death.blamed}
+        others = any(one.node not in fatal for one in self._workers.values() if not one.leaving)
+        return not others or self._workers[name].node not in fatal
+
+    def _begin(self, name: str, job: _Job, now: float) -> tuple[str, Ticket, Task]:
+        self._workers[name].job = job
+        job.begun[name] = now
+        return name, job.ticket, job.task
+
+    def _poisonous(self, job: _Job) -> bool:
+        blamed = sum(death.blamed for death in job.deaths)
+        return blamed >= self._deaths or len(job.deaths) >= self._deaths + _MOST_NODES
+
+
+def _epitaph(deaths: Collection[Death]) -> str:
+    told = "; ".join(dict.fromkeys(f"{death.node}: {death.reason}" for death in deaths))
+    return (
+        f"its task has ended {len(deaths)} workers and is not tried again ({told}); look for what "
+        "the samples of this schedule need, such as memory, and raise that"
+    )

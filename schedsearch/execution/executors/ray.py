@@ -1,0 +1,310 @@
+"""Evaluation by workers on a Ray cluster.
+
+One thread has all that there is to know of the workers and their tasks. What the coordinator asks
+of it, and what Ray tells of it, is done there one thing after the other; so workers that hang are
+noticed and idle ones get work also while the coordinator thinks. Ray is transport: it neither
+restarts nor retries anything.
+"""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import ray
+
+from schedsearch.core.trial import Evaluated, Task
+from schedsearch.errors import InputError, RunError, SchedsearchError
+from schedsearch.execution.cluster.connection import connect, leave
+from schedsearch.execution.cluster.crew import Crew, Member, cause, follow
+from schedsearch.execution.cluster.host import Answer, Place
+from schedsearch.execution.cluster.options import ClusterOptions
+from schedsearch.execution.dispatch import Dispatch
+from schedsearch.execution.executor import Outcome, Ticket, Worker
+from schedsearch.execution.pace import Pace
+
+log = logging.getLogger(__name__)
+
+_TICK = 0.5
+"""Seconds after which deadlines and stragglers are looked at, where nothing happens."""
+
+
+class RayExecutor:
+    """A pool of workers on a Ray cluster, one actor each.
+
+    Args:
+        open_worker: Makes a worker; it travels to each node once, with all data that it holds.
+        options: What the pool is made of.
+        pace: What counts as late; for tests.
+
+    Raises:
+        RunError: The cluster cannot be joined.
+        InputError: What opens a worker cannot travel.
+    """
+
+    def __init__(
+        self,
+        open_worker: Callable[[], Worker],
+        options: ClusterOptions | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        options = options or ClusterOptions()
+        self._joined = connect(options.address)
+        self._pool = _Pool(ray.put(open_worker), options, pace or Pace())
+
+    @property
+    def slots(self) -> int:
+        """Two tasks for each worker, so that none has to wait for the coordinator."""
+        return 2 * self._pool.size
+
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        """Queue a task."""
+        self._pool.do(partial(self._pool.submit, ticket, task))
+
+    def next(self) -> Outcome:
+        """Wait for a task."""
+        return self._pool.outcome()
+
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        """Hand these tasks out no more."""
+        self._pool.do(partial(self._pool.cancel, tuple(tickets)))
+
+    def ask(self, method: str, *args: Any, **named: Any) -> Any:
+        """Return what a method of the first idle worker returns, or raise what it raises."""
+        named.pop("on_progress", None)
+        question = _Question(method, args, named, SimpleQueue())
+        self._pool.do(partial(self._pool.ask, question))
+        answer = question.reply.get()
+        if isinstance(answer, Exception):
+            raise answer
+        return answer.value
+
+    def tell(self, method: str, *args: Any) -> None:
+        """Call a method of all workers, also of those that join later."""
+        self._pool.do(partial(self._pool.tell, method, ray.put(args)))
+
+    def close(self) -> None:
+        """End the workers, and the cluster where it was started here."""
+        self._pool.close()
+        if self._joined:
+            leave()
+
+
+@dataclass(eq=False)
+class _Question:
+    method: str
+    args: Sequence[Any]
+    named: Mapping[str, Any]
+    reply: "SimpleQueue[Answer | Exception]"
+    deaths: int = 0
+
+
+class _Pool:
+    """All that is known of workers and tasks; but for the first part, of its own thread only."""
+
+    def __init__(self, opening: Any, options: ClusterOptions, pace: Pace) -> None:
+        self._opening = opening
+        self._deaths = options.deaths
+        self._crew = Crew(options)
+        self._dispatch = Dispatch(pace, options.deaths)
+        self._todo: SimpleQueue[Callable[[], None]] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
+        self._questions: deque[_Question] = deque()
+        self._asked: dict[str, _Question] = {}
+        self._told: list[tuple[str, Any]] = []
+        self._heard: set[str] = set()
+        self._failure: BaseException | None = None
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="ray workers", daemon=True)
+        self._thread.start()
+
+    # For the coordinator
+
+    @property
+    def size(self) -> int:
+        """Workers that are or will be."""
+        return self._crew.target
+
+    def do(self, action: Callable[[], None]) -> None:
+        """Have something done in the thread of the pool."""
+        self._todo.put(action)
+
+    def outcome(self) -> Outcome:
+        """Wait for a task, or raise why there are none any more."""
+        found = self._outcomes.get()
+        if isinstance(found, BaseException):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """End all workers and the thread."""
+        self._closed = True
+        self.do(lambda: None)
+        self._thread.join()
+
+    # In the thread
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                self._act()
+                if self._failure is None:
+                    self._tend()
+            except Exception as error:
+                self._fail(error)
+        for member in list(self._crew.members.values()):
+            self._crew.dismiss(member)
+
+    def _act(self) -> None:
+        """Do what there is to do, at least one thing unless nothing happens for a while."""
+        try:
+            self._todo.get(timeout=_TICK)()
+            while True:
+                self._todo.get_nowait()()
+        except Empty:
+            return
+
+    def _tend(self) -> None:
+        now = time.monotonic()
+        for member in self._crew.tend(now):
+            self._call(member, "place", (), self._placed)
+            self._call(member, "begin", (self._opening,), self._begun)
+        for member in self._crew.surplus():
+            member.released = True
+            if member.ready:
+                self._dispatch.release(member.name)
+            else:
+                self._crew.dismiss(member)
+        for member in list(self._crew.members.values()):
+            if member.released and self._dispatch.idle(member.name):
+                self._dispatch.lose(member.name, "released", blamed=False)
+                self._crew.dismiss(member)
+        for name, seconds in self._dispatch.overdue(now):
+            self._lost(self._crew.members[name], f"it gave no answer for {seconds:.0f} s", True)
+        while self._questions and (idle := self._dispatch.take_idle()):
+            self._put(idle, self._questions.popleft())
+        for name, _, task in self._dispatch.hand_out(now):
+            member = self._crew.members[name]
+            self._call(member, "call", ("evaluate", (task,), {}), self._evaluated)
+
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        self._dispatch.submit(ticket, task, time.monotonic())
+        if self._failure is not None:
+            self._outcomes.put(self._failure)
+
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        self._dispatch.cancel(tickets)
+
+    def ask(self, question: _Question) -> None:
+        if isinstance(self._failure, Exception):
+            question.reply.put(self._failure)
+        else:
+            self._questions.append(question)
+
+    def tell(self, method: str, args: Any) -> None:
+        self._told.append((method, args))
+        for member in self._crew.members.values():
+            if member.ready:
+                self._call(member, "tell", (method, args), self._was_told)
+
+    def _fail(self, error: Exception) -> None:
+        """Nothing can go on: whoever waits is told."""
+        self._failure = error
+        self._outcomes.put(error)
+        for question in (*self._questions, *self._asked.values()):
+            question.reply.put(error)
+        self._questions.clear()
+        self._asked.clear()
+
+    # What comes of calls
+
+    def _call(self, member: Member, method: str, args: Sequence[Any], then: "_Then") -> None:
+        ref = getattr(member.actor, method).remote(*args)
+
+        def done(value: Any, error: Exception | None) -> None:
+            self.do(partial(self._done, member, then, value, error))
+
+        follow(ref, done)
+
+    def _done(self, member: Member, then: "_Then", value: Any, error: Exception | None) -> None:
+        if self._crew.members.get(member.name) is not member:
+            return  # it is known to be gone
+        if error is not None:
+            self._lost(member, *cause(error))
+            return
+        if isinstance(value, Answer):
+            self._listen(member, value)
+        then(member, value)
+
+    def _placed(self, member: Member, place: Place) -> None:
+        member.place = place
+
+    def _begun(self, member: Member, answer: Answer) -> None:
+        if answer.error is not None:
+            raise _from(member, answer.error)
+        for method, args in self._told:
+            self._call(member, "tell", (method, args), self._was_told)
+        member.ready = True
+        assert member.place is not None, "it was asked for first"
+        self._dispatch.join(member.name, member.place.name)
+        log.info("a worker on %s has joined", member.where)
+
+    def _was_told(self, member: Member, answer: Answer) -> None:
+        if answer.error is not None:
+            raise _from(member, answer.error)
+
+    def _evaluated(self, member: Member, answer: Answer) -> None:
+        found = answer.value if answer.error is None else Evaluated(failure="defect")
+        outcome = self._dispatch.ended(member.name, found, time.monotonic())
+        if outcome is not None:
+            self._outcomes.put(answer.error or outcome)
+
+    def _answered(self, member: Member, answer: Answer) -> None:
+        self._dispatch.give_back(member.name)
+        self._asked.pop(member.name).reply.put(answer.error or answer)
+
+    def _put(self, name: str, question: _Question) -> None:
+        self._asked[name] = question
+        call = (question.method, question.args, question.named)
+        self._call(self._crew.members[name], "call", call, self._answered)
+
+    def _lost(self, member: Member, reason: str, blamed: bool) -> None:
+        log.warning("a worker on %s is gone: %s", member.where, reason)
+        question = self._asked.pop(member.name, None)
+        if member.ready and (failed := self._dispatch.lose(member.name, reason, blamed)):
+            self._outcomes.put(failed)
+        self._crew.lost(member, time.monotonic(), reason)
+        if question is not None:
+            question.deaths += blamed
+            if question.deaths < self._deaths:
+                self._questions.appendleft(question)
+            else:
+                question.reply.put(
+                    RunError(
+                        f"`{question.method}` has ended {question.deaths} workers, the last on "
+                        f"{member.where}: {reason}; remove the cause and run again"
+                    )
+                )
+
+    def _listen(self, member: Member, answer: Answer) -> None:
+        """Say here what a worker said there, once for all workers."""
+        for level, text in answer.said:
+            if text not in self._heard:
+                self._heard.add(text)
+                log.log(level, "%s: %s", member.where, text)
+
+
+_Then = Callable[[Member, Any], None]
+
+
+def _from(member: Member, error: Exception) -> Exception:
+    """The error of a worker that could not be opened, with its place."""
+    if not isinstance(error, SchedsearchError):
+        return RunError(f"a worker on {member.where} failed: {type(error).__name__}: {error}")
+    kind = InputError if isinstance(error, InputError) else RunError
+    return kind(f"a worker on {member.where}: {error}")

@@ -1,0 +1,187 @@
+"""Searching on a real Ray cluster whose workers die, hang, dawdle and talk."""
+
+import logging
+import os
+import subprocess
+import sys
+import time
+from functools import partial
+
+import pytest
+
+from schedsearch.errors import InputError, RunError
+from schedsearch.execution.cluster import crew
+from schedsearch.execution.cluster.options import ClusterOptions
+from schedsearch.execution.executor import Ticket
+from schedsearch.execution.executors.ray import RayExecutor
+from schedsearch.execution.pace import Pace
+from tests.contract.test_executors import outcomes, task_of
+from tests.integration.frail import Frail
+from tests.unit.execution.synthetic import (
+    IDS,
+    FunctionWorker,
+    evaluate,
+    new_place,
+    uninterrupted,
+)
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+HASTY = Pace(least=1.0, first=20.0, factor=10.0)
+TASKS = [task_of(one) for one in IDS[:4]]
+
+
+@pytest.fixture
+def pool():
+    """Makes executors, and lets their workers go in the end."""
+    made = []
+
+    def make(way, workers=2, deaths=2, pace=None):
+        options = ClusterOptions(workers=workers, deaths=deaths)
+        made.append(RayExecutor(way, options, pace))
+        return made[-1]
+
+    yield make
+    for executor in made:
+        executor.close()
+
+
+def scores(found):
+    return {outcome.task: outcome.scores for outcome in found}
+
+
+RIGHT = {task: tuple(evaluate(task)) for task in TASKS}
+
+
+def test_search_finds_what_it_finds_in_one_process(tmp_path, ray_pool):
+    place = new_place(tmp_path)
+    run = place.search(executor=ray_pool.make)
+    assert run.ending == "finished"
+    assert place.trials() == uninterrupted()
+
+
+def test_killed_worker_costs_its_task_alone_and_another_takes_its_place(tmp_path, pool, caplog):
+    way = Frail(tmp_path, "killed")
+    executor = pool(way)
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    assert len(way.begun) == 2
+    assert "is gone: its process has died" in caplog.text
+    assert executor.slots == 4
+
+
+def test_task_that_always_kills_is_poison_and_fails_with_the_place(tmp_path, pool):
+    way = Frail(tmp_path, "killed", times=9)
+    found = outcomes(pool(way), TASKS)
+    assert scores(found) == {**RIGHT, TASKS[1]: ()}
+    (failed,) = [outcome for outcome in found if outcome.failure]
+    assert "has ended 2 workers" in failed.failure
+    assert os.uname().nodename in failed.failure
+    assert len(way.begun) == 2
+
+
+def test_poison_fails_its_trial_and_the_search_says_why(tmp_path, pool):
+    place = new_place(tmp_path / "place")
+    way = Frail(tmp_path, "killed", times=9)
+    with pytest.raises(RunError, match="its task has ended 2 workers"):
+        place.search(executor=lambda _evaluate: pool(way))
+    assert place.search().ending == "finished", "whoever mends it goes on"
+
+
+def test_hung_worker_is_ended_after_its_deadline(tmp_path, pool, caplog):
+    way = Frail(tmp_path, "hangs")
+    executor = pool(way, workers=1, pace=HASTY)
+    outcomes(executor, [TASKS[0]])
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    assert "it gave no answer for" in caplog.text
+    first = int(way.begun[0].name.split("-")[1])
+    with pytest.raises(ProcessLookupError):
+        os.kill(first, 0)
+
+
+def test_task_of_a_slow_worker_goes_to_an_idle_one_and_counts_once(tmp_path, pool):
+    way = Frail(tmp_path, "dawdles")
+    executor = pool(way, pace=Pace())
+    outcomes(executor, [task_of("q5"), task_of("q6")])
+    found = outcomes(executor, TASKS)
+    assert scores(found) == RIGHT
+    assert len(found) == len(TASKS)
+    (tmp_path / "enough").touch()
+    assert scores(outcomes(executor, [task_of("q7")])) == {
+        task_of("q7"): tuple(evaluate(task_of("q7")))
+    }, "the answer that came too late is passed over"
+
+
+def test_worker_that_cannot_be_opened_ends_it_with_node_and_reason(tmp_path, pool):
+    executor = pool(Frail(tmp_path, "refuses"))
+    with pytest.raises(InputError, match=rf"on {os.uname().nodename}.*/models/llava is a path"):
+        executor.ask("who")
+    with pytest.raises(InputError, match="/models/llava"):
+        executor.ask("who")
+    executor.submit(Ticket(0, 1, 0), TASKS[0])
+    with pytest.raises(InputError, match="/models/llava"):
+        executor.next()
+
+
+def test_workers_that_die_while_they_open_end_it(tmp_path, pool):
+    executor = pool(Frail(tmp_path, "dies opening"), workers=1)
+    with pytest.raises(RunError, match="no worker can be opened: 2 have ended"):
+        executor.ask("who")
+
+
+def test_question_that_killed_a_worker_is_asked_again(tmp_path, pool):
+    executor = pool(Frail(tmp_path, "killed by a question"))
+    assert executor.ask("who") != os.getpid()
+
+
+def test_what_workers_say_comes_with_the_name_of_the_node(tmp_path, pool, caplog):
+    executor = pool(Frail(tmp_path, "talks", times=9))
+    outcomes(executor, [*TASKS, TASKS[1]])
+    said = [one for one in caplog.records if "weights are odd" in one.getMessage()]
+    assert [one.levelno for one in said] == [logging.WARNING], "once is enough"
+    assert said[0].getMessage().startswith(os.uname().nodename)
+    assert "attention is slow" in caplog.text
+
+
+def test_two_searches_share_the_cluster_and_a_third_says_what_it_waits_for(
+    pool, monkeypatch, caplog
+):
+    monkeypatch.setattr(crew, "_LOOK", 0.2)
+    monkeypatch.setattr(crew, "_SILENT", 0.5)
+    way = partial(FunctionWorker, evaluate)
+    first = pool(way, workers=None)
+    outcomes(first, TASKS)
+    assert first.slots == 4
+    second = pool(way, workers=None)
+    assert scores(outcomes(second, TASKS)) == RIGHT
+    assert scores(outcomes(first, TASKS)) == RIGHT
+    assert first.slots == second.slots == 2
+    third = pool(way, workers=None)
+    third.submit(Ticket(0, 1, 0), TASKS[0])
+    until(lambda: "waiting for a worker with 1 CPU" in caplog.text)
+    assert "which it shares with 2 other searches" in caplog.text
+    second.close()
+    assert third.next().scores == RIGHT[TASKS[0]]
+    third.close()
+    until(lambda: first.slots == 4)
+
+
+def until(holds, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "nonsense"])
+def test_cluster_that_is_not_there_is_an_error_with_a_remedy(address):
+    code = (
+        "from schedsearch.execution.cluster.connection import connect\n"
+        "from schedsearch.errors import RunError\n"
+        f"try: connect({address!r})\n"
+        "except RunError as error: print(error)\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
+    )
+    assert ended.stdout.startswith("no Ray cluster could be joined at"), ended.stderr
+    assert ended.stdout.endswith("or leave `address` out\n")
