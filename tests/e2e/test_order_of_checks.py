@@ -123,6 +123,16 @@ def test_option_of_a_cluster_without_one(place, refused, command):
         assert "add `--executor ray`" in said
 
 
+WITHOUT_RAY = f"import sys\nsys.modules['ray'] = None\n{PROGRAM}"
+
+
+def test_cluster_without_ray(place, interpreter):
+    ran = interpreter.run(WITHOUT_RAY, "search", "study.yaml", "--executor=ray", folder=place)
+    assert ran.returncode == 1
+    assert "ray is not installed" in ran.stderr
+    assert "pip install 'schedsearch[cluster]'" in " ".join(ran.stderr.split())
+
+
 @pytest.mark.parametrize("command", EXTRA)
 def test_store_that_is_another_programs_database(place, refused, command):
     with sqlite3.connect(place / "other.db") as connection:
