@@ -8,6 +8,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from schedsearch.app.rankers import RankerConfig, RankersConfig
+from schedsearch.app.running import RunConfig
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
 from schedsearch.core.certificate import ALPHA
 from schedsearch.core.complaints import complaint, field_places
@@ -141,6 +142,7 @@ class StudyConfig(Section):
         ranker_params: Its parameters, where they differ from the defaults; of one ranker.
         search: How the search goes.
         certify: What is to be proven of its result, where `data` has samples for it.
+        run: Where it runs; may be changed at any time.
         seed: Of everything random.
     """
 
@@ -157,6 +159,7 @@ class StudyConfig(Section):
     ranker_params: Params = {}
     search: SearchConfig
     certify: CertifyConfig | None = None
+    run: RunConfig | None = None
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
 
 

@@ -4,12 +4,19 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from schedsearch.app.bootstrap import DataRef, Progress, model_place, open_samples
+from schedsearch.app.bootstrap import (
+    DataRef,
+    Progress,
+    model_elsewhere,
+    model_place,
+    open_samples,
+)
 from schedsearch.app.certify import check_provable, demands_of
 from schedsearch.app.config import CertifyConfig, StudyConfig
 from schedsearch.app.rankers import rankers_of
+from schedsearch.app.running import LOCAL, chosen
 from schedsearch.app.sample_size import check_size
 from schedsearch.app.splits import Images, check_apart, images_of, split_samples
 from schedsearch.app.stores import look
@@ -18,6 +25,7 @@ from schedsearch.core.sample import SampleSet, Split
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import check_answers, make_metric
+from schedsearch.execution.executors import MakeExecutor
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
@@ -32,6 +40,7 @@ class Prepared:
         folder: Folder of the file; paths in it are relative to this.
         store: SQLite file, or the URL of a database.
         create: Whether the study may be made.
+        executor: Where schedules are evaluated.
         calibration: What the search sees.
         certify: What a certificate is proven on; None where the file names nothing.
         held_out: What reports alone see; None where the file names nothing.
@@ -41,6 +50,7 @@ class Prepared:
     folder: Path
     store: str | os.PathLike[str]
     create: bool
+    executor: str | MakeExecutor
     calibration: SampleSet
     certify: SampleSet | None
     held_out: SampleSet | None
@@ -85,6 +95,7 @@ class Prepared:
             trust_remote_code=trust_remote_code,
             prefix_bytes=prefix_bytes,
             folder=self.folder,
+            executor=self.executor,
             store_patience=store_patience,
             progress=progress,
         )
@@ -96,6 +107,7 @@ def prepare(
     store: str | os.PathLike[str],
     *,
     create: bool = True,
+    run: Mapping[str, Any] | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
     """Check all that a study file names, but for its model; torch is not imported.
@@ -105,12 +117,15 @@ def prepare(
         folder: Folder of the file.
         store: SQLite file, or the URL of a database.
         create: Whether the study may be made.
+        run: What takes the place of its section `run`, as `chosen` takes it.
         progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
         InputError: Something cannot be used, or the study is missing and must not be made.
     """
-    model_place(config.model, folder)
+    executor = chosen(config.run, **(run or {}))
+    find_model = model_place if executor == LOCAL else model_elsewhere
+    find_model(config.model, folder)
     if (found := look(store, config.study, create)) is not None:
         found.close()
     config.search.check_files(folder)
@@ -133,6 +148,7 @@ def prepare(
         folder,
         store,
         create,
+        executor,
         sets["calibration"],
         sets.get("certify"),
         sets.get("held-out"),

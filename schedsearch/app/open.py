@@ -77,7 +77,7 @@ def search(
     try:
         study.run(n_trials, timeout, callbacks)
     except BaseException:
-        study.store.close()
+        study.close()
         raise
     return study
 
@@ -134,8 +134,8 @@ def open_study(
         prefix_bytes: Bound on the states that are kept for reuse, in device and host memory
             together; 0 keeps none. Default: a quarter of what is free. No result depends on it.
         folder: What the model and files that `sampler` names are relative to.
-        executor: Name of an executor, or what makes the pool of workers from what opens one;
-            default: one in this process.
+        executor: `local`, in this process; `ray`, or with options `functools.partial(RayExecutor,
+            options=ClusterOptions(workers=8))`; another name, or what makes a pool of workers.
         store_patience: For how many seconds a store's server that fails is waited for; default:
             600.
         progress: Called with the name of what takes long, and its result with (done, total).
@@ -175,7 +175,7 @@ def open_study(
     )
     identity = metric_identity(scored)
     metric_name = metric_text(scored, identity)
-    found = look(store, name, create)
+    found, workers = look(store, name, create), None
     try:
         if found is not None:
             check_runtime(found, name)
@@ -215,6 +215,8 @@ def open_study(
         found = open_store(store, create, patience=patience)
         return Study(spec, subject, workers, found)
     except BaseException:
+        if workers is not None:
+            workers.close()
         if found is not None:
             found.close()
         raise

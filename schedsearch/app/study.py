@@ -35,7 +35,7 @@ class Study(StudyView):
     """A study with its model at hand: it can be searched.
 
     Made by `schedsearch.search` and `schedsearch.app.open.open_study`; a context manager that
-    closes the store.
+    closes it.
 
     Args:
         spec: What is searched; the store has no other study of this name.
@@ -68,7 +68,14 @@ class Study(StudyView):
         return self
 
     def __exit__(self, *_error: object) -> None:
-        self.store.close()
+        self.close()
+
+    def close(self) -> None:
+        """Let the workers go, and the store; trials can still be looked at."""
+        try:
+            self.executor.close()
+        finally:
+            self.store.close()
 
     def run(
         self,

@@ -20,6 +20,7 @@ from pydantic.fields import FieldInfo
 
 from schedsearch.app.config import CertifyConfig, DataConfig, SharesConfig, StudyConfig
 from schedsearch.app.docstrings import attributes, entries, summary
+from schedsearch.app.running import RunConfig
 from schedsearch.app.sample_size import LEAST_SAMPLES, half_width, lucky, most_lost
 from schedsearch.core.power import least_detectable
 from schedsearch.core.section import GREATEST, Section
@@ -63,6 +64,7 @@ def blocks() -> dict[str, str]:
         "data": _table(DataConfig),
         "shares": _table(SharesConfig),
         "certify": _table(CertifyConfig),
+        "run": _table(RunConfig),
         "sample": _rows(("key", "value"), ((f"`{key}`", _SAMPLE[key]) for key in KEYS)),
         "search": "\n\n".join(_searches()),
         "metric": _rows(("name", "score of a sample", "range", "needs answers"), _metrics()),

@@ -6,7 +6,16 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from schedsearch.cli.options import AsJson, TrustRemoteCode, finite
+from schedsearch.cli.options import (
+    Address,
+    AsJson,
+    Executor,
+    GpusPerWorker,
+    TrustRemoteCode,
+    Workers,
+    asked,
+    finite,
+)
 from schedsearch.cli.output import output, print_json, progress
 from schedsearch.cli.render_certificate import certified, render
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyFile
@@ -35,6 +44,10 @@ def certify(
         typer.Option(help="Schedule file to write, with its certificate; `-`: standard output."),
     ] = None,
     force: Force = False,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -48,12 +61,13 @@ def certify(
     from schedsearch.core.files import check_target
     from schedsearch.core.schedule_file import SCHEDULE
 
+    where = asked(executor, address, workers, gpus_per_worker)
     with beside(out or Path(), as_json), in_use(store, file):
         check_certify(config)
         if out is not None:
             check_target(out, SCHEDULE, force=force)
         with progress() as start:
-            ready = prepare(config, file.parent, store, create=False, progress=start)
+            ready = prepare(config, file.parent, store, create=False, run=where, progress=start)
             opened = ready.open(trust_remote_code=trust_remote_code, progress=start)
         with opened as study:
             found = certified(study, ready, tolerance, alpha)

@@ -9,6 +9,7 @@ from rich.markup import escape
 
 from schedsearch.cli import render, studies, watch
 from schedsearch.cli.certify import certify
+from schedsearch.cli.compare import compare
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.edge import check_place
@@ -52,7 +53,7 @@ app.command("list")(studies.list_studies)
 app.command()(studies.show)
 app.command()(studies.export)
 app.command()(studies.report)
-app.command()(studies.compare)
+app.command()(compare)
 app.add_typer(db)
 app.add_typer(demo)
 

@@ -20,6 +20,7 @@ from schedsearch.errors import InputError, RunError, SchedsearchError
 _INTERRUPTED = 130
 _GONE = "the working directory is gone; change to one that exists"
 _SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "yaml")
+_CLUSTER = ("psycopg", "ray")
 
 _log = logging.getLogger(__name__)
 
@@ -130,5 +131,5 @@ def _has_place() -> bool:
 
 
 def _install(package: str) -> str:
-    extra = "[search]" if package in _SEARCH else "[cluster]" if package == "psycopg" else ""
+    extra = "[search]" if package in _SEARCH else "[cluster]" if package in _CLUSTER else ""
     return f"pip install 'schedsearch{extra}'"

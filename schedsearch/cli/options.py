@@ -2,7 +2,7 @@
 
 import math
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -51,6 +51,41 @@ DeviceMap = Annotated[
 ]
 Quantization = Annotated[str | None, typer.Option(help="8bit or 4bit weights; needs bitsandbytes.")]
 Revision = Annotated[str | None, typer.Option(help="Branch, tag or commit on the hub.")]
+Executor = Annotated[
+    str | None,
+    typer.Option(
+        help="Where schedules are evaluated: local, ray, or one that a package brings; default: "
+        "that of the study file, else local."
+    ),
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Of the Ray cluster; default: RAY_ADDRESS, else one is started here."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, max=MOST, help="The most Ray workers; default: all there is room for."),
+]
+GpusPerWorker = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        callback=finite,
+        help="GPUs of each Ray worker, or a share of one; default: 1 where the cluster has any.",
+    ),
+]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
 ]
+
+
+def asked(
+    executor: str | None, address: str | None, workers: int | None, gpus_per_worker: float | None
+) -> dict[str, Any]:
+    """What a command line says of where to run, as `schedsearch.app.running.chosen` takes it."""
+    return {
+        "executor": executor,
+        "address": address,
+        "workers": workers,
+        "gpus_per_worker": gpus_per_worker,
+    }

@@ -2,15 +2,26 @@
 
 import gc
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.markup import escape
 
 from schedsearch.cli import render_certificate as certificate
 from schedsearch.cli import render_studies as render
-from schedsearch.cli.options import MOST, AsJson, TrustRemoteCode, finite
+from schedsearch.cli.options import (
+    MOST,
+    Address,
+    AsJson,
+    Executor,
+    GpusPerWorker,
+    TrustRemoteCode,
+    Workers,
+    asked,
+    finite,
+)
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
 from schedsearch.cli.targets import Force, beside
@@ -50,6 +61,10 @@ def search(
             help="Seconds to wait for a PostgreSQL server that fails; default: 600.",
         ),
     ] = None,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -61,8 +76,9 @@ def search(
     from schedsearch.app.configured import prepare
 
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
+    where = asked(executor, address, workers, gpus_per_worker)
     with progress() as start:
-        ready = prepare(config, file.parent, store, progress=start)
+        ready = prepare(config, file.parent, store, run=where, progress=start)
         opened = ready.open(
             trust_remote_code=trust_remote_code,
             prefix_bytes=prefix_bytes,
@@ -80,7 +96,8 @@ def search(
         if as_json:
             print_json({**vars(run), "certification": proof})
         if run.ending != "finished":
-            again = continuation(file, study.store.name if store != DEFAULT_STORE else None)
+            named = study.store.name if store != DEFAULT_STORE else None
+            again = continuation(file, named, where)
             errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
@@ -92,14 +109,18 @@ def search(
         )
 
 
-def continuation(file: Path, store: str | None) -> str:
+def continuation(file: Path, store: str | None, run: Mapping[str, Any]) -> str:
     """The command that goes on with a search.
 
     Args:
         file: The study file.
         store: Name of the store, None for the default one.
+        run: Where it runs, as `asked` has it.
     """
     again = ["schedsearch", "search", str(file)]
+    for name, value in run.items():
+        if value is not None:
+            again += [f"--{name.replace('_', '-')}", str(value)]
     if store is not None and "://" in store:  # without its password it cannot be pasted
         return f"{shlex.join(again)} (with the store's address in SCHEDSEARCH_STORE)"
     return shlex.join([*again, "--store", store] if store is not None else again)
@@ -202,6 +223,10 @@ def report(
     out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("report"),
     force: Force = False,
     store: StorePath = DEFAULT_STORE,
+    executor: Executor = None,
+    address: Address = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
@@ -215,10 +240,11 @@ def report(
     from schedsearch.app.stores import in_use
     from schedsearch.samplers.settings import GSearchSettings
 
+    where = asked(executor, address, workers, gpus_per_worker)
     with in_use(store, file):
         check_report(out, not isinstance(config.search, GSearchSettings), force)
         with progress() as start:
-            ready = prepare(config, file.parent, store, create=False, progress=start)
+            ready = prepare(config, file.parent, store, create=False, run=where, progress=start)
             opened = ready.open(trust_remote_code=trust_remote_code, progress=start)
         with opened:
             from schedsearch.app.compare import compare
@@ -235,52 +261,3 @@ def report(
         if comparison is not None:
             render.comparison(comparison)
         output.print(f"Report: {escape(str(folder))}")
-
-
-def compare(
-    file: StudyFile,
-    budget: Annotated[
-        list[str],
-        typer.Option(help="Such as flops:0.4, feasible:0.25, kv:0.5 or mean_keep:0.3; repeatable."),
-    ],
-    trials: Annotated[
-        int, typer.Option(min=1, max=MOST, help="Schedules that each family may try.")
-    ] = 24,
-    out: Annotated[Path, typer.Option(help="Folder to write.")] = Path("compare"),
-    force: Force = False,
-    store: StorePath = DEFAULT_STORE,
-    trust_remote_code: TrustRemoteCode = False,
-    as_json: AsJson = False,
-) -> None:
-    """Search every family under the same budgets and compare their best on held-out data."""
-    from schedsearch.app.config import read_study_file
-    from schedsearch.core.budget import Budget
-
-    config = read_study_file(file)
-    budgets = [Budget.parse(one) for one in budget]
-
-    from schedsearch.app.compare_families_report import (
-        check_family_comparison,
-        write_family_comparison,
-    )
-    from schedsearch.app.configured import check_held_out, prepare
-    from schedsearch.app.stores import in_use
-
-    with in_use(store, file):
-        check_family_comparison(out, force)
-        check_held_out(config)
-        with progress() as start:
-            ready = prepare(config, file.parent, store, progress=start)
-            study = ready.open(trust_remote_code=trust_remote_code, progress=start)
-        assert ready.held_out is not None
-        with study:
-            from schedsearch.app.compare_families import compare_families
-
-            with progress() as start:
-                found = compare_families(study, ready.held_out, budgets, trials, start)
-            folder = write_family_comparison(found, out, force)
-    if as_json:
-        print_json(found)
-    else:
-        render.family_comparison(found)
-        output.print(f"Comparison: {escape(str(folder))}")

@@ -83,6 +83,9 @@ class Executor(Protocol):
     def tell(self, method: str, *args: Any) -> None:
         """Call a method of all workers, also of those that join later."""
 
+    def close(self) -> None:
+        """Let the workers go, at any time and also twice; nothing is asked afterwards."""
+
 
 def evaluated(
     executor: Executor,

@@ -174,6 +174,18 @@ def test_cancelling_one_trial_leaves_another_alone(make):
 
 
 @each_executor
+def test_workers_can_be_let_go_whatever_they_are_at_and_twice(make):
+    for submitted, returned in ((0, 0), (1, 1), (3, 1)):
+        executor = make(evaluate)
+        for number in range(submitted):
+            executor.submit(ticket(number), TASKS[number])
+        for _ in range(returned):
+            assert executor.next().scores
+        executor.close()
+        executor.close()
+
+
+@each_executor
 def test_there_is_work_for_at_least_one_task(make):
     assert make(evaluate).slots >= 1
 

@@ -34,6 +34,7 @@ FAULTS = {
     "unknown key": ("model: demo", "modle: demo", "is not a key of a study file"),
     "missing file": ("calibration.jsonl", "gone.jsonl", "gone.jsonl cannot be read"),
     "missing model": ("model: demo", "model: ./gone", "./gone is a path, but the folder"),
+    "where it runs": ("model: demo", "model: demo\nrun: {workers: 4}", "must have `executor: ray`"),
     "unknown split": ("calibration.jsonl", "demo:test", "is not a split"),
     "overlap": ("held-out.jsonl", "calibration.jsonl", "shows the image of calibration sample"),
     "latency file": (
@@ -109,6 +110,27 @@ def test_fault_of_a_study_file(place, refused, command, fault):
         with open_store(place / "schedsearch.db") as store:
             store.create_study(replace(SPEC, name="small"))
     assert message in refused(command, "study.yaml", *EXTRA[command])
+
+
+@pytest.mark.parametrize("command", [*EXTRA, "certify"])
+def test_option_of_a_cluster_without_one(place, refused, command):
+    certified = STUDY.replace("held_out", "certify")
+    (place / "study.yaml").write_text(certified if command == "certify" else STUDY)
+    for given in ("--workers=4", "--address=auto", "--gpus-per-worker=0.5"):
+        said = refused(command, "study.yaml", given, *EXTRA.get(command, ()))
+        key = given.removeprefix("--").partition("=")[0].replace("-", "_")
+        assert f"`{key}` must be left out with executor local, but got" in said
+        assert "add `--executor ray`" in said
+
+
+WITHOUT_RAY = f"import sys\nsys.modules['ray'] = None\n{PROGRAM}"
+
+
+def test_cluster_without_ray(place, interpreter):
+    ran = interpreter.run(WITHOUT_RAY, "search", "study.yaml", "--executor=ray", folder=place)
+    assert ran.returncode == 1
+    assert "ray is not installed" in ran.stderr
+    assert "pip install 'schedsearch[cluster]'" in " ".join(ran.stderr.split())
 
 
 @pytest.mark.parametrize("command", EXTRA)

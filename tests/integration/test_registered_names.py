@@ -39,6 +39,8 @@ ranker_params: {{seed: 3}}
 search: {{sampler: {sampler}, family: {family}, budget: {{flops: 0.8}}, trials: 2}}
 """
 
+SHIPPED = {"metric": "vqa_accuracy", "ranker": "random", "family": "step", "sampler": "random"}
+
 
 class OwnMetric(VqaAccuracy):
     name = "own"
@@ -134,6 +136,27 @@ def test_executor_has_a_name_or_is_handed_in(tmp_path, data):
     for executor in ("own", OwnExecutor):
         with open_study("demo", data, executor=executor, **options) as study:
             assert type(study.executor) is OwnExecutor
+
+
+def test_study_goes_on_wherever_its_file_says_that_it_runs(tmp_path):
+    path = written(tmp_path, **SHIPPED)
+    schedsearch.register_executor("own", OwnExecutor)
+    specs = []
+    for run, executor in (("", LocalExecutor), ("run: {executor: own}", OwnExecutor)):
+        path.write_text(FILE.format(**SHIPPED) + run)
+        with prepare(read_study_file(path), tmp_path, tmp_path / "s.db").open() as study:
+            assert type(study.executor) is executor
+            specs.append(study.spec)
+    assert specs[0] == specs[1]
+
+
+def test_command_line_says_where_a_study_runs(tmp_path):
+    path = written(tmp_path, **SHIPPED)
+    schedsearch.register_executor("own", OwnExecutor)
+    run = {"executor": "own", "workers": None}
+    prepared = prepare(read_study_file(path), tmp_path, tmp_path / "s.db", run=run)
+    with prepared.open() as study:
+        assert type(study.executor) is OwnExecutor
 
 
 def test_sampler_that_is_not_registered_is_told(tmp_path, data):

@@ -33,7 +33,6 @@ with open_study(
     held_out = open_samples(DataRef("demo:held-out", 12))
     found = compare(study, held_out, study.best, lambda _name: lambda _done, _all: None, repeats=1)
     assert {row.name for row in found.rows if row.score} >= {"full model", "random tokens"}
-    study.executor.close()
 loaded = [name for name in ("torch", "transformers") if name in sys.modules]
 assert not loaded, loaded
 print(study.spec.weights, study.spec.calibration_digest, *study.subject.keys, sep="\\n")

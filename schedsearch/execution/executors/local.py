@@ -44,6 +44,11 @@ class LocalExecutor:
         """Call a method of the worker."""
         self.ask(method, *args)
 
+    def close(self) -> None:
+        """Let go of the worker, and of what it has in memory."""
+        self._queue.clear()
+        self.__dict__.pop("_worker", None)
+
     @cached_property
     def _worker(self) -> Worker:
         return self._open()

@@ -143,6 +143,21 @@ def test_shipped_studies_are_valid():
         (("tolerance: 0.01", f"tolerance: 0\n  screens: {[0] * 10**4}"), "must be greater"),
         (("model: demo", f"model: {[0] * 10**4}"), "but got [0, 0, 0, 0, 0, 0, ...]"),
         (("model: demo", "m" * 1000 + ": demo"), "is not a key of a study file"),
+        (("model: demo", "model: demo\nrun: local"), "`run` must be"),
+        (("model: demo", "model: demo\nrun: {executor: rya}"), "`run.executor` must be one of loc"),
+        (("model: demo", "model: demo\nworkers: 4"), "it belongs at `run.workers`"),
+        (
+            ("model: demo", "model: demo\nrun: {worker: 4}"),
+            "`run.worker` is not a key of a study file; did you mean `workers`? allowed here: exec",
+        ),
+        (
+            ("model: demo", "model: demo\nrun: {workers: 4}"),
+            "`run` must have `executor: ray` where it has `workers`, but got {'workers': 4}; corr",
+        ),
+        (
+            ("model: demo", "model: demo\nrun: {gpus_per_worker: 1.5}"),
+            "`run.gpus_per_worker` must be a whole number, or a share of one GPU, but got 1.5",
+        ),
     ],
 )
 def test_mistake_is_named_with_its_place(tmp_path, change, expected):

@@ -20,6 +20,7 @@ from schedsearch.app.config import (
     read_study_file,
 )
 from schedsearch.app.docstrings import attributes, entries, summary
+from schedsearch.app.running import RunConfig
 from schedsearch.app.search_config import parse_search
 from schedsearch.app.study_file_page import made, main
 from schedsearch.evaluation.data.jsonl import JsonlSet
@@ -60,7 +61,7 @@ def test_page_that_differs_is_reported_and_made_anew(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    "model", [StudyConfig, DataConfig, SharesConfig, CertifyConfig, *SAMPLERS.values()]
+    "model", [StudyConfig, DataConfig, SharesConfig, CertifyConfig, RunConfig, *SAMPLERS.values()]
 )
 def test_every_key_is_described_and_nothing_else(model):
     assert set(attributes(model)) == set(model.model_fields)
@@ -70,6 +71,7 @@ def test_every_key_is_described_and_nothing_else(model):
     ("heading", "least"),
     [
         ("## Keys", {"study": "s", "model": "m", "data": {"calibration": "c"}}),
+        ("### `run`", {}),
         ("### `sampler: g-search`", {"tolerance": 0}),
         ("### All other samplers", {"sampler": "frontier", "max_drop": 0}),
     ],
@@ -78,6 +80,8 @@ def test_keys_without_a_default_are_those_that_must_be_there(heading, least):
     if heading == "## Keys":
         config = StudyConfig.model_validate(least | {"search": {"tolerance": 0}})
         least = {**least, "search": {}}
+    elif heading == "### `run`":
+        config = RunConfig()
     else:
         config = parse_search(least)
     for key, (_, default, _) in rows(heading).items():

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from schedsearch.cli.options import asked
 from schedsearch.cli.studies import continuation
 
 
@@ -17,4 +18,12 @@ from schedsearch.cli.studies import continuation
     ],
 )
 def test_command_to_go_on_can_be_pasted(store, command):
-    assert continuation(Path("my study.yaml"), store) == command
+    assert continuation(Path("my study.yaml"), store, asked(None, None, None, None)) == command
+
+
+def test_command_to_go_on_runs_where_this_one_did():
+    where = asked("ray", "ray://head:10001", 8, 0.5)
+    assert continuation(Path("study.yaml"), "s.db", where) == (
+        "schedsearch search study.yaml --executor ray --address ray://head:10001 --workers 8 "
+        "--gpus-per-worker 0.5 --store s.db"
+    )

@@ -184,6 +184,9 @@ class Shuffled:
     def cancel(self, tickets: Collection[Ticket]) -> None:
         self._flying = [flying for flying in self._flying if flying[0] not in tickets]
 
+    def close(self) -> None:
+        self._local.close()
+
 
 class Clocked:
     """An executor of several workers whose time is counted, not spent.
