@@ -45,15 +45,14 @@ def connect(address: str | None) -> bool:
             configure_logging=True,
             include_dashboard=False if local else None,
         )
-    except ray.exceptions.AuthenticationError as error:
-        raise RunError(
-            f"the Ray cluster at {asked} does not accept this client ({_first_line(error)}); give "
-            "its token in RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH, with RAY_AUTH_MODE=token"
-        ) from None
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        remedy = (
+            "start one with `ray start --head`, or leave `address` out; where it asks for a token, "
+            "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
+        )
         raise RunError(
             f"no Ray cluster could be joined at {asked or 'this machine'}: {_first_line(error)}; "
-            "start one with `ray start --head`, or leave `address` out"
+            f"{remedy}"
         ) from None
     return True
 
