@@ -61,7 +61,13 @@ def ray_cluster():
     """A Ray cluster of one node with room for two workers, which this process has joined."""
     import ray
 
-    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        address="local",
+        num_cpus=2,
+        resources={"special": 1},
+        include_dashboard=False,
+        log_to_driver=False,
+    )
     yield
     ray.shutdown()
 

@@ -61,6 +61,9 @@ class FrailWorker:
             os.kill(os.getpid(), signal.SIGKILL)
         return os.getpid()
 
+    def environment(self, name: str) -> str | None:
+        return os.environ.get(name)
+
     def _suffer(self) -> None:
         fault = self._way.fault
         if fault == "killed":

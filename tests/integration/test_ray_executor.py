@@ -124,6 +124,14 @@ def test_question_that_killed_a_worker_is_asked_again(tmp_path, pool):
     assert executor.ask("who") != os.getpid()
 
 
+def test_workers_get_custom_resources_and_the_runtime_environment(tmp_path):
+    options = ClusterOptions(resources={"special": 1}, runtime_env={"env_vars": {"ODD": "yes"}})
+    executor = RayExecutor(Frail(tmp_path, "none"), options)
+    assert executor.ask("environment", "ODD") == "yes"
+    assert executor.slots == 2, "there is room for one on two CPUs"
+    executor.close()
+
+
 def test_what_workers_say_comes_with_the_name_of_the_node(tmp_path, pool, caplog):
     executor = pool(Frail(tmp_path, "talks", times=9))
     outcomes(executor, [*TASKS, TASKS[1]])

@@ -38,14 +38,14 @@ def connect(address: str | None) -> bool:
         if asked and ":" in asked:
             _knock(asked.removeprefix("ray://"))
         ray.init(
-            address=asked,
+            address=asked or "local",  # Ray would join whichever it finds traces of
             namespace=NAMESPACE,
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
             include_dashboard=False if local else None,
         )
-    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+    except Exception as error:  # Ray raises whatever, Exception itself where it starts too slowly
         remedy = (
             "start one with `ray start --head`, or leave `address` out; where it asks for a token, "
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"

@@ -73,10 +73,14 @@ class Crew:
         if now < self._next_look:
             return []
         self._next_look = now + _LOOK
-        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        try:
+            nodes = ray.nodes()  # type: ignore[no-untyped-call]
+            named = ray.util.list_named_actors(all_namespaces=True)
+        except (ray.exceptions.RayError, OSError) as error:
+            self._warn_once(f"the cluster does not say what is on it: {error}")
+            return []
         self._needs = self._needs or self._resources(nodes)
         space = room(nodes, self._needs)
-        named = ray.util.list_named_actors(all_namespaces=True)
         names = [one["name"] for one in named if one["namespace"] == NAMESPACE]
         wanted, own = others(names, self._badge.search), self._badge
         rivals = len(wanted)
@@ -158,7 +162,9 @@ class Crew:
             return
         free = ray.available_resources()  # type: ignore[no-untyped-call]
         whole = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        said = waits_for(self._needs, space, free, whole, rivals)
+        self._warn_once(waits_for(self._needs, space, free, whole, rivals))
+
+    def _warn_once(self, said: str) -> None:
         if said != self._said:
             log.warning("%s", said)
             self._said = said
