@@ -9,14 +9,18 @@ import ray
 
 from schedsearch.errors import RunError
 from schedsearch.execution.cluster.connection import NAMESPACE
-from schedsearch.execution.cluster.host import Host, Place
+from schedsearch.execution.cluster.host import SIGNS, Host, Place
 from schedsearch.execution.cluster.options import ClusterOptions
 from schedsearch.execution.cluster.sharing import Badge, fair_share, others, room, waits_for
+from schedsearch.store.terms import lease_seconds
 
 log = logging.getLogger(__name__)
 
 _LOOK = 2.0
 """Seconds between looks at the cluster."""
+
+_LEAST_SILENCE = 10.0
+"""Seconds without a sign of the coordinator for which its workers stay at least."""
 
 _SILENT = 10.0
 """Seconds without any worker after which it is said what is waited for."""
@@ -73,6 +77,9 @@ class Crew:
         if now < self._next_look:
             return []
         self._next_look = now + _LOOK
+        for member in self.members.values():
+            if member.place:  # calls would wait for one that has yet to start
+                member.actor.sign.remote()
         try:
             nodes = ray.nodes()  # type: ignore[no-untyped-call]
             named = ray.util.list_named_actors(all_namespaces=True)
@@ -139,7 +146,8 @@ class Crew:
     def _make(self) -> Member:
         self._made += 1
         name, needs = self._badge.name(self._made), dict(self._needs)
-        made = ray.remote(Host).options(
+        grouped: Any = ray.remote
+        made = grouped(concurrency_groups={SIGNS: 1})(Host).options(
             name=name,
             namespace=NAMESPACE,
             num_cpus=needs.pop("CPU", 0),
@@ -149,7 +157,8 @@ class Crew:
             max_restarts=0,
             max_task_retries=0,
         )
-        member = self.members[name] = Member(name, made.remote())
+        silence = max(_LEAST_SILENCE, 2 * lease_seconds())
+        member = self.members[name] = Member(name, made.remote(silence))
         return member
 
     def _say_what_is_missing(self, now: float, space: int, rivals: int) -> None:

@@ -4,10 +4,14 @@ import logging
 import os
 import pickle
 import platform
+import threading
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import ray
 
 from schedsearch.errors import RunError
 from schedsearch.execution.executor import Worker
@@ -50,20 +54,42 @@ class Place:
         return f"{self.host} (node {self.node[:6]})"
 
 
-class Host:
-    """Opens a worker and calls its methods; made in an actor by `Crew`."""
+SIGNS = "signs"
+"""Where `sign` runs while the worker works."""
 
-    def __init__(self) -> None:
+
+class Host:
+    """Opens a worker and calls its methods; made in an actor by `Crew`.
+
+    Ray ends it with the process of its coordinator. One that is frozen, or cut off, would keep its
+    workers from all others, also from whoever takes its study over: so they end without its signs.
+
+    Args:
+        silence: Seconds without a sign after which the coordinator counts as gone.
+    """
+
+    def __init__(self, silence: float) -> None:
+        self._silence = silence
+        self._heard = time.monotonic()
+        threading.Thread(target=self._watch, daemon=True).start()
         self._worker: Worker | None = None
         self._said = _Said()
         logging.getLogger().addHandler(self._said)
         logging.captureWarnings(True)
         warnings.simplefilter("default")
 
+    @ray.method(concurrency_group=SIGNS)
+    def sign(self) -> None:
+        """Hear that the coordinator is there."""
+        self._heard = time.monotonic()
+
+    def _watch(self) -> None:
+        while time.monotonic() < self._heard + self._silence:
+            time.sleep(self._silence / 10)
+        os._exit(1)
+
     def place(self) -> Place:
         """Where this is."""
-        import ray
-
         node = ray.get_runtime_context().get_node_id()
         return Place(node, platform.node() or "a host without a name", os.getpid())
 
