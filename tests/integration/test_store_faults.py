@@ -88,7 +88,7 @@ def doomed_search(url: str, log: Path, number: int, moment: str) -> None:
 
 
 def contents(url: str) -> dict[str, list[tuple]]:
-    """All rows of all tables, without moments, process numbers and marks; {} where there are no tables."""
+    """All rows of all tables but for moments, processes and marks; {} where there are no tables."""
     engine = create_engine(url_of(url))
     try:
         with engine.connect() as connection:
