@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium chromium-driver
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo demo-real test test-full test-kills test-compat check bench bench-gpu clean
+.PHONY: setup setup-system demo demo-real test test-full test-kills test-compat chaos check bench bench-gpu clean
 
 setup: $(READY)
 
@@ -39,7 +39,7 @@ demo-real: setup
 	$(BIN)/schedsearch report studies/smollm2-quick.yaml --store demo-out/studies.db --out demo-out/report-smollm2
 
 # Children that the tests start would otherwise compile the package each time.
-test test-full test-kills test-compat: export PYTHONDONTWRITEBYTECODE :=
+test test-full test-kills test-compat chaos: export PYTHONDONTWRITEBYTECODE :=
 
 # In the order of their names the files end with those of tests/unit, none of which takes long.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -54,6 +54,10 @@ test-full: setup
 # What a killed command leaves behind, at 30 moments each; `make test` has 3.
 test-kills: setup
 	SCHEDSEARCH_KILLS=20 $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO tests/e2e/test_killed_writers.py
+
+# Everything that can happen to a search and its store, at every point; `make test` has a few.
+chaos: setup
+	$(BIN)/python -m tests.chaos --out bench/results/chaos.json
 
 # The parts that meet transformers, on the oldest release served.
 test-compat: $(COMPAT)/.ready

@@ -44,6 +44,7 @@ from schedsearch.store.studies import summaries
 from schedsearch.store.tables import (
     AttemptRow,
     Base,
+    ChangeRow,
     EvaluationRow,
     ScheduleRow,
     StudyRow,
@@ -74,7 +75,8 @@ class CheckReport:
     Attributes:
         problems: Defects, one sentence each; empty for a sound store.
         notes: What is no defect, but good to know.
-        rows: How many rows each table has; nothing where the file is damaged.
+        rows: How many rows each table has, but for marks of changes; nothing where the file is
+            damaged.
     """
 
     problems: tuple[str, ...]
@@ -101,6 +103,7 @@ def check(connection: Connection) -> CheckReport:
     rows = {
         name: connection.execute(select(func.count()).select_from(table)).scalar_one()
         for name, table in Base.metadata.tables.items()
+        if name != ChangeRow.__tablename__  # nothing that was found
     }
     return CheckReport(problems, tuple(_notes(connection)), rows)
 

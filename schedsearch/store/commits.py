@@ -1,61 +1,75 @@
-"""Commits that were not answered: the server is asked what became of them."""
+"""Commits that were not answered: a mark in each transaction tells whether it is stored.
 
-from dataclasses import dataclass
-from typing import Self
+A server's own number of a transaction would not do: after a crash it is given to somebody else's,
+and on the server that takes over it says nothing.
+"""
+
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from datetime import timedelta
 
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import DBAPIError
 
-from schedsearch.store.failures import described
+_KEPT = timedelta(days=7)
+"""How long a mark stays of which nobody knows that it was answered."""
 
-_IN_THE_FUTURE = "22023"
-_TIMELINE = "left(pg_walfile_name(pg_current_wal_insert_lsn()), 8)"
-
-
-@dataclass(frozen=True)
-class Commit:
-    """A transaction of a PostgreSQL server, as the server will know it later.
-
-    Attributes:
-        number: Of the transaction; grows, and is never given again on the same timeline.
-        timeline: Of the server. One that takes another's place begins a new timeline, on which the
-            same number may belong to somebody else's transaction.
-    """
-
-    number: int
-    timeline: str
-
-    @classmethod
-    def of(cls, connection: Connection) -> Self | None:
-        """Return the transaction that is about to be committed; None if it changes nothing."""
-        row = connection.execute(text(f"SELECT txid_current_if_assigned(), {_TIMELINE}")).one()
-        return None if row[0] is None else cls(*row)
+_REMOVED = "WITH removed AS (DELETE FROM change WHERE {})"
+_ADDED = "INSERT INTO change (mark, created) VALUES (:mark, now()) ON CONFLICT DO NOTHING"
+_ADD = text(f"{_REMOVED.format('mark = ANY(:answered)')} {_ADDED}")
+# A process that has none of its own yet removes what others have left.
+_BEGIN = text(f"{_REMOVED.format('created < now() - :kept')} {_ADDED}")
 
 
-def is_stored(connection: Connection, commit: Commit, name: str) -> bool:
-    """Say whether a transaction whose COMMIT was not answered has been stored.
+class AlreadyStored(Exception):  # noqa: N818 - never leaves the store
+    """A transaction of the same mark is stored."""
+
+
+class Marks:
+    """The marks of one process, whichever of its threads sets them."""
+
+    def __init__(self) -> None:
+        self._answered: deque[str] = deque()
+
+    @contextmanager
+    def answered(self, mark: str) -> Iterator[list[str]]:
+        """Marks that the transaction in the block removes, as nobody will ask for them.
+
+        Args:
+            mark: Of this transaction; joins them when it is known to be stored.
+        """
+        before = list[str]()
+        with suppress(IndexError):
+            while True:
+                before.append(self._answered.popleft())
+        try:
+            yield before
+        except BaseException as error:
+            self._answered += [*before, mark] if isinstance(error, AlreadyStored) else before
+            raise
+        self._answered.append(mark)
+
+
+def new_mark() -> str:
+    """Return what no other transaction is marked by."""
+    return uuid.uuid4().hex
+
+
+def set_mark(connection: Connection, mark: str, answered: list[str]) -> None:
+    """Mark a transaction as it begins; where one of that mark has yet to end, wait for it.
 
     Args:
-        connection: To the same database, though perhaps on another server.
-        commit: The transaction.
-        name: What messages call the database.
+        connection: To PostgreSQL.
+        mark: The mark.
+        answered: Marks that are removed.
 
     Raises:
-        PassingError: That is not decided yet.
-        RunError: It cannot be told any more.
+        AlreadyStored: That one is stored.
     """
-    if connection.scalar(text("SELECT pg_is_in_recovery()")):
-        raise described("standby", name, "it has yet to take over")
-    if connection.scalar(text(f"SELECT {_TIMELINE}")) != commit.timeline:
-        raise described("replaced", name, "its log is another")
-    try:
-        found = connection.scalar(text("SELECT txid_status(:number)"), {"number": commit.number})
-    except DBAPIError as error:
-        if getattr(error.orig, "sqlstate", None) != _IN_THE_FUTURE:
-            raise
-        raise described("replaced", name, error.orig) from error
-    if found is None:
-        raise described("replaced", name, "it does not remember the transaction")
-    if found == "in progress":
-        raise described("lost", name, "its last transaction has yet to end")
-    return bool(found == "committed")
+    if answered:
+        found = connection.execute(_ADD, {"mark": mark, "answered": answered})
+    else:
+        found = connection.execute(_BEGIN, {"mark": mark, "kept": _KEPT})
+    if found.rowcount == 0:
+        raise AlreadyStored

@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 from schedsearch.core.interrupts import undivided
 from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.store.address import FORMS, file_of, name_of
-from schedsearch.store.commits import Commit, is_stored
+from schedsearch.store.commits import AlreadyStored, Marks, new_mark, set_mark
 from schedsearch.store.failures import DamagedCell, described, meaning
 from schedsearch.store.patience import Patience
 from schedsearch.store.place import Place, ReadOnlyPlace
@@ -74,6 +74,7 @@ class Database:
         self.file = file_of(url)
         self._reached = reached
         self._place: Place | None = None
+        self._marks = Marks()
         self._patience = Patience(patience, self._drop_connections)
         if self.file:
             reads = access == "read"
@@ -112,7 +113,7 @@ class Database:
         """Return what work returns in a transaction of `writing`.
 
         Where a server fails meanwhile, all of it is done again: but if only the answer to its
-        COMMIT is missing, no sooner than the server has said that it is not stored.
+        COMMIT is missing, the server finds out by a mark whether it is stored.
         """
         attempt = self._writing_once(work, *args)
         return attempt() if self.file else self._patience.outlast(attempt)
@@ -209,21 +210,20 @@ class Database:
 
     def _writing_once(self, work: Callable[[Connection, *Ts], T], *args: *Ts) -> Callable[[], T]:
         """A transaction to be tried; it is done no further time once it is stored."""
-        unanswered: tuple[Commit, T] | None = None
+        mark, done = new_mark(), list[T]()
 
         def attempt() -> T:
-            nonlocal unanswered
-            if unanswered is not None:
-                with self.reading() as connection:
-                    if is_stored(connection, unanswered[0], self.name):
-                        return unanswered[1]
-                unanswered = None
-            with self.writing() as connection:
-                result = work(connection, *args)
-                commit = None if self.file else Commit.of(connection)
-                if commit is not None:
-                    unanswered = commit, result
-            return result
+            if self.file:  # where nothing stands between a commit and its answer
+                with self.writing() as connection:
+                    return work(connection, *args)
+            with (
+                suppress(AlreadyStored),
+                self._marks.answered(mark) as answered,
+                self.writing() as connection,
+            ):
+                set_mark(connection, mark, answered)
+                done[:] = [work(connection, *args)]
+            return done[0]
 
         return attempt
 

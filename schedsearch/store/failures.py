@@ -53,12 +53,6 @@ _MEANINGS: dict[str, tuple[type[InputError | RunError], str]] = {
         "the server of {name} takes no changes now ({said}); what was stored before is safe: wait "
         "until it does, or give the address of the server that does, and run again to continue",
     ),
-    "replaced": (
-        RunError,
-        "another server may have taken the place of that of {name} while a change was stored, and "
-        "whether it has that change cannot be told ({said}); "
-        "see that the change of servers is over, and run again to continue with what is stored",
-    ),
     "read-only": (
         InputError,
         "{name} cannot be written ({said}); give the right to write to it, or name another store",

@@ -11,7 +11,7 @@ from schedsearch.store.cells import Amount, Mapping, Numbers, Real, UtcTime, Who
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0006"
+REVISION = "0007"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -210,3 +210,16 @@ class EvaluationRow(Base):
     sample_id: Mapped[int] = mapped_column(ForeignKey("sample.id"), primary_key=True)
     score: Mapped[float]
     prediction: Mapped[str | None] = mapped_column(Words(null=True))
+
+
+class ChangeRow(Base):
+    """A transaction on a PostgreSQL server whose COMMIT has perhaps not been answered.
+
+    It adds the row itself: where that is, the transaction is stored. Once the answer has come, one
+    of the next transactions of the same process removes it.
+    """
+
+    __tablename__ = "change"
+
+    mark: Mapped[str] = mapped_column(primary_key=True)
+    created: Mapped[datetime]

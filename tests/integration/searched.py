@@ -1,13 +1,17 @@
 """A store with searches in it, and the commands that read one."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from sqlalchemy import insert
+
 from schedsearch.execution.loop import Limits, run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.settings import GSearchSettings
+from schedsearch.store.tables import ChangeRow
 from tests.unit.execution.synthetic import (
     CHUNK,
     SEARCH,
@@ -41,4 +45,7 @@ def searched_store() -> bytes:
             store.begin_certification(STUDY, CERTIFICATION.request, ["a1", "b2"])
             store.end_certification(STUDY, CERTIFICATION)
             store.acquire("other")
+            with store._database.writing() as connection:  # what a server's store has
+                mark = {"mark": "c0ffee", "created": datetime.now(UTC)}
+                connection.execute(insert(ChangeRow), mark)
         return place.database.read_bytes()

@@ -88,7 +88,7 @@ def doomed_search(url: str, log: Path, number: int, moment: str) -> None:
 
 
 def contents(url: str) -> dict[str, list[tuple]]:
-    """All rows of all tables, without moments and process numbers; {} where there are no tables."""
+    """All rows of all tables but for moments, processes and marks; {} where there are no tables."""
     engine = create_engine(url_of(url))
     try:
         with engine.connect() as connection:
@@ -119,7 +119,7 @@ def comparable(item: tuple[str, object]) -> object:
     return value is not None if name in MOMENTS else value
 
 
-MOMENTS = {"created", "started", "ended", "lease_since", "lease_holder", "beat"}
+MOMENTS = {"created", "started", "ended", "lease_since", "lease_holder", "beat", "mark"}
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

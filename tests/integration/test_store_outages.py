@@ -4,9 +4,9 @@ import os
 import signal
 import threading
 import time
+import uuid
 from collections import Counter
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,6 @@ from schedsearch.errors import RunError
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import open_store
-from schedsearch.store.commits import Commit
 from schedsearch.store.failures import meaning
 from tests.integration.test_store_faults import contents, results
 from tests.integration.test_store_faults import search as short_search
@@ -272,19 +271,30 @@ def test_broken_connection_is_lost_whatever_the_driver_calls_it():
     assert "was lost" in str(meaning(error, "x", operational=True))
 
 
-@pytest.mark.parametrize(
-    ("changed", "said"),
-    [({"timeline": "00000007"}, "its log is another"), ({"number": 10**9}, "is in the future")],
-)
-def test_commit_that_another_server_may_not_have_is_not_guessed(
-    url, proxy, postgresql_server, monkeypatch, changed, said
+def test_commit_lost_in_a_crash_is_repeated_whoever_has_its_number_by_then(
+    url, proxy, postgresql_server
 ):
-    known = Commit.of
-    monkeypatch.setattr(Commit, "of", lambda connection: replace(known(connection), **changed))
+    def crash(_number: int) -> str:
+        """The server forgets the transaction, whose number goes to one that is stored."""
+        proxy.cuts = lambda _number: ""
+        postgresql_server.stop("immediate")
+        postgresql_server.start()
+        for _ in range(5):
+            postgresql_server.execute(f"CREATE TABLE t{uuid.uuid4().hex} AS SELECT 1")
+        return "before"
+
     with open_store(through(url, proxy, postgresql_server), patience=60) as store:
         store.create_study(SPEC)
-        proxy.cuts = lambda _number: "after"
-        with pytest.raises(RunError, match=f"cannot be told .*{said}.*run again to continue"):
-            store.enqueue(SPEC.name, FULL)
-        proxy.cuts = lambda _number: ""
+        proxy.cuts = crash
         assert store.enqueue(SPEC.name, FULL).number == 0
+        assert [one.schedule for one in store.trials(SPEC.name)] == [FULL]
+
+
+def test_marks_of_answered_commits_are_removed(url, proxy, postgresql_server):
+    with open_store(through(url, proxy, postgresql_server)) as store:
+        store.create_study(SPEC)
+        lease = store.acquire(SPEC.name)
+        proxy.cuts = lambda number: "after" if number % 3 else ""
+        for _ in range(7):
+            store.beat(lease, None)
+    assert len(contents(url)["change"]) == 1

@@ -53,6 +53,7 @@ def test_wrong_password_is_the_callers_mistake(postgresql):
 
 
 def test_transaction_that_idles_too_long_is_a_lost_connection(url):
+    open_store(url).close()  # making the tables may take longer
     with open_store(f"{url}%20-cidle_in_transaction_session_timeout%3D100") as store:
         store.create_study(SPEC)
         with (

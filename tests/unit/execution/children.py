@@ -29,7 +29,7 @@ PATIENCE = 60.0  # seconds until a child counts as hung
 
 # Children are forked from a server that has imported everything and runs a single thread.
 _SERVER = multiprocessing.get_context("forkserver")
-_SERVER.set_forkserver_preload([__name__])
+_SERVER.set_forkserver_preload([__name__, "tests.chaos.preloaded"])
 
 
 @contextmanager
