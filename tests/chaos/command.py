@@ -13,6 +13,7 @@ from dataclasses import asdict
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
+from tests.chaos import cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.faults.fault import Fault
 from tests.chaos.points import SEED, Point
@@ -73,6 +74,7 @@ def faced(only: str, processes: int) -> Iterator[Record]:
 def _serve(told: Connection, only: str, number: int, processes: int) -> None:
     with ExitStack() as stack:
         running = stack.enter_context(server())
+        stack.callback(cluster.end)  # a child of multiprocessing runs nothing at its exit
         stages = [Stage("sqlite"), Stage("postgresql", running)]
         for stage, fault, point in list(cases(stages, only))[number::processes]:
             told.send(stage.face(fault, point))

@@ -77,12 +77,12 @@ class Watched:
     """
 
     def __init__(self, witness: Witness, in_task: Callable[[Task], None]) -> None:
-        self._witness = witness
+        self.witness = witness
         self._in_task = in_task
         self._run = os.getpid()
 
     def __call__(self, task: Task) -> Sequence[SampleScore]:
-        self._witness.say_evaluated(self._run, task)
+        self.witness.say_evaluated(self._run, task)
         self._in_task(task)
         scores: Sequence[SampleScore] = erring().evaluate(task).scores
         return scores

@@ -144,21 +144,21 @@ class Scene:
         self.started.append(Coordinator(process, said))
         return self.started[-1]
 
-    def frozen(self, point: Point) -> Coordinator:
-        """A new coordinator that has frozen at a point."""
-        found = self.frozen_or_ended(point)
+    def frozen(self, point: Point, **options: object) -> Coordinator:
+        """A new coordinator, with options of `Search.search`, that has frozen at a point."""
+        found = self.frozen_or_ended(point, **options)
         assert found, f"{point} was not reached: {self.started[-1].message}"
         return found
 
-    def frozen_or_ended(self, point: Point) -> Coordinator | None:
+    def frozen_or_ended(self, point: Point, **options: object) -> Coordinator | None:
         """A new coordinator that has frozen at a point; None if it has finished before."""
         if point.moment == SENT:
             reached = self.hold(point.number)
-            coordinator = self.start()
+            coordinator = self.start(**options)
             until(lambda: reached.is_set() or coordinator.ended, str(point))
             frozen = reached.is_set() and coordinator.freeze()
         else:
-            coordinator = self.start(point)
+            coordinator = self.start(point, **options)
             until(lambda: self._has_reached(coordinator) or coordinator.ended, str(point))
             until(lambda: coordinator.frozen or coordinator.ended, f"{point} freezes it")
             frozen = coordinator.frozen

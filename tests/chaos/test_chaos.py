@@ -6,6 +6,7 @@ import pytest
 from sqlalchemy import delete
 
 from schedsearch.store.tables import AttemptRow, EvaluationRow
+from tests.chaos import cluster
 from tests.chaos.faults import FAULTS
 from tests.chaos.outcome import outcome
 from tests.chaos.points import BEFORE, SENT, START, TASK
@@ -20,13 +21,16 @@ FEW = [
     ("two coordinators at once", START, "sqlite"),
     ("frozen, replaced, woken at the end", TASK, "postgresql"),
     ("disk full", TASK, "sqlite"),
+    ("Ray: worker killed in its task", TASK, "sqlite"),
+    ("Ray: node killed in its task", TASK, "sqlite"),
 ]
 
 
 @pytest.fixture(scope="module")
 def stages(postgresql_server):
     made = Stage("sqlite"), Stage("postgresql", postgresql_server)
-    return {stage.kind: stage for stage in made}
+    yield {stage.kind: stage for stage in made}
+    cluster.end()
 
 
 @pytest.mark.parametrize(("name", "moment", "kind"), FEW)

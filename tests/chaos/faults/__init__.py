@@ -1,6 +1,6 @@
 """What can happen to a search."""
 
-from tests.chaos.faults import cut, frozen, killed, refusing, restarted, rivals, seeded
+from tests.chaos.faults import cut, frozen, killed, refusing, restarted, rivals, seeded, workers
 from tests.chaos.faults.fault import Fault
 
 FAULTS: tuple[Fault, ...] = (
@@ -11,4 +11,5 @@ FAULTS: tuple[Fault, ...] = (
     *frozen.FAULTS,
     *refusing.FAULTS,
     *seeded.FAULTS,
+    *workers.FAULTS,
 )
