@@ -39,6 +39,7 @@ def test_some_of_the_contracts_checks_hold() -> None:
     contract.test_one_sample_equals_the_masked_model(subject, "last")
 
 
+@pytest.mark.full
 def test_random_calls_equal_the_masked_model() -> None:
     outcomes = [run_case(seed, "smollm2") for seed in range(4)]
 
