@@ -32,6 +32,8 @@ class Frail:
             raise InputError("`model` /models/llava is a path, but the folder does not exist")
         if self.fault == "dies opening":
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.fault == "hangs opening":
+            time.sleep(600)
         return FrailWorker(self)
 
     @property

@@ -119,6 +119,13 @@ def test_workers_that_die_while_they_open_end_it(tmp_path, pool):
         executor.ask("who")
 
 
+def test_worker_that_hangs_while_it_opens_ends_it(tmp_path, pool, monkeypatch):
+    monkeypatch.setattr("schedsearch.execution.executors.ray._OPENING", 0.5)
+    executor = pool(Frail(tmp_path, "hangs opening"), workers=1, deaths=1)
+    with pytest.raises(RunError, match="it was not open after"):
+        executor.ask("who")
+
+
 def test_question_that_killed_a_worker_is_asked_again(tmp_path, pool):
     executor = pool(Frail(tmp_path, "killed by a question"))
     assert executor.ask("who") != os.getpid()

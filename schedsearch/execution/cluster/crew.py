@@ -37,6 +37,7 @@ class Member:
         name: Unique in the cluster.
         actor: Ray's handle.
         place: Where it is, once that is known.
+        placed: When it was, by the monotonic clock.
         ready: Whether it is open and can be asked.
         released: Whether it goes as soon as it has nothing to do.
     """
@@ -44,6 +45,7 @@ class Member:
     name: str
     actor: Any
     place: Place | None = None
+    placed: float = 0.0
     ready: bool = False
     released: bool = False
 
@@ -51,6 +53,10 @@ class Member:
     def where(self) -> str:
         """What messages call its place."""
         return self.place.name if self.place else "a node"
+
+    def opening(self, now: float) -> float:
+        """For how many seconds it has been opening; 0 where it waits for room, or is open."""
+        return now - self.placed if self.place and not self.ready else 0.0
 
 
 class Crew:

@@ -30,6 +30,12 @@ from schedsearch.execution.pace import Pace
 
 log = logging.getLogger(__name__)
 
+_OPENING = 1800.0
+"""Seconds that a worker may take to load its model; then it hangs."""
+
+_PATIENCE = 30.0
+"""Seconds that a cluster which does not answer may hold up whoever leaves it."""
+
 _TICK = 0.5
 """Seconds after which deadlines and stragglers are looked at, where nothing happens."""
 
@@ -145,7 +151,7 @@ class _Pool:
         """End all workers and the thread."""
         self._closed = True
         self.do(lambda: None)
-        self._thread.join()
+        self._thread.join(_PATIENCE)
 
     # In the thread
 
@@ -184,6 +190,8 @@ class _Pool:
             if member.released and self._dispatch.idle(member.name):
                 self._dispatch.lose(member.name, "released", blamed=False)
                 self._crew.dismiss(member)
+        for member in [one for one in self._crew.members.values() if one.opening(now) > _OPENING]:
+            self._lost(member, f"it was not open after {_OPENING:.0f} s", True)
         for name, seconds in self._dispatch.overdue(now):
             self._lost(self._crew.members[name], f"it gave no answer for {seconds:.0f} s", True)
         while self._questions and (idle := self._dispatch.take_idle()):
@@ -242,7 +250,7 @@ class _Pool:
         then(member, value)
 
     def _placed(self, member: Member, place: Place) -> None:
-        member.place = place
+        member.place, member.placed = place, time.monotonic()
 
     def _begun(self, member: Member, answer: Answer) -> None:
         if answer.error is not None:
