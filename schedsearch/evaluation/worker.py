@@ -141,6 +141,10 @@ class ModelWorker:
     def _context(self) -> Mapping[str, Any]:
         return evaluation_context(self.model, self.processor, self.metric)
 
+    def identity(self) -> dict[str, Any]:
+        """What scores depend on besides the metric: equal for all workers of a pool."""
+        return {name: value for name, value in self._context.items() if name != "metric"}
+
     def evaluate(self, task: Task, on_progress: OnProgress | None = None) -> Evaluated:
         """Score the samples of a task."""
         smaller: Any = nullcontext()

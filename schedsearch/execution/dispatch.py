@@ -173,12 +173,23 @@ class Dispatch:
         if job.cancelled and not job.begun:
             del self._open[job.ticket]
             return None
-        if self._poisonous(job):
+        if not job.begun and self._poisonous(job):
             del self._open[job.ticket]
             return Outcome(job.ticket, job.task, failure=_epitaph(job.deaths))
         if not job.begun:
             self._queue.insert(0, job)  # it has waited longest
         return None
+
+    def shift(self, seconds: float) -> None:
+        """Forget time in which nobody could answer, as this process was frozen."""
+        for name, one in self._workers.items():
+            if one.job:
+                one.job.begun[name] += seconds
+
+    def cancelled(self, worker: str) -> bool:
+        """Say whether nobody waits for what a worker does."""
+        job = self._workers[worker].job
+        return job is None or job.cancelled or self._open.get(job.ticket) is not job
 
     def overdue(self, now: float) -> list[tuple[str, float]]:
         """Workers that hang, each with the seconds that its task has been at work."""
@@ -216,7 +227,8 @@ class Dispatch:
         late = [
             job
             for job in self._open.values()
-            if job.begun and len(job.begun) < _AT_MOST and not job.deaths and not job.cancelled
+            if job.begun and len(job.begun) < _AT_MOST and not job.cancelled
+            if not any(death.blamed for death in job.deaths)
             if self._pace.straggles(job.samples, now - min(job.begun.values()))
         ]
         return min(late, key=lambda job: min(job.begun.values()), default=None)

@@ -7,6 +7,7 @@ which the tests of all executors read.
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any, NamedTuple, Protocol
 
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
@@ -34,6 +35,10 @@ class Ticket(NamedTuple):
     trial: int
     attempt: int
     task: int
+
+
+TASK_NUMBERS = count()
+"""Of all tasks of this process: what an executor still returns for one is taken for no other."""
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,19 @@ def evaluated(
         on_progress: Called with the samples done, and all.
     """
     waiting, found = deque(enumerate(tasks)), dict[int, Evaluated]()
-    flying, samples = 0, sum(len(task.sample_ids) for task in tasks)
+    flying, samples = dict[Ticket, int](), sum(len(task.sample_ids) for task in tasks)
     done = 0
     while len(found) < len(tasks):
-        while waiting and flying < executor.slots:
+        while waiting and len(flying) < executor.slots:
             number, task = waiting.popleft()
-            executor.submit(Ticket(-1, 0, number), task)
-            flying += 1
+            ticket = Ticket(-1, 0, next(TASK_NUMBERS))
+            flying[ticket] = number
+            executor.submit(ticket, task)
         outcome = executor.next()
-        flying -= 1
-        found[outcome.ticket.task] = Evaluated(outcome.scores, outcome.failure, outcome.work)
+        if outcome.ticket not in flying:
+            continue
+        number = flying.pop(outcome.ticket)
+        found[number] = Evaluated(outcome.scores, outcome.failure, outcome.work)
         done += len(outcome.task.sample_ids)
         on_progress(done, samples)
     return [found[number] for number in range(len(tasks))]

@@ -7,19 +7,18 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import count
 from typing import Literal
 
 from schedsearch.core.progress import Progress
 from schedsearch.core.trial import Effort, Trial, TrialState, Work
 from schedsearch.errors import RunError, SchedsearchError
-from schedsearch.execution.executor import Outcome, Ticket
+from schedsearch.execution.executor import TASK_NUMBERS, Outcome, Ticket
 from schedsearch.execution.heartbeat import Heartbeat, StopStudy
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.measuring import Measuring, TrialRun
 from schedsearch.execution.moment import Moment
 from schedsearch.execution.pulse import Pulse
-from schedsearch.execution.scoring import Scoring
+from schedsearch.execution.scoring import NO_TRIAL, Scoring
 from schedsearch.samplers.sampler import Sampler, Status
 from schedsearch.store.lease import Lease
 from schedsearch.store.place import StoreLostError
@@ -160,7 +159,6 @@ class _Loop:
         self._status = Status("", 0)
         self._at_work: dict[int, _AtWork] = {}
         self._answered = True
-        self._numbers = count()
         self._shown = -1, (0, 0)
 
     @property
@@ -235,7 +233,7 @@ class _Loop:
     def _submit(self, work: _AtWork) -> None:
         executor = self._scoring.executor
         while work.run and work.run.wanted and self._free > 0:
-            ticket = Ticket(work.trial.number, work.attempt, next(self._numbers))
+            ticket = Ticket(work.trial.number, work.attempt, next(TASK_NUMBERS))
             work.tickets.add(ticket)
             executor.submit(ticket, work.run.wanted.popleft())
 
@@ -280,6 +278,8 @@ class _Loop:
             yield self._close(work)
 
     def _take(self, outcome: Outcome) -> None:
+        if outcome.ticket.trial == NO_TRIAL:
+            return  # of scores that nobody asks for any more
         defect, found = self._scoring.receive(outcome)
         work = self._at_work.get(outcome.ticket.trial)
         if work is None or outcome.ticket not in work.tickets:

@@ -3,6 +3,7 @@
 from collections import deque
 
 _REMEMBERED = 100
+_MOST_DOUBLINGS = 10
 
 
 class Pace:
@@ -53,6 +54,6 @@ class Pace:
             tries: How many deadlines it has missed; each doubles the next.
             first: Whether it is its worker's first.
         """
-        if first or not self._seconds:
-            return max(self._first, self._factor * self.expected(samples) if self._seconds else 0.0)
-        return max(self._least, self._factor * self.expected(samples)) * 2.0**tries
+        observed = self._factor * self.expected(samples) if self._seconds else 0.0
+        least = self._first if first or not self._seconds else self._least
+        return max(least, observed) * 2.0 ** min(tries, _MOST_DOUBLINGS)

@@ -1,16 +1,16 @@
 """Scores of a schedule: from the store where it knows them, from the executor where not."""
 
 import math
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import count, zip_longest
+from itertools import zip_longest
 from typing import Any
 
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import SampleScore, Work
-from schedsearch.execution.executor import Executor, Outcome, Ticket
+from schedsearch.execution.executor import TASK_NUMBERS, Executor, Outcome, Ticket
 from schedsearch.execution.heartbeat import Heartbeat
 from schedsearch.execution.inquiry import Asked, EvaluationError, Inquiry, borders
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
@@ -66,7 +66,7 @@ class Scoring:
         self._heartbeat = Heartbeat(store.check_present)
         self._contexts: dict[RankerSpec | None, tuple[int, str, Mapping[str, Any]]] = {}
         self._held: OrderedDict[tuple[str, EvaluationKey], Evaluation] = OrderedDict()
-        self._numbers = count()
+        self._aside: deque[Outcome] = deque()
 
     @property
     def held(self) -> list[Scored]:
@@ -95,6 +95,9 @@ class Scoring:
             StoreLostError: The store is gone, which is noticed while the task is at work; or
                 whatever else a heartbeat raises.
         """
+        return self._aside.popleft() if self._aside else self._wait()
+
+    def _wait(self) -> Outcome:
         with self._heartbeat.at_work():
             return self.executor.next()
 
@@ -203,13 +206,15 @@ class Scoring:
                 if inquiry.done:
                     return inquiry.scores
                 while inquiry.wanted and len(flying) < executor.slots:
-                    ticket = Ticket(NO_TRIAL, 0, next(self._numbers))
+                    ticket = Ticket(NO_TRIAL, 0, next(TASK_NUMBERS))
                     flying.add(ticket)
                     executor.submit(ticket, inquiry.wanted.popleft())
-                outcome = self.next()
-                defect, found = self.receive(outcome)
+                outcome = self._wait()
                 if outcome.ticket not in flying:
+                    if outcome.ticket.trial != NO_TRIAL:  # somebody else waits for it
+                        self._aside.append(outcome)
                     continue
+                defect, found = self.receive(outcome)
                 flying.discard(outcome.ticket)
                 if defect:
                     inquiry.fail(outcome.task, defect)

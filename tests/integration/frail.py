@@ -57,11 +57,17 @@ class FrailWorker:
 
     def who(self) -> int:
         """Process of the worker; the first one dies of the question."""
+        if self._way.fault == "errs":
+            return 1 // 0
         asked = self._way.folder / "asked"
         if self._way.fault == "killed by a question" and not asked.exists():
             asked.touch()
             os.kill(os.getpid(), signal.SIGKILL)
         return os.getpid()
+
+    def identity(self) -> dict[str, object]:
+        differs = self._way.fault == "differs"
+        return {"weights": os.getpid() if differs else "c0ffee", "device": "cpu"}
 
     def environment(self, name: str) -> str | None:
         return os.environ.get(name)

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import closing
 from functools import partial
+from threading import Lock
 
 import pytest
 
@@ -15,6 +17,7 @@ from schedsearch.execution.cluster.options import ClusterOptions
 from schedsearch.execution.executor import Ticket
 from schedsearch.execution.executors.ray import RayExecutor
 from schedsearch.execution.pace import Pace
+from schedsearch.store.terms import HEARTBEAT, LEASE
 from tests.contract.test_executors import outcomes, task_of
 from tests.integration.frail import Frail
 from tests.unit.execution.synthetic import (
@@ -124,6 +127,53 @@ def test_worker_that_hangs_while_it_opens_ends_it(tmp_path, pool, monkeypatch):
     executor = pool(Frail(tmp_path, "hangs opening"), workers=1, deaths=1)
     with pytest.raises(RunError, match="it was not open after"):
         executor.ask("who")
+
+
+def test_workers_without_signs_of_their_coordinator_go(tmp_path, pool, monkeypatch, caplog):
+    monkeypatch.setenv(HEARTBEAT, "0.1")
+    monkeypatch.setenv(LEASE, "0.3")
+    monkeypatch.setattr(crew, "_LEAST_SILENCE", 4.0)
+    monkeypatch.setattr(crew, "_LOOK", 9.0)  # which is when signs are given
+    executor = pool(Frail(tmp_path, "none"), workers=1, deaths=9)
+    executor.ask("who")
+    until(lambda: "is gone: its process has died" in caplog.text)
+    monkeypatch.setattr(crew, "_LOOK", 0.2)
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+
+
+def test_workers_that_would_score_otherwise_are_refused(tmp_path, pool):
+    executor = pool(Frail(tmp_path, "differs"))
+    with pytest.raises(RunError, match="all workers must have the same weights"):
+        until(lambda: executor.ask("who") is None)
+
+
+def test_defect_of_a_worker_names_its_place_and_its_line(tmp_path, pool):
+    with pytest.raises(ZeroDivisionError) as raised:
+        pool(Frail(tmp_path, "errs"), workers=1).ask("who")
+    (note,) = raised.value.__notes__
+    assert note.startswith(f"in a worker on {os.uname().nodename}")
+    assert "in who" in note
+
+
+def test_workers_see_no_gpu_unless_they_ask_for_one(tmp_path, pool):
+    executor = pool(Frail(tmp_path, "none"), workers=1)
+    assert executor.ask("environment", "CUDA_VISIBLE_DEVICES") == ""
+
+
+@pytest.mark.parametrize(
+    ("way", "options", "remedy"),
+    [
+        (lambda: None, {"cpus_per_worker": 0}, "raise one"),
+        (Lock().__enter__, {}, "define what it holds in a module"),
+    ],
+    ids=["needs nothing", "cannot travel"],
+)
+def test_pool_that_cannot_be_is_an_error_with_a_remedy(way, options, remedy):
+    with (
+        pytest.raises(InputError, match=remedy),
+        closing(RayExecutor(way, ClusterOptions(**options))) as one,
+    ):
+        one.ask("who")
 
 
 def test_question_that_killed_a_worker_is_asked_again(tmp_path, pool):

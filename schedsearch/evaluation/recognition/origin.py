@@ -19,6 +19,8 @@ def release(module: str) -> str | None:
     The version of Python is no part of it, nor is that of schedsearch, whose scores keep their
     meaning as long as `schedsearch.evaluation.identity.RUNTIME` does.
     """
+    if module == "__main__":  # in a worker that is the file of whoever started it
+        return None
     top = module.partition(".")[0]
     file = getattr(sys.modules.get(module), "__file__", None)
     if file is None:

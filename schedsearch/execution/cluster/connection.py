@@ -11,26 +11,32 @@ from schedsearch.errors import RunError
 NAMESPACE = "schedsearch"
 """Of all workers, so that searches see each other's."""
 
+_SHOWN = 400
+"""Characters of what Ray says."""
+
 _SECONDS = 10.0
 """For which a cluster may take to answer at all."""
 
 log = logging.getLogger(__name__)
 
 
-def connect(address: str | None) -> bool:
-    """Join the cluster; one that this process has joined already is taken as it is.
+_users = 0
+"""Executors of this process that have joined a cluster by `connect`, and not left it."""
+
+
+def connect(address: str | None) -> None:
+    """Join the cluster, to `leave` it later; one that this process has joined is taken as it is.
 
     Args:
         address: As in `ClusterOptions`.
 
-    Returns:
-        Whether it was joined here, and is to be left.
-
     Raises:
         RunError: It cannot be joined.
     """
+    global _users
     if ray.is_initialized():
-        return False
+        _users += bool(_users)  # else it is somebody else's to leave
+        return
     asked = address or os.environ.get("RAY_ADDRESS") or None
     log.info("joining %s", f"the Ray cluster at {asked}" if asked else "a Ray cluster of its own")
     local = asked in (None, "local")
@@ -51,15 +57,18 @@ def connect(address: str | None) -> bool:
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
         raise RunError(
-            f"no Ray cluster could be joined at {asked or 'this machine'}: {_first_line(error)}; "
-            f"{remedy}"
+            f"no Ray cluster could be joined at {asked or 'this machine'}: {_said(error)}; {remedy}"
         ) from None
-    return True
+    _users += 1
 
 
 def leave() -> None:
-    """Leave the cluster; one that was started here ends."""
-    ray.shutdown()
+    """Leave the cluster with the last of those that joined it here; one started here ends."""
+    global _users
+    if _users:
+        _users -= 1
+        if not _users:
+            ray.shutdown()
 
 
 def _knock(address: str) -> None:
@@ -73,5 +82,5 @@ def _knock(address: str) -> None:
     socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
 
 
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+def _said(error: BaseException) -> str:
+    return " ".join(str(error).split())[:_SHOWN] or type(error).__name__

@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import ray
 
-from schedsearch.errors import RunError
+from schedsearch.errors import InputError, RunError
 from schedsearch.execution.cluster.connection import NAMESPACE
 from schedsearch.execution.cluster.host import SIGNS, Host, Place
 from schedsearch.execution.cluster.options import ClusterOptions
@@ -24,6 +25,11 @@ _LEAST_SILENCE = 10.0
 
 _SILENT = 10.0
 """Seconds without any worker after which it is said what is waited for."""
+
+_DEVICES = "CUDA_VISIBLE_DEVICES"
+
+_SHOWN = 300
+"""Characters of what a worker's end was said to be."""
 
 _LONGEST_PAUSE = 30.0
 """Seconds at most before another worker is opened where one has died while it opened."""
@@ -110,7 +116,12 @@ class Crew:
         staying = sorted(self._staying, key=lambda one: one.ready)
         return staying[: max(0, len(staying) - self.target)]
 
-    def lost(self, member: Member, now: float, reason: str) -> None:
+    def opened(self, member: Member) -> None:
+        """Note that a worker is ready."""
+        member.ready = True
+        self._lost_opening = 0
+
+    def lost(self, member: Member, now: float, reason: str, blamed: bool) -> None:
         """Forget a worker that has died; another one takes its place.
 
         Raises:
@@ -120,22 +131,21 @@ class Crew:
         if member.ready:
             self._next_look = now
             return
-        self._lost_opening += 1
-        if self._lost_opening >= self._options.deaths and not self._ready:
+        self._lost_opening += blamed
+        hopeful = any(one.ready or one.place for one in self.members.values())
+        if self._lost_opening >= self._options.deaths and not hopeful:
             raise RunError(
                 f"no worker can be opened: {self._lost_opening} have ended before they were ready, "
                 f"the last on {member.where}: {reason}; remove the cause and run again"
             )
-        self._not_before = now + min(_LONGEST_PAUSE, 2.0**self._lost_opening)
+        self._not_before = now + min(_LONGEST_PAUSE, 2.0 ** min(10, self._lost_opening))
 
     def dismiss(self, member: Member) -> None:
         """End a worker."""
         self.members.pop(member.name, None)
-        ray.kill(member.actor)
-
-    @property
-    def _ready(self) -> list[Member]:
-        return [one for one in self.members.values() if one.ready]
+        with suppress(Exception):  # of a cluster that is gone; it would start another one, too
+            if ray.is_initialized():
+                ray.kill(member.actor)
 
     @property
     def _staying(self) -> list[Member]:
@@ -147,11 +157,19 @@ class Crew:
         if gpus is None:
             gpus = float(any(node["Resources"].get("GPU") for node in nodes if node["Alive"]))
         needs = {"CPU": options.cpus_per_worker, "GPU": gpus, **options.resources}
-        return {name: need for name, need in needs.items() if need}
+        needs = {name: need for name, need in needs.items() if need}
+        if not needs:
+            raise InputError(
+                "a worker must need something of its node, but got `cpus_per_worker` 0 and no GPU; "
+                "raise one"
+            )
+        return needs
 
     def _make(self) -> Member:
         self._made += 1
         name, needs = self._badge.name(self._made), dict(self._needs)
+        environment = self._options.runtime_env
+        hidden = "GPU" not in needs and _DEVICES not in environment.get("env_vars", {})
         grouped: Any = ray.remote
         made = grouped(concurrency_groups={SIGNS: 1})(Host).options(
             name=name,
@@ -159,12 +177,12 @@ class Crew:
             num_cpus=needs.pop("CPU", 0),
             num_gpus=needs.pop("GPU", 0),
             resources=needs,
-            runtime_env=dict(self._options.runtime_env) or None,
+            runtime_env=dict(environment) or None,
             max_restarts=0,
             max_task_retries=0,
         )
         silence = max(_LEAST_SILENCE, 2 * lease_seconds())
-        member = self.members[name] = Member(name, made.remote(silence))
+        member = self.members[name] = Member(name, made.remote(silence, hidden))
         return member
 
     def _say_what_is_missing(self, now: float, space: int, rivals: int) -> None:
@@ -210,4 +228,5 @@ def cause(error: Exception) -> tuple[str, bool]:
         if getattr(error, "actor_init_failed", False):
             return text.strip().splitlines()[-1], True
         return "its process has died", True
-    return text.strip().splitlines()[0] if text.strip() else type(error).__name__, True
+    found = getattr(error, "cause", None) or error
+    return " ".join(str(found).split())[-_SHOWN:] or type(found).__name__, True

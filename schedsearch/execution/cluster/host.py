@@ -6,6 +6,7 @@ import pickle
 import platform
 import threading
 import time
+import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any
 
 import ray
 
-from schedsearch.errors import RunError
+from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.execution.executor import Worker
 
 _MOST_SAID = 100
@@ -66,15 +67,19 @@ class Host:
 
     Args:
         silence: Seconds without a sign after which the coordinator counts as gone.
+        hidden: Whether it may see no GPU: Ray leaves all to see to those that asked for none.
     """
 
-    def __init__(self, silence: float) -> None:
+    def __init__(self, silence: float, hidden: bool = False) -> None:
+        if hidden:
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""  # torch is not imported yet
         self._silence = silence
         self._heard = time.monotonic()
         threading.Thread(target=self._watch, daemon=True).start()
         self._worker: Worker | None = None
         self._said = _Said()
-        logging.getLogger().addHandler(self._said)
+        for name in ("", "transformers"):  # which tells its parents nothing
+            logging.getLogger(name).addHandler(self._said)
         logging.captureWarnings(True)
         warnings.simplefilter("default")
 
@@ -94,10 +99,11 @@ class Host:
         return Place(node, platform.node() or "a host without a name", os.getpid())
 
     def begin(self, open_worker: Callable[[], Worker]) -> Answer:
-        """Open the worker."""
+        """Open the worker; what its scores depend on comes back, where it can say that."""
 
-        def opened() -> None:
+        def opened() -> Any:
             self._worker = open_worker()
+            return getattr(self._worker, "identity", dict)()
 
         return self._answer(opened)
 
@@ -115,6 +121,8 @@ class Host:
             value = work()
         except Exception as raised:
             error = _portable(raised)
+            if not isinstance(raised, SchedsearchError):
+                error.add_note(f"in a worker on {self.place().name}:\n{traceback.format_exc()}")
         return Answer(value, error, self._said.taken())
 
 
@@ -126,8 +134,11 @@ class _Said(logging.Handler):
         self._records: list[tuple[int, str]] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        if len(self._records) < _MOST_SAID:
-            self._records.append((record.levelno, record.getMessage().strip()))
+        try:
+            if len(self._records) < _MOST_SAID:
+                self._records.append((record.levelno, record.getMessage().strip()))
+        except Exception:  # a library's record that does not fit its own arguments
+            self.handleError(record)
 
     def taken(self) -> tuple[tuple[int, str], ...]:
         said = tuple(self._records)

@@ -33,6 +33,15 @@ log = logging.getLogger(__name__)
 _OPENING = 1800.0
 """Seconds that a worker may take to load its model; then it hangs."""
 
+_FROZEN = 5.0
+"""Seconds after which this process was frozen, where it should have looked at its workers."""
+
+_FORGIVEN = 30.0
+"""Seconds after that in which workers that end are not blamed for it."""
+
+_SHOWN = 300
+"""Characters of what others say."""
+
 _PATIENCE = 30.0
 """Seconds that a cluster which does not answer may hold up whoever leaves it."""
 
@@ -60,8 +69,18 @@ class RayExecutor:
         pace: Pace | None = None,
     ) -> None:
         options = options or ClusterOptions()
-        self._joined = connect(options.address)
-        self._pool = _Pool(ray.put(open_worker), options, pace or Pace())
+        connect(options.address)
+        try:
+            opening = ray.put(open_worker)
+        except BaseException as error:
+            leave()
+            if isinstance(error, TypeError):
+                raise InputError(
+                    f"a worker must be sent to its node, but got {_flat(error)}; define what it "
+                    "holds in a module, without open files, locks and models"
+                ) from None
+            raise
+        self._pool = _Pool(opening, options, pace or Pace())
 
     @property
     def slots(self) -> int:
@@ -97,8 +116,7 @@ class RayExecutor:
     def close(self) -> None:
         """End the workers, and the cluster where it was started here."""
         self._pool.close()
-        if self._joined:
-            leave()
+        leave()
 
 
 @dataclass(eq=False)
@@ -108,6 +126,7 @@ class _Question:
     named: Mapping[str, Any]
     reply: "SimpleQueue[Answer | Exception]"
     deaths: int = 0
+    asked: float = 0.0
 
 
 class _Pool:
@@ -125,6 +144,8 @@ class _Pool:
         self._told: list[tuple[str, Any]] = []
         self._heard: set[str] = set()
         self._failure: BaseException | None = None
+        self._identity: Mapping[str, Any] | None = None
+        self._tended = self._forgiving = time.monotonic()
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ray workers", daemon=True)
         self._thread.start()
@@ -161,8 +182,12 @@ class _Pool:
                 self._act()
                 if self._failure is None:
                     self._tend()
-            except Exception as error:
+            except SchedsearchError as error:
                 self._fail(error)
+            except Exception as error:
+                log.debug("what led to it", exc_info=error)
+                said = f"{type(error).__name__}: {_flat(error)}"
+                self._fail(RunError(f"the Ray cluster cannot be used ({said}); see to it"))
         for member in list(self._crew.members.values()):
             self._crew.dismiss(member)
 
@@ -177,6 +202,10 @@ class _Pool:
 
     def _tend(self) -> None:
         now = time.monotonic()
+        if now > self._tended + _FROZEN:
+            self._dispatch.shift(now - self._tended)
+            self._forgiving = now + _FORGIVEN
+        self._tended = now
         for member in self._crew.tend(now):
             self._call(member, "place", (), self._placed)
             self._call(member, "begin", (self._opening,), self._begun)
@@ -192,6 +221,10 @@ class _Pool:
                 self._crew.dismiss(member)
         for member in [one for one in self._crew.members.values() if one.opening(now) > _OPENING]:
             self._lost(member, f"it was not open after {_OPENING:.0f} s", True)
+        for name, question in list(self._asked.items()):
+            if now > question.asked + _OPENING * 2.0**question.deaths:
+                reason = f"it gave no answer to `{question.method}`"
+                self._lost(self._crew.members[name], reason, True)
         for name, seconds in self._dispatch.overdue(now):
             self._lost(self._crew.members[name], f"it gave no answer for {seconds:.0f} s", True)
         while self._questions and (idle := self._dispatch.take_idle()):
@@ -254,13 +287,29 @@ class _Pool:
 
     def _begun(self, member: Member, answer: Answer) -> None:
         if answer.error is not None:
-            raise _from(member, answer.error)
+            error = _from(member, answer.error)
+            if not any(one.ready for one in self._crew.members.values()):
+                raise error
+            self._lost(member, str(error), False)
+            return
+        self._check_alike(member, answer.value)
         for method, args in self._told:
             self._call(member, "tell", (method, args), self._was_told)
-        member.ready = True
+        self._crew.opened(member)
         assert member.place is not None, "it was asked for first"
         self._dispatch.join(member.name, member.place.name)
         log.info("a worker on %s has joined", member.where)
+
+    def _check_alike(self, member: Member, identity: Mapping[str, Any]) -> None:
+        """Refuse a worker whose scores would not be those of the others."""
+        first = self._identity = self._identity or identity
+        for name in sorted({*first, *identity}):
+            if first.get(name) != identity.get(name):
+                raise RunError(
+                    f"all workers must have the same {name}, but the one on {member.where} has "
+                    f"{identity.get(name)} where others have {first.get(name)}; give all nodes the "
+                    "same model, software and devices, or choose nodes by `resources`"
+                )
 
     def _was_told(self, member: Member, answer: Answer) -> None:
         if answer.error is not None:
@@ -268,9 +317,13 @@ class _Pool:
 
     def _evaluated(self, member: Member, answer: Answer) -> None:
         found = answer.value if answer.error is None else Evaluated(failure="defect")
+        needless = self._dispatch.cancelled(member.name)
         outcome = self._dispatch.ended(member.name, found, time.monotonic())
         if outcome is not None:
-            self._outcomes.put(answer.error or outcome)
+            if answer.error is None:
+                self._outcomes.put(outcome)
+            elif not needless:
+                self._outcomes.put(answer.error)
 
     def _answered(self, member: Member, answer: Answer) -> None:
         self._dispatch.give_back(member.name)
@@ -278,15 +331,18 @@ class _Pool:
 
     def _put(self, name: str, question: _Question) -> None:
         self._asked[name] = question
+        question.asked = time.monotonic()
         call = (question.method, question.args, question.named)
         self._call(self._crew.members[name], "call", call, self._answered)
 
     def _lost(self, member: Member, reason: str, blamed: bool) -> None:
         log.warning("a worker on %s is gone: %s", member.where, reason)
-        question = self._asked.pop(member.name, None)
+        blamed = blamed and time.monotonic() > self._forgiving  # it may have missed our signs
+        question = self._asked.get(member.name)
         if member.ready and (failed := self._dispatch.lose(member.name, reason, blamed)):
             self._outcomes.put(failed)
-        self._crew.lost(member, time.monotonic(), reason)
+        self._crew.lost(member, time.monotonic(), reason, blamed)
+        self._asked.pop(member.name, None)
         if question is not None:
             question.deaths += blamed
             if question.deaths < self._deaths:
@@ -307,12 +363,18 @@ class _Pool:
                 log.log(level, "%s: %s", member.where, text)
 
 
+def _flat(error: BaseException) -> str:
+    return " ".join(str(error).split())[:_SHOWN]
+
+
 _Then = Callable[[Member, Any], None]
 
 
 def _from(member: Member, error: Exception) -> Exception:
     """The error of a worker that could not be opened, with its place."""
     if not isinstance(error, SchedsearchError):
-        return RunError(f"a worker on {member.where} failed: {type(error).__name__}: {error}")
+        return RunError(
+            f"a worker on {member.where} failed: {type(error).__name__}: {_flat(error)}"
+        )
     kind = InputError if isinstance(error, InputError) else RunError
     return kind(f"a worker on {member.where}: {error}")

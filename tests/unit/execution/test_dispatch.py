@@ -257,3 +257,34 @@ def test_ticket_may_be_used_again_after_it_is_cancelled():
     assert handed(made, 1.0) == {"b": 0}
     assert made.ended("a", Evaluated(), 2.0) is None
     assert made.ended("b", Evaluated(), 2.0).task == task("q1")
+
+
+def test_time_in_which_the_coordinator_was_frozen_counts_for_no_deadline():
+    made = dispatch("a")
+    warm(made, "a")
+    submit(made, task("q0"))
+    handed(made)
+    made.shift(100.0)
+    assert made.overdue(150.0) == []
+    assert made.overdue(161.0) == [("a", 61.0)]
+
+
+def test_task_whose_copy_is_at_work_is_not_given_up():
+    made = dispatch("a", "b", deaths=1)
+    warm(made, "a", "b")
+    submit(made, task("q0"))
+    handed(made)
+    assert handed(made, 3.0) == {"b": 0}
+    assert made.lose("a", "killed", blamed=True) is None
+    assert made.ended("b", Evaluated(), 4.0).ticket == ticket(0)
+
+
+def test_task_whose_first_deadline_was_too_short_has_twice_as_long():
+    made = dispatch("a", "b")
+    submit(made, task("q0"))
+    handed(made)
+    assert made.overdue(601.0)
+    made.lose("a", "hangs", blamed=True)
+    handed(made, 601.0)
+    assert made.overdue(601.0 + 1199.0) == []
+    assert made.overdue(601.0 + 1201.0)
