@@ -90,7 +90,7 @@ bench: setup
 	$(BIN)/python bench/believe.py shares --seeds 1 --ways "as before" "spread, noise 1.645" --out bench/results/believe-shares.json
 	$(BIN)/python bench/believe.py drops --out bench/results/believe-drops.json
 	$(BIN)/python bench/believe.py kept --out bench/results/believe-kept.json
-	$(BIN)/python bench/believe.py plain --seeds 40 --out bench/results/believe-plain.json
+	$(BIN)/python bench/plain.py --seeds 100 --out bench/results/plain.json
 	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
 	$(BIN)/python bench/bayes.py compare --out bench/results/bayes.json
 	$(BIN)/python bench/additive.py embedded --out bench/results/additive-embedded.json

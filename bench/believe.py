@@ -8,8 +8,6 @@ sampler; a count is asked of all samples, so that its cost is not measured here.
 * `shares`: the same for other shares of the samples that the search gets.
 * `drops`: the drop believed and true of models of 30 layers that are searched on 300 samples.
 * `kept`: how often a certified schedule loses more than the tolerance: alpha at most.
-* `plain`: where vision is needed in the first two layers only and a tenth of the answers change; as
-  a study runs it, in its own order of reading and with its early stops.
 """
 
 import argparse
@@ -21,7 +19,7 @@ from statistics import mean, median
 from typing import Any
 
 import numpy as np
-from truth import FIRST, POPULATION, Drops, Model, Samples, Target
+from truth import FIRST, POPULATION, Drops, Model, Samples
 
 from schedsearch.core.bounds import Flips, certified
 from schedsearch.core.chain import chain
@@ -314,73 +312,11 @@ def promise(seed: int) -> dict[str, Any]:
     }
 
 
-PLAIN_TOLERANCE = 0.01
-
-
-def plain(seed: int, **settings: Any) -> dict[str, Any]:
-    """A study where vision is needed in the first layers only.
-
-    Certified on 2,000 and on 8,000 samples, by so many links.
-    """
-    from erring import search as study
-
-    model = Model(10, 0.75, 0.1, True, seed, n_max=100, plain=True)
-    target = Target(model, model.draw(600, 1))
-    cost = study(target, tolerance=PLAIN_TOLERANCE, first=FIRST, **settings)
-    found = Schedule.from_counts(cost.counts, model.n_max)
-    certificates = {
-        f"{unseen} samples, {links} links": proven(
-            model, model.draw(unseen, 2), found, PLAIN_TOLERANCE, links
-        )
-        == found
-        for unseen in (2000, 8000)
-        for links in (1, 3, 10)
-    }
-    floor = Schedule((1.0,) * FIRST + (0.0,) * (model.layers - FIRST))
-    return {
-        "seed": seed,
-        "above_floor": model.ratio(found) - model.ratio(floor),
-        "certified": certificates,
-        "questions": cost.questions,
-        "passes": cost.passes,
-    }
-
-
-SCREENED = {"screens": (50,)}
-SEARCHES: Mapping[str, Mapping[str, Any]] = {
-    "bisection": {"method": "bisection"},
-    "gallop": SCREENED,
-    "gallop, spread, noise 1": {**SCREENED, "spread": True, "noise": 1.0},
-    "gallop, noise 1.645": {**SCREENED, "noise": 1.645},
-    "gallop, spread, noise 1.645": {**SCREENED, "spread": True, "noise": 1.645},
-    "bisection, spread, noise 1": {"method": "bisection", "spread": True, "noise": 1.0},
-}
-
-
-def plains(args: argparse.Namespace) -> Iterator[dict[str, Any]]:
-    """The rows of `plain`."""
-    for name, settings in SEARCHES.items():
-        found = [plain(seed, **settings) for seed in range(args.seeds)]
-        above = [row["above_floor"] for row in found]
-        yield {
-            "search": name,
-            "within": mean(one <= 0.02 for one in above),
-            "above_floor": mean(above),
-            "certified": {
-                key: mean(row["certified"][key] for row in found) for key in found[0]["certified"]
-            },
-            "questions": mean(row["questions"] for row in found),
-            "most_questions": max(row["questions"] for row in found),
-            "passes": mean(row["passes"] for row in found),
-        }
-
-
 PARTS: Mapping[str, Callable[[argparse.Namespace], Iterator[dict[str, Any]]]] = {
     "ways": ways,
     "shares": shares,
     "drops": drops,
     "kept": kept,
-    "plain": plains,
 }
 
 
@@ -407,12 +343,10 @@ def main() -> None:
         )
         for keys in (("way", "share"), ("way", "share", "resolved"), ("way", "rate", "samples")):
             print(*table(rows, *keys), sep="\n", end="\n\n")
-    elif args.part == "kept":
+    else:
         for way in dict.fromkeys(row["way"] for row in rows):
             broken = [row["broken"] for row in rows if row["way"] == way]
             print(f"{way}: {sum(broken)} of {len(broken)} certificates do not hold")
-    else:
-        print(*rows, sep="\n")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, pref
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
+from schedsearch.evaluation.metrics.vqa_accuracy import VqaAccuracy
 
 FIRST, TEXT, POPULATION = 2, 40, 20_000
 
@@ -100,15 +101,22 @@ class Model:
         return rate / 2 / self.full_score, rate / 2 / wrong if wrong else 0.0
 
     def drops(self, samples: Samples, schedule: Schedule) -> Drops:
-        """Drops of samples under a schedule; the same one changes the same answers."""
-        counts = schedule.counts(self.n_max)
-        found, right = samples.structural(counts), samples.right
-        if min(counts) < self.n_max and self.rate:
-            place = zlib.crc32(f"{counts} {len(right)}".encode())
-            toss = np.random.default_rng([self.seed, place]).random(len(right))
-            lost, gained = self.changes
-            found = np.where(right, found & (toss >= lost), found | (toss < gained))
+        """Drops of samples under a schedule."""
+        found, right = samples.structural(schedule.counts(self.n_max)), samples.right
+        toss, (lost, gained) = self.changed(samples, schedule), self.changes
+        found = np.where(right, found & (toss >= lost), found | (toss < gained))
         return right.astype(int) - found
+
+    def changed(self, samples: Samples, schedule: Schedule) -> np.ndarray:
+        """A number from 0 to 1 for each sample: below a rate, that share of the answers changes.
+
+        The same schedule changes the same answers; one that removes nothing changes none.
+        """
+        counts = schedule.counts(self.n_max)
+        if min(counts) == self.n_max:
+            return np.ones(len(samples))
+        place = zlib.crc32(f"{counts} {len(samples)}".encode())
+        return np.random.default_rng([self.seed, place]).random(len(samples))
 
     @cached_property
     def population(self) -> Samples:
@@ -133,6 +141,37 @@ class Model:
     def ratio(self, schedule: Schedule) -> float:
         """FLOPs ratio."""
         return flops_ratio(self.shape, schedule, (SampleTokens(self.n_max, TEXT),))
+
+
+class Reworded(Model):
+    """A model whose answers change at random, but get neither better nor worse.
+
+    A right answer is put in other words, a wrong one becomes another wrong one. What either is
+    worth says the metric of the VQA challenges.
+    """
+
+    words = ("two", "The 2.", "three", "a dog")
+    """What is said to a question whose answer is the first."""
+
+    @property
+    def changes(self) -> tuple[float, float]:
+        """None: no answer is lost or found at random."""
+        return 0.0, 0.0
+
+    def answers(self, samples: Samples, schedule: Schedule) -> np.ndarray:
+        """Places in `words` of what the model says, shape (samples,)."""
+        found = samples.structural(schedule.counts(self.n_max))
+        again = self.changed(samples, schedule) < self.rate
+        said: np.ndarray = np.where(found, 0, 2) + again
+        return said
+
+    def drops(self, samples: Samples, schedule: Schedule) -> Drops:
+        """Drops of samples under a schedule, by what is said."""
+        metric = VqaAccuracy()
+        worth = np.array([round(metric.score(one, self.words[:1])) for one in self.words])
+        full = self.answers(samples, Schedule.full(self.layers))
+        drops: Drops = worth[full] - worth[self.answers(samples, schedule)]
+        return drops
 
 
 class Target:

@@ -129,6 +129,14 @@ class Measurement:
         squares = self.n * ((self.n - 1) * self.drop_standard_error**2 + self.drop**2)
         return chance(self.drop, squares, self.n)
 
+    @property
+    def missed(self) -> float:
+        """The share of samples that score 0, where all score 0 or 1; else 0, as it is not known."""
+        if self.standard_error is None:
+            return 0.0
+        squares = self.n * ((self.n - 1) * self.standard_error**2 + self.score**2)
+        return 1 - self.score if abs(squares - self.n * self.score) < _ROUNDING else 0.0
+
     @classmethod
     def of(
         cls,

@@ -37,7 +37,7 @@ class Descent:
         (verdict,) = yield Round(0, self.first, top - 1, top, settled, (keep_all,), (settled,))
         if not verdict.passes:
             return None
-        settled = yield from self._down(settled, self._useful(verdict.of))
+        settled = yield from self._down(settled, self._useful(verdict.of), verdict.missed)
         for number in range(2, self.max_passes + 1):
             before = settled
             settled = yield from self._up(number, settled)
@@ -78,11 +78,11 @@ class Descent:
             return self.screens
         return tuple(n for n in self.screens if 5 * self.tolerance * samples <= n)
 
-    def _down(self, settled: Counts, screens: Counts) -> Settling:
+    def _down(self, settled: Counts, screens: Counts, gainful: float) -> Settling:
         """Settle from shallow to deep what layers keep together with all below them."""
         narrowing = Narrowing(self.method, self.concurrent_trials, screens, bool(self.guess))
         lines = self.layers - self.first
-        ledger, in_depth = Ledger(lines * (lines + 1) / 2), Ledger()
+        ledger, in_depth = Ledger(lines * (lines + 1) / 2, gainful=gainful), Ledger()
         found: Counts = ()
         layer, above = self.first, None
         while True:

@@ -291,7 +291,8 @@ class GSearch:
 def _verdict(rule: Acceptance, trial: Trial, n: int) -> Verdict:
     """Return what a finished trial says of its schedule; `n` is the number of all samples."""
     whole = trial.state in (TrialState.COMPLETE, TrialState.FAIL)
-    return Verdict(rule.passes(trial), n if whole else max(1, trial.read), n)
+    missed = trial.measurement.missed if trial.measurement else 0.0
+    return Verdict(rule.passes(trial), n if whole else max(1, trial.read), n, missed)
 
 
 def _choose(name: str, value: str, known: tuple[str, ...]) -> None:

@@ -13,11 +13,13 @@ class Verdict(NamedTuple):
         passes: Whether the samples asked do not reject the candidate.
         read: How many samples were read until that was certain.
         of: How many samples there are.
+        missed: Of keep-all, `Measurement.missed`: where a schedule could gain.
     """
 
     passes: bool
     read: int = 1
     of: int = 1
+    missed: float = 0.0
 
     @property
     def share(self) -> float:
@@ -48,7 +50,8 @@ class Ledger:
         halving: What bisection would have paid for the same results.
         rejection: Share of the samples that a rejection by all samples takes, as of late.
         least: The least of these shares so far.
-        gainful: Share of the samples that a screen reads because they can gain.
+        gainful: Share of the samples that a screen reads because they can gain, as far as it is
+            known.
         lines: Lines settled below another one.
         plateaus: Those of them that kept the position of the line above.
         spared: What it has saved to ask first whether a line keeps that position.

@@ -111,3 +111,16 @@ def test_chance_counts_each_gain_twice_and_losses_alone_not_at_all(lost, gained)
     measured = Measurement.of(own, 1.0, 1.0, full)
 
     assert measured.chance == pytest.approx(math.sqrt(2 * gained) / 600, abs=1e-12)
+
+
+@pytest.mark.parametrize("right", [0, 1, 449, 599, 600])
+def test_scores_of_0_and_1_show_how_many_samples_are_missed_and_others_do_not(right):
+    scores = [1.0] * right + [0.0] * (600 - right)
+    partly = [max(score, 0.2) for score in scores]
+
+    def missed(values: list[float]) -> float:
+        samples = [SampleScore(f"s{i}", value) for i, value in enumerate(values)]
+        return Measurement.of(samples, 1.0, 1.0).missed
+
+    assert missed(scores) == pytest.approx(1 - right / 600, abs=1e-12)
+    assert missed(partly) == 0

@@ -2,12 +2,13 @@
 
 import importlib
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from schedsearch.core.trial import Trial, TrialState
+from schedsearch.core.trial import Evaluated, Task, Trial, TrialState
 from tests.pace import some
 
 BENCH = Path(__file__).parents[3] / "bench"
@@ -62,8 +63,10 @@ def test_where_nothing_can_be_gained_screens_save_a_quarter(bench):
     assert row["gallop"]["worst"] <= 0.75
 
 
-@pytest.mark.parametrize(("full_score", "often"), [(1.0, True), (0.97, True), (0.75, False)])
-def test_screens_are_given_up_where_many_samples_can_gain(bench, full_score, often):
+@pytest.mark.parametrize(("full_score", "screened"), [(1.0, True), (0.97, True), (0.75, False)])
+def test_screens_are_not_asked_where_keep_all_shows_that_many_samples_can_gain(
+    bench, full_score, screened
+):
     trials: list[Trial] = []
     target = bench.Erring(6, N_MAX, SAMPLES, full_score, "nested", 0)
 
@@ -71,8 +74,26 @@ def test_screens_are_given_up_where_many_samples_can_gain(bench, full_score, oft
 
     passed = [trial for trial in trials if trial.state is TrialState.SCREENED]
     can_gain = SAMPLES - round(SAMPLES * full_score)
-    assert {trial.read for trial in passed} == {20 + can_gain}
-    assert (len(passed) > 1) is often
+    assert {trial.read for trial in passed} == ({20 + can_gain} if screened else set())
+    assert any(trial.samples for trial in trials) is screened
+
+
+def test_where_scores_are_not_0_and_1_the_first_screen_shows_it(bench):
+    class Partly(bench.Erring):  # type: ignore[misc, name-defined]
+        """Wrong answers are worth something."""
+
+        def evaluate(self, task: Task) -> Evaluated:
+            given = super().evaluate(task)
+            scores = [replace(one, score=max(one.score, 0.2)) for one in given.scores]
+            return replace(given, scores=tuple(scores))
+
+    trials: list[Trial] = []
+    bench.search(
+        Partly(6, N_MAX, SAMPLES, 0.75, "nested", 0), trials, tolerance=0.01, screens=(20,)
+    )
+
+    passed = [trial.read for trial in trials if trial.state is TrialState.SCREENED]
+    assert passed == [20 + SAMPLES // 4]
 
 
 def test_screens_that_only_a_landslide_could_fail_are_not_asked(bench):
