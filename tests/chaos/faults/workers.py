@@ -1,6 +1,7 @@
 """Workers on a Ray cluster, their nodes and the coordinator's own come to harm."""
 
 import signal
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import get_args
@@ -39,6 +40,7 @@ def commits(kind: Kind, known: Undisturbed) -> list[Point]:
 def coordinator_killed(scene: Scene, point: Point) -> None:
     cluster.nodes().refill()
     coordinator = scene.frozen(point, executor=Trouble(scene.folder))
+    time.sleep(0.5)  # workers go on for as long as the task that they have
     scene.fault()
     coordinator.kill()
     scene.start(executor=Trouble(scene.folder)).must_finish()
