@@ -205,15 +205,21 @@ class _Loop:
         self._asked_at_once = max(self._asked_at_once, len(questions))
         for question in questions:
             schedule = replace(question.schedule, target=self._scoring.subject.target)
-            self._store.open_trial(self._lease, question.params, schedule, question.samples)
-        if questions:
-            self._read_new()
+            opened = self._store.open_trial(
+                self._lease, question.params, schedule, question.samples
+            )
+            if opened.number == len(self._history):
+                self._know([opened])
+            else:  # others have enqueued meanwhile
+                self._read_new()
         with self.heartbeat.at_work():
             self._status = self._sampler.status(self._history)
             self.best = self._sampler.best(self._history)
 
     def _read_new(self) -> None:
-        new = self._store.trials(self._study, after=len(self._history) - 1)
+        self._know(self._store.trials(self._study, after=len(self._history) - 1))
+
+    def _know(self, new: Sequence[Trial]) -> None:
         self._history += new
         self._waiting += [trial for trial in new if not trial.state.finished]
 

@@ -91,7 +91,7 @@ def unused_contexts() -> Select[int]:
 def scores(
     connection: Connection, context: int, keys: Iterable[EvaluationKey]
 ) -> dict[EvaluationKey, Evaluation]:
-    """Return the evaluations that are known, in two queries whatever their number."""
+    """Return the evaluations that are known, in at most two queries whatever their number."""
     wanted = list(dict.fromkeys(keys))
     kept = {counts: _text(counts) for _, counts in wanted}
     counts_ids = ids(connection, CountsRow.kept, kept.values())
@@ -100,6 +100,8 @@ def scores(
         for sample, counts in wanted
         if kept[counts] in counts_ids
     ]
+    if not asked:
+        return {}
     listed = _listed(connection, JSON())
     pair = listed.c.value
     # Outer joins, so that SQLite's planner cannot begin with the evaluations: without statistics it

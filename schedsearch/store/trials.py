@@ -173,7 +173,8 @@ def start(connection: Connection, lease: Lease, number: int) -> int:
             f"trial {number} is {row.state} and takes no further attempt; open another"
         )
     attempt: int = row.attempt + 1
-    _end(connection, row.id, row.attempt, f"superseded by attempt {attempt}")
+    if row.attempt:
+        _end(connection, row.id, row.attempt, f"superseded by attempt {attempt}")
     connection.execute(
         insert(AttemptRow).values(
             trial_id=row.id,
@@ -266,11 +267,12 @@ def _trial(lease: Lease, number: int) -> Select[int, str, int]:
 
 def _schedule_id(connection: Connection, schedule: Schedule) -> int:
     digest = schedule.digest()
-    connection.execute(
-        insert_or_ignore(connection, ScheduleRow).values(
-            digest=digest, keep=list(schedule.keep), ranker=plug_in_to_json(schedule.ranker)
-        )
+    adding = insert_or_ignore(connection, ScheduleRow).values(
+        digest=digest, keep=list(schedule.keep), ranker=plug_in_to_json(schedule.ranker)
     )
+    added = connection.execute(adding.returning(ScheduleRow.id)).scalar_one_or_none()
+    if added is not None:
+        return added
     return connection.execute(
         select(ScheduleRow.id).where(ScheduleRow.digest == digest)
     ).scalar_one()
