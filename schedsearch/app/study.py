@@ -62,7 +62,10 @@ class Study(StudyView):
         self.subject = subject
         self.executor = executor
         chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
-        self.scoring = Scoring(spec.name, subject, store, executor, chunk, self.asking.screens)
+        asking = self.asking
+        self.scoring = Scoring(
+            spec.name, subject, store, executor, chunk, asking.screens, asking.concurrent_trials
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -14,6 +14,10 @@ Known = dict[EvaluationKey, Evaluation]
 """Scores by content and counts; of two for a key the first stays, as in the store."""
 
 
+LEAST_TASK = 8
+"""Fewer samples than this fill no processor; a part is divided no further."""
+
+
 class EvaluationError(RunError):
     """A schedule could not be evaluated; everything else works."""
 
@@ -24,16 +28,19 @@ class Asked:
 
     Attributes:
         ids: The samples, in the order in which they are read.
-        borders: Numbers of samples after which a task ends, ascending; the last is all of them.
+        borders: Numbers of samples after which a part ends, ascending; the last is all of them.
         again: Samples that are evaluated although they are known, where another one of their task
             is not: the task keeps its samples, and a worker what it has for them.
         shared: As in `Task`.
+        tasks: Into how many equal tasks each part is divided, as far as it is large enough. A part
+            is read as a whole, so this says how soon that can be, and decides nothing.
     """
 
     ids: Sequence[str]
     borders: Sequence[int]
     again: Collection[str] = ()
     shared: int = 0
+    tasks: int = 1
 
 
 class Inquiry:
@@ -65,11 +72,18 @@ class Inquiry:
         self._parts = [
             tuple(asked.ids[start:end]) for start, end in zip([0, *borders], borders, strict=False)
         ]
-        self._missing = [self._lacking(part, asked.again) for part in self._parts]
+        self._missing = [
+            [
+                lacking
+                for own in divided(part, asked.tasks)
+                if (lacking := self._lacking(own, asked))
+            ]
+            for part in self._parts
+        ]
         self.wanted = deque(
-            Task(schedule, subject.split, part, asked.shared, subject.grid)
-            for part in self._missing
-            if part
+            Task(schedule, subject.split, lacking, asked.shared, subject.grid)
+            for missing in self._missing
+            for lacking in missing
         )
         self._unanswered = {task.sample_ids for task in self.wanted}
         self._defects: dict[tuple[str, ...], str] = {}
@@ -98,33 +112,41 @@ class Inquiry:
         """Read on as far as scores are known, and yield after every part.
 
         Raises:
-            EvaluationError: The task of the next part has failed.
+            EvaluationError: A task of the next part has failed.
         """
         for part, missing in self._unread():
-            if missing in self._defects:
-                raise EvaluationError(self._defects[missing])
-            if missing in self._unanswered:
+            for lacking in missing:
+                if lacking in self._defects:
+                    raise EvaluationError(self._defects[lacking])
+            if not self._unanswered.isdisjoint(missing):
                 return
             found = [(name, self.known[self._keys[name]]) for name in part]
             self.scores += [SampleScore(name, one.score, one.prediction) for name, one in found]
             yield
 
-    def _unread(self) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    def _unread(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
         start = 0
         for part, missing in zip(self._parts, self._missing, strict=True):
             if start >= len(self.scores):
                 yield part, missing
             start += len(part)
 
-    def _lacking(self, part: Sequence[str], again: Collection[str]) -> tuple[str, ...]:
-        """Samples of a part that have to be evaluated, each content once."""
-        firsts = [name for name in part if self._first[self._keys[name]] == name]
+    def _lacking(self, names: Sequence[str], asked: Asked) -> tuple[str, ...]:
+        """Samples of a task that have to be evaluated, each content once."""
+        firsts = [name for name in names if self._first[self._keys[name]] == name]
         rest = {name for name in firsts if self._keys[name] not in self.known}
-        return tuple(name for name in firsts if name in rest or name in again) if rest else ()
+        return tuple(name for name in firsts if name in rest or name in asked.again) if rest else ()
 
 
 def borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
-    """Ends of the tasks: every cut, and what lies between in parts of `chunk`."""
+    """Ends of the parts: every cut, and what lies between in parts of `chunk`."""
     ends = sorted({cut for cut in cuts if 0 < cut < n} | {n})
     spans = zip([0, *ends], ends, strict=False)
     return [border for start, end in spans for border in (*range(start + chunk, end, chunk), end)]
+
+
+def divided(part: Sequence[str], tasks: int) -> Iterator[Sequence[str]]:
+    """The samples of a part in so many tasks, or fewer where these would be too small."""
+    n, tasks = len(part), max(1, min(tasks, len(part) // LEAST_TASK))
+    for task in range(tasks):
+        yield part[n * task // tasks : n * (task + 1) // tasks]

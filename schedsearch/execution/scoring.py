@@ -37,9 +37,11 @@ class Scoring:
         subject: What is evaluated.
         store: Knows and keeps scores.
         executor: Finds those that are missing.
-        chunk: Most samples in a task; what is lost when a worker dies.
+        chunk: Most samples that are read at once, and so in a task.
         cuts: Numbers of samples after which a task always ends, so that the same samples share a
             task whether some or all are asked: a worker finds what it kept for them.
+        concurrent_trials: How many trials share the executor. What is read at once is divided
+            among the workers that each of them has, so that it can be decided sooner.
 
     Attributes:
         evaluated: Samples that were really evaluated, not found in the store.
@@ -54,6 +56,7 @@ class Scoring:
         executor: Executor,
         chunk: int = 64,
         cuts: Sequence[int] = (),
+        concurrent_trials: int = 1,
     ) -> None:
         self.subject = subject
         self.executor = executor
@@ -63,6 +66,7 @@ class Scoring:
         self._store = store
         self._chunk = chunk
         self._cuts = tuple(cuts)
+        self._concurrent_trials = concurrent_trials
         self._heartbeat = Heartbeat(store.check_present)
         self._contexts: dict[RankerSpec | None, tuple[int, str, Mapping[str, Any]]] = {}
         self._held: OrderedDict[tuple[str, EvaluationKey], Evaluation] = OrderedDict()
@@ -132,7 +136,8 @@ class Scoring:
         names = subject.ids if ids is None else ids
         cuts = [behind, *(behind + cut for cut in self._cuts)]
         ends = [n for n in borders(len(subject.ids), self._chunk, cuts) if n < len(names)]
-        asked = Asked(names, [*ends, len(names)], again, shared)
+        tasks = self.executor.slots // (2 * self._concurrent_trials)
+        asked = Asked(names, [*ends, len(names)], again, shared, tasks)
         wanted = subject.evaluation_keys(schedule, names)
         known = self._store.scores(self._context(schedule)[0], wanted)
         return Inquiry(subject, schedule, asked, known)

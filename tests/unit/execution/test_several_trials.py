@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
@@ -13,12 +14,15 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.trial import TrialState, Work
 from schedsearch.errors import DataError, RunError
+from schedsearch.execution import inquiry
 from schedsearch.execution.loop import Limits, StopStudy
 from schedsearch.samplers.random_search import RandomSearch
 from tests.pace import examples
 from tests.unit.execution.synthetic import (
+    FULL,
     IDS,
     SEARCH,
+    STUDY,
     SUBJECT,
     Clocked,
     Place,
@@ -44,7 +48,8 @@ WAITING = TrialState.WAITING
 
 
 def history(sampler, executor, **options):
-    with TemporaryDirectory() as folder:
+    # So that also the few samples here are divided among workers.
+    with TemporaryDirectory() as folder, patch.object(inquiry, "LEAST_TASK", 1):
         place = new_place(Path(folder))
         run = place.search(sampler, subject=BOUNDED, chunk=3, executor=executor, **options)
         assert run.ending == "finished"
@@ -161,3 +166,29 @@ def test_scores_that_come_after_the_verdict_are_kept(tmp_path):
             == len({line[2:] for line in place.evaluated})
         )
         assert store.check().problems == ()
+
+
+class Interrupted:
+    """A sampler while whose thinking somebody enqueues a schedule."""
+
+    def __init__(self, inner, place):
+        self._inner, self._place = inner, place
+
+    def __getattr__(self, name):
+        return getattr(self._inner, name)
+
+    def ask(self, history):
+        asked = self._inner.ask(history)
+        if len(history) == 4:
+            with self._place.store() as store:
+                store.enqueue(STUDY, FULL)
+        return asked
+
+
+def test_schedule_that_is_enqueued_while_the_sampler_thinks_has_its_turn(tmp_path):
+    place = new_place(tmp_path)
+    place.search(Interrupted(replace(RANDOM, concurrent_trials=4), place))
+    trials = place.trials()
+    assert [trial.schedule for trial in trials].index(FULL) == 4
+    assert len(trials) == RANDOM.trials + 1
+    assert all(trial.state.finished for trial in trials)

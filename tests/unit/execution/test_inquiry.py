@@ -1,0 +1,72 @@
+"""Parts of a question: divided into tasks, and read as a whole."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from schedsearch.core.flops import SampleTokens
+from schedsearch.core.schedule import Schedule
+from schedsearch.execution.inquiry import (
+    LEAST_TASK,
+    Asked,
+    EvaluationError,
+    Inquiry,
+    borders,
+    divided,
+)
+from schedsearch.store.evaluations import Evaluation
+from tests.unit.execution.synthetic import N_MAX, SUBJECT
+
+IDS = tuple(f"s{n}" for n in range(50))
+MANY = replace(SUBJECT, ids=IDS, keys=IDS, tokens=(SampleTokens(N_MAX, 4),) * len(IDS))
+HALF = Schedule((1.0, 1.0, 1.0, 0.5, 0.5, 0.5))
+PARTS = borders(len(IDS), 20, [5])
+
+
+def inquiry(tasks: int) -> Inquiry:
+    return Inquiry(MANY, HALF, Asked(IDS, PARTS, tasks=tasks), {})
+
+
+def answers(task):
+    keys = MANY.evaluation_keys(task.schedule, task.sample_ids)
+    return {
+        key: Evaluation(float(IDS.index(name)))
+        for key, name in zip(keys, task.sample_ids, strict=True)
+    }
+
+
+@given(st.integers(0, 200), st.integers(0, 20))
+def test_part_is_divided_evenly_and_not_into_crumbs(samples, tasks):
+    part = [f"s{n}" for n in range(samples)]
+    found = list(divided(part, tasks))
+    sizes = [len(one) for one in found]
+    assert [name for one in found for name in one] == part
+    assert max(sizes) - min(sizes) <= 1
+    assert len(found) <= max(1, tasks)
+    assert len(found) == 1 or min(sizes) >= LEAST_TASK
+
+
+@given(st.sampled_from([1, 2, 4, 16]), st.randoms(use_true_random=False))
+def test_parts_are_read_as_a_whole_into_however_many_tasks_they_are_divided(tasks, rng):
+    asked, read = inquiry(tasks), []
+    flying = list(asked.wanted)
+    while flying:
+        task = flying.pop(rng.randrange(len(flying)))
+        asked.take(task, answers(task))
+        for _ in asked.read():
+            read.append(len(asked.scores))
+    assert read == PARTS
+    assert asked.done
+    assert [one.sample_id for one in asked.scores] == list(IDS)
+
+
+def test_failed_task_counts_once_its_part_is_to_be_read():
+    asked = inquiry(2)
+    first, _, other = list(asked.wanted)[:3]  # the second part is two tasks
+    asked.fail(other, "no memory")
+    assert list(asked.read()) == []
+    asked.take(first, answers(first))
+    with pytest.raises(EvaluationError, match="no memory"):
+        list(asked.read())
