@@ -1,23 +1,28 @@
 """What the coordinator costs per trial beside evaluating and asking, and what the store needs.
 
-A sampler that asks one random schedule after another without thinking, an evaluator that answers at
-once, and everything between them as a search runs it: the loop, the store, the transactions.
+A sampler that asks one random schedule after another without thinking, workers that answer at once,
+and everything between them as a search runs it: the loop, the store, the transactions. With several
+workers as many trials are open, and tasks end in any order.
 
     python bench/coordinator.py --trials 10000 --out bench/results/coordinator.json
+    python bench/coordinator.py --workers 8 --store postgresql
 """
 
 import argparse
 import json
+import os
 import platform
 import random
 import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
+from sqlalchemy import create_engine, text
 
 from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.families.sigmoid import Sigmoid
@@ -25,8 +30,8 @@ from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
-from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial
-from schedsearch.execution.executors.local import LocalExecutor
+from schedsearch.core.trial import SampleScore, Task, Trial
+from schedsearch.execution.executor import Outcome, Ticket
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.family_settings import RandomSettings
@@ -50,41 +55,66 @@ class Clock:
 
 
 class Instant:
-    """A worker that needs no time."""
+    """An executor whose workers need no time, and are ready in any order.
 
-    def __init__(self, clock: Clock) -> None:
+    Args:
+        workers: How many. Each has one task at work and one that waits for it.
+        clock: Takes what this costs.
+    """
+
+    def __init__(self, workers: int, clock: Clock) -> None:
+        self.slots = 2 * workers if workers > 1 else 1
+        self._workers = workers
         self._clock = clock
+        self._rng = random.Random(0)
+        self._flying: list[tuple[Ticket, Task]] = []
 
-    def evaluate(self, task: Task) -> Evaluated:
-        """The same for everybody."""
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        """Queue a task."""
+        self._flying.append((ticket, task))
+
+    def next(self) -> Outcome:
+        """One of those at work."""
         began = time.perf_counter()
+        at_work = min(self._workers, len(self._flying))
+        ticket, task = self._flying.pop(self._rng.randrange(at_work))
         found = tuple(SampleScore(name, 0.5, "yes") for name in task.sample_ids)
         self._clock.others += time.perf_counter() - began
-        return Evaluated(found)
+        return Outcome(ticket, task, found)
+
+    def cancel(self, tickets: Collection[Ticket]) -> None:
+        """Forget tasks."""
+        self._flying = [flying for flying in self._flying if flying[0] not in tickets]
 
 
 class Thoughtless:
     """Asks one random falling schedule after another."""
 
-    name, concurrent_trials, noise = "thoughtless", 1, 0.0
+    name, noise = "thoughtless", 0.0
 
-    def __init__(self, trials: int, clock: Clock) -> None:
+    def __init__(self, trials: int, concurrent_trials: int, clock: Clock) -> None:
+        self.concurrent_trials = concurrent_trials
         self._trials = trials
         self._clock = clock
         self._space = Sigmoid().space(LAYERS)
 
     def ask(self, history: Sequence[Trial]) -> list[Question]:
-        """One question, as long as there are trials to go."""
+        """As many questions as may be open, as long as there are trials to go."""
         began, number = time.perf_counter(), len(history)
-        asked = []
-        if number < self._trials and (not history or history[-1].state.finished):
-            rng = random.Random(number)
-            counts = sorted((rng.randrange(TOKENS) for _ in range(LAYERS - 2)), reverse=True)
-            keep = (1.0, 1.0, *(count / TOKENS for count in counts))
-            point = {each.name: each.at(rng.random()) for each in self._space.parameters}
-            asked = [Question(point, Schedule(keep if number else (1.0,) * LAYERS))]
+        latest = history[-2 * self.concurrent_trials :]  # none before them is open
+        free = self.concurrent_trials - sum(not trial.state.finished for trial in latest)
+        if latest and not latest[0].state.finished:
+            free = 0
+        asked = [self._question(n) for n in range(number, min(number + free, self._trials))]
         self._clock.others += time.perf_counter() - began
         return asked
+
+    def _question(self, number: int) -> Question:
+        rng = random.Random(number)
+        counts = sorted((rng.randrange(TOKENS) for _ in range(LAYERS - 2)), reverse=True)
+        keep = (1.0, 1.0, *(count / TOKENS for count in counts))
+        point = {each.name: each.at(rng.random()) for each in self._space.parameters}
+        return Question(point, Schedule(keep if number else (1.0,) * LAYERS))
 
     def finished(self, history: Sequence[Trial]) -> bool:
         """Whether all trials are asked."""
@@ -117,31 +147,63 @@ def subject(samples: int) -> Subject:
     )
 
 
-def run(trials: int, samples: int, folder: Path) -> dict[str, object]:
-    clock, file = Clock(), folder / "runs.db"
-
-    with open_store(file) as store:
+def run(trials: int, samples: int, workers: int, url: str) -> dict[str, object]:
+    clock = Clock()
+    with open_store(url) as store:
         facts = Facts(LAYERS, (Prompts(TOKENS, TEXT, samples),), subject(samples).shape)
         # Whose trials these could be, so that the commands can read the store.
         settings = RandomSettings(sampler="random", budget={"flops": 0.5}, trials=trials)
         search = settings.model_dump(mode="json")
         store.create_study(StudySpec(STUDY, "none", "bench", "c0ffee", "score", search, facts))
-        scoring = Scoring(STUDY, subject(samples), store, LocalExecutor(lambda: Instant(clock)))
-        sampler = Thoughtless(trials, clock)
+        executor, sampler = Instant(workers, clock), Thoughtless(trials, workers, clock)
+        scoring = Scoring(
+            STUDY, subject(samples), store, executor, concurrent_trials=sampler.concurrent_trials
+        )
         on_trial = [lambda _trial: clock.closed.append(clock.own())]
         run_study(STUDY, sampler, scoring, store, on_trial=on_trial)
         rows = store.check().rows
-    seconds = np.diff(clock.closed)
+    seconds, size = np.diff(clock.closed), size_of(url)
     return {
         "trials": trials,
         "samples": samples,
+        "workers": workers,
         "ms_per_trial": by_tenth(seconds),
         "slope_ms_per_1000_trials": slope(seconds),
-        "bytes": file.stat().st_size,
-        "bytes_per_trial": round(file.stat().st_size / rows["trial"]),
-        "bytes_per_evaluation": round(file.stat().st_size / rows["evaluation"], 1),
+        "bytes": size,
+        "bytes_per_trial": round(size / rows["trial"]),
+        "bytes_per_evaluation": round(size / rows["evaluation"], 1),
         "rows": dict(rows),
     }
+
+
+@contextmanager
+def store_at(where: str) -> Iterator[tuple[str, str]]:
+    """URL or path of an empty store, and the version of its database."""
+    if where == "sqlite":
+        with tempfile.TemporaryDirectory() as folder:
+            yield str(Path(folder) / "runs.db"), f"SQLite {sqlite3.sqlite_version}"
+    elif where == "postgresql":
+        from tests.postgres import server
+
+        with server(durable=True) as made, store_at(made.url) as found:
+            yield found
+    else:
+        engine = create_engine(where)
+        with engine.connect() as connection:
+            version = connection.scalar(text("SHOW server_version"))
+        engine.dispose()
+        yield where, f"PostgreSQL {version}"
+
+
+def size_of(url: str) -> int:
+    """Bytes of a store."""
+    if "://" not in url:
+        return Path(url).stat().st_size
+    engine = create_engine(url)
+    with engine.connect() as connection:
+        size = connection.scalar(text("SELECT pg_database_size(current_database())"))
+    engine.dispose()
+    return int(size)
 
 
 def by_tenth(seconds: np.ndarray) -> list[float]:
@@ -168,15 +230,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--samples", type=int, default=16)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument(
+        "--store",
+        default="sqlite",
+        help="sqlite, a file of its own; postgresql, a server of its own; or the URL of a server",
+    )
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        found = run(options.trials, options.samples, Path(folder))
-    found |= {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    text = json.dumps(found, indent=2)
-    print(text)
+    load = os.getloadavg()[0]
+    with store_at(options.store) as (url, version):
+        found = run(options.trials, options.samples, options.workers, url)
+    found |= {"python": platform.python_version(), "database": version}
+    found |= {"load_before_and_after": [round(load, 1), round(os.getloadavg()[0], 1)]}
+    written = json.dumps(found, indent=2)
+    print(written)
     if options.out:
-        options.out.write_text(text + "\n")
+        options.out.write_text(written + "\n")
 
 
 if __name__ == "__main__":

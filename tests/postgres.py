@@ -23,10 +23,12 @@ class Server:
     Attributes:
         folder: Holds its data, its log and its socket.
         run: Runs one of PostgreSQL's programs.
+        durable: Whether a commit waits for the disk, as it does by default.
     """
 
     folder: Path
     run: Callable[..., None]
+    durable: bool = False
 
     @property
     def url(self) -> str:
@@ -34,7 +36,8 @@ class Server:
         return f"postgresql+psycopg://postgres@/postgres?host={self.folder}"
 
     def start(self) -> None:
-        options = f"-k {self.folder} -c listen_addresses='' -c fsync=off -c max_connections=30"
+        fsync = "on" if self.durable else "off"
+        options = f"-k {self.folder} -c listen_addresses='' -c fsync={fsync} -c max_connections=30"
         data, log = str(self.folder / "data"), str(self.folder / "log")
         self.run("pg_ctl", "-D", data, "-l", log, "-w", "-o", options, "start")
 
@@ -49,7 +52,7 @@ class Server:
 
 
 @contextmanager
-def server() -> Iterator[Server]:
+def server(durable: bool = False) -> Iterator[Server]:
     """A fresh server; skips the test where there is none."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed: pip install 'psycopg[binary]'")
@@ -68,7 +71,7 @@ def server() -> Iterator[Server]:
             command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120
         )
 
-    made = Server(folder, run)
+    made = Server(folder, run, durable)
     try:
         data = str(folder / "data")
         run("initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--no-sync")
