@@ -132,13 +132,15 @@ def test_worker_that_hangs_while_it_opens_ends_it(tmp_path, pool, monkeypatch):
 def test_workers_without_signs_of_their_coordinator_go(tmp_path, pool, monkeypatch, caplog):
     monkeypatch.setenv(HEARTBEAT, "0.1")
     monkeypatch.setenv(LEASE, "0.3")
-    monkeypatch.setattr(crew, "_LEAST_SILENCE", 4.0)
-    monkeypatch.setattr(crew, "_LOOK", 9.0)  # which is when signs are given
+    monkeypatch.setattr(crew, "_LEAST_SILENCE", 2.0)
+    monkeypatch.setattr(crew, "_LOOK", 0.2)  # signs are given as often
     executor = pool(Frail(tmp_path, "none"), workers=1, deaths=9)
     executor.ask("who")
-    until(lambda: "is gone: its process has died" in caplog.text)
+    monkeypatch.setattr(crew, "_LOOK", 60.0)
+    time.sleep(4.0)
     monkeypatch.setattr(crew, "_LOOK", 0.2)
     assert scores(outcomes(executor, TASKS)) == RIGHT
+    assert "is gone" in caplog.text
 
 
 def test_workers_that_would_score_otherwise_are_refused(tmp_path, pool):
