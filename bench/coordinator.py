@@ -43,15 +43,25 @@ LAYERS, TOKENS, TEXT = 32, 576, 40
 
 
 class Clock:
-    """Seconds that the coordinator waited for others, and when each trial was closed."""
+    """Seconds of the coordinator itself, on the wall and of its processor."""
 
     def __init__(self) -> None:
-        self.others = 0.0
-        self.closed: list[float] = []
+        self._others = np.zeros(2)
+        self.closed: list[np.ndarray] = []
 
-    def own(self) -> float:
-        """Seconds of the coordinator itself, up to now."""
-        return time.perf_counter() - self.others
+    @contextmanager
+    def others(self) -> Iterator[None]:
+        """Leave out what the block takes."""
+        began = self._now()
+        yield
+        self._others += self._now() - began
+
+    def close(self, _trial: Trial) -> None:
+        """Note that a trial is closed."""
+        self.closed.append(self._now() - self._others)
+
+    def _now(self) -> np.ndarray:
+        return np.array([time.perf_counter(), time.process_time()])
 
 
 class Instant:
@@ -75,12 +85,11 @@ class Instant:
 
     def next(self) -> Outcome:
         """One of those at work."""
-        began = time.perf_counter()
-        at_work = min(self._workers, len(self._flying))
-        ticket, task = self._flying.pop(self._rng.randrange(at_work))
-        found = tuple(SampleScore(name, 0.5, "yes") for name in task.sample_ids)
-        self._clock.others += time.perf_counter() - began
-        return Outcome(ticket, task, found)
+        with self._clock.others():
+            at_work = min(self._workers, len(self._flying))
+            ticket, task = self._flying.pop(self._rng.randrange(at_work))
+            found = tuple(SampleScore(name, 0.5, "yes") for name in task.sample_ids)
+            return Outcome(ticket, task, found)
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         """Forget tasks."""
@@ -100,14 +109,12 @@ class Thoughtless:
 
     def ask(self, history: Sequence[Trial]) -> list[Question]:
         """As many questions as may be open, as long as there are trials to go."""
-        began, number = time.perf_counter(), len(history)
-        latest = history[-2 * self.concurrent_trials :]  # none before them is open
-        free = self.concurrent_trials - sum(not trial.state.finished for trial in latest)
-        if latest and not latest[0].state.finished:
-            free = 0
-        asked = [self._question(n) for n in range(number, min(number + free, self._trials))]
-        self._clock.others += time.perf_counter() - began
-        return asked
+        with self._clock.others():
+            # None is asked before the one is over that it may know of.
+            opened = (trial.number for trial in history[-self.concurrent_trials :])
+            first = next((n for n in opened if not history[n].state.finished), len(history))
+            end = min(first + self.concurrent_trials, self._trials)
+            return [self._question(number) for number in range(len(history), end)]
 
     def _question(self, number: int) -> Question:
         rng = random.Random(number)
@@ -159,15 +166,19 @@ def run(trials: int, samples: int, workers: int, url: str) -> dict[str, object]:
         scoring = Scoring(
             STUDY, subject(samples), store, executor, concurrent_trials=sampler.concurrent_trials
         )
-        on_trial = [lambda _trial: clock.closed.append(clock.own())]
-        run_study(STUDY, sampler, scoring, store, on_trial=on_trial)
-        rows = store.check().rows
-    seconds, size = np.diff(clock.closed), size_of(url)
+        run_study(STUDY, sampler, scoring, store, on_trial=[clock.close])
+        served, rows = server_cpu(url), store.check().rows
+    # Over as many trials as are open: one that is decided lets now none, now several others begin.
+    closed, size = np.array(clock.closed), size_of(url)
+    seconds, cpu = (closed[workers:] - closed[:-workers]).T / workers
     return {
         "trials": trials,
         "samples": samples,
         "workers": workers,
         "ms_per_trial": by_tenth(seconds),
+        "mean_ms_per_trial": round(1e3 * float(seconds.mean()), 2),
+        "mean_cpu_ms_per_trial": round(1e3 * float(cpu.mean()), 2),
+        "mean_server_cpu_ms_per_trial": round(1e3 * served / trials, 2),
         "slope_ms_per_1000_trials": slope(seconds),
         "bytes": size,
         "bytes_per_trial": round(size / rows["trial"]),
@@ -195,6 +206,20 @@ def store_at(where: str) -> Iterator[tuple[str, str]]:
         yield where, f"PostgreSQL {version}"
 
 
+def server_cpu(url: str) -> float:
+    """Seconds of the processor that a server on this machine has spent on its connections."""
+    if "://" not in url:
+        return 0.0
+    engine = create_engine(url)
+    clients = "backend_type = 'client backend' AND pid != pg_backend_pid()"
+    with engine.connect() as connection:
+        pids = connection.scalars(text(f"SELECT pid FROM pg_stat_activity WHERE {clients}"))  # noqa: S608
+        files = [Path(f"/proc/{pid}/stat") for pid in pids]
+    engine.dispose()
+    fields = [file.read_text().rpartition(")")[2].split() for file in files if file.exists()]
+    return sum(int(one[11]) + int(one[12]) for one in fields) / os.sysconf("SC_CLK_TCK")
+
+
 def size_of(url: str) -> int:
     """Bytes of a store."""
     if "://" not in url:
@@ -208,7 +233,7 @@ def size_of(url: str) -> int:
 
 def by_tenth(seconds: np.ndarray) -> list[float]:
     """Median of each tenth of the trials."""
-    return [round(1e3 * statistics.median(part), 2) for part in np.array_split(seconds, 10)]
+    return [round(1e3 * float(statistics.median(part)), 2) for part in np.array_split(seconds, 10)]
 
 
 def slope(seconds: np.ndarray, resamples: int = 2000) -> dict[str, float]:
