@@ -7,11 +7,13 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import (
     JSON,
+    ColumnElement,
     Connection,
     FromClause,
     Select,
     Text,
     and_,
+    any_,
     bindparam,
     column,
     exists,
@@ -198,8 +200,12 @@ def ids(
 ) -> dict[str, int]:
     """Return the id of each name that is there, in one query."""
     table = name.class_
-    listed = _listed(connection, Text())
-    statement = select(name, table.id).where(name.in_(select(listed.c.value)))
+    listed = select(_listed(connection, Text()).c.value)
+    among: ColumnElement[bool] = name.in_(listed)
+    if connection.dialect.name == "postgresql":
+        # Its planner believes that a list has a hundred rows, and reads the whole table for them.
+        among = name == any_(func.array(listed.scalar_subquery()))
+    statement = select(name, table.id).where(among)
     rows = connection.execute(statement, {"values": list(names)})
     return {item: key for item, key in rows}
 

@@ -6,7 +6,9 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import find_store, open_store
+from schedsearch.store import evaluations, find_store, open_store
+from schedsearch.store.evaluations import Evaluation
+from schedsearch.store.tables import CountsRow
 from tests.postgres import new_database
 from tests.unit.store.strategies import FULL, SPEC
 
@@ -111,3 +113,19 @@ def test_missing_column_of_a_server_is_damage(url):
         connection.execute(text("ALTER TABLE trial DROP COLUMN reason"))
     with pytest.raises(InputError, match=r"column `reason` of table `trial` is missing"):
         open_store(url)
+
+
+def test_counts_are_found_without_reading_all_that_were_ever_asked(url):
+    keys = [(f"sample {n}", (n, n)) for n in range(3000)]
+    with open_store(url) as store:
+        store.create_study(SPEC)
+        context = store.context_id(SPEC.name, "digest", {})
+        store.add_scores(context, {key: Evaluation(1.0) for key in keys})
+        with store._database.writing() as connection:
+            connection.execute(text("ANALYZE"))
+        with store._database.reading() as connection:
+            scans = text("SELECT seq_scan FROM pg_stat_xact_user_tables WHERE relname = 'counts'")
+            before = connection.scalar(scans)
+            found = evaluations.ids(connection, CountsRow.kept, ["7,7", "8,8", "7,8"])
+            assert connection.scalar(scans) == before
+    assert found.keys() == {"7,7", "8,8"}
