@@ -1,8 +1,9 @@
 """`ranker: auto` beside the search with each of its rankers, on an embedded model.
 
 Every search has a store of its own, so that each pays for its keep-all. Held-out samples say what
-a search is worth: its result, and the least FLOPs ratio among its undominated trials at the drops
-that are asked for, which compares searches at equal drop.
+a search is worth: its result, and the least FLOPs ratio at the drops that are asked for, among its
+undominated trials and the schedules between keep-all and its result that a certificate would test;
+that compares searches at equal drop.
 """
 
 import argparse
@@ -20,8 +21,9 @@ from schedsearch.app.open import open_study
 from schedsearch.app.rankers import rankers_of
 from schedsearch.app.study import Study
 from schedsearch.core import intervals
+from schedsearch.core.chain import chain
 from schedsearch.core.pareto import costs
-from schedsearch.core.schedule import RankerSpec
+from schedsearch.core.schedule import RankerSpec, Schedule
 
 
 def row(args: argparse.Namespace, name: str, ranker: str | RankerSpec) -> dict[str, Any]:
@@ -64,18 +66,24 @@ def held_out(args: argparse.Namespace, study: Study) -> dict[str, Any]:
     bench = HeldOut(study, open_samples(DataRef(f"{args.model}:held-out", args.held_out)), silent)
     full = bench.values("full", bench.subject.full)
 
-    def loss(schedule: Any) -> intervals.Interval:
+    def flops(schedule: Schedule) -> float:
+        return study.subject.costs(schedule)[0]
+
+    def loss(schedule: Schedule) -> intervals.Interval:
         return intervals.paired_difference(full, bench.values("schedule", schedule))
 
-    best = study.best_trial
-    result, most = loss(best.schedule), max(args.drops)
-    tried = [trial for trial in study.frontier.trials if costs(trial)[1] <= most]
-    losses = [(costs(trial)[0], loss(trial.schedule).value) for trial in tried[: args.most]]
-    equal = {
-        f"{drop:g}": min((flops for flops, lost in losses if lost <= drop), default=None)
-        for drop in args.drops
-    }
-    return {"held_out": [result.value, result.low, result.high], "flops_at": equal}
+    result, most = loss(study.best_trial.schedule), max(args.drops)
+    schedules = [trial.schedule for trial in study.frontier.trials if costs(trial)[1] <= most]
+    schedules += chain(study.best_trial.schedule, study.sampler.n_max, args.links)
+    at: dict[str, float] = {}
+    for schedule in sorted(schedules, key=flops):
+        lost = loss(schedule).value
+        for drop in args.drops:
+            if lost <= drop:
+                at.setdefault(f"{drop:g}", flops(schedule))
+        if len(at) == len(args.drops):
+            break
+    return {"held_out": [result.value, result.low, result.high], "flops_at": at}
 
 
 def silent(_name: str) -> Callable[[int, int], None]:
@@ -103,6 +111,6 @@ if __name__ == "__main__":
     parser.add_argument("--tolerance", type=float, default=0.01)
     parser.add_argument("--first", type=int, default=1)
     parser.add_argument("--drops", type=float, nargs="+", default=[0.01, 0.02, 0.03])
-    parser.add_argument("--most", type=int, default=10, help="trials evaluated on held-out samples")
+    parser.add_argument("--links", type=int, default=16, help="of the chain to the result")
     parser.add_argument("--out", type=Path)
     main(parser.parse_args())

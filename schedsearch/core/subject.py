@@ -60,6 +60,10 @@ class Subject:
     def _places(self) -> Mapping[str, int]:
         return {name: place for place, name in enumerate(self.ids)}
 
+    def tokens_of(self, name: str) -> SampleTokens:
+        """Prompt length of a sample."""
+        return self.tokens[self._places[name]]
+
     @property
     def full(self) -> Schedule:
         """The schedule under which every layer keeps everything."""

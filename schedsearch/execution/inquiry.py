@@ -1,9 +1,12 @@
 """What is still to be evaluated of a schedule, part by part, and what has been read of it."""
 
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate, pairwise
 
+from schedsearch.core.flops import SampleTokens
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import SampleScore, Task
@@ -72,10 +75,11 @@ class Inquiry:
         self._parts = [
             tuple(asked.ids[start:end]) for start, end in zip([0, *borders], borders, strict=False)
         ]
+        tokens = {name: subject.tokens_of(name) for name in asked.ids} if asked.tasks > 1 else {}
         self._missing = [
             [
                 lacking
-                for own in divided(part, asked.tasks)
+                for own in divided(part, asked.tasks, tokens)
                 if (lacking := self._lacking(own, asked))
             ]
             for part in self._parts
@@ -145,8 +149,25 @@ def borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
     return [border for start, end in spans for border in (*range(start + chunk, end, chunk), end)]
 
 
-def divided(part: Sequence[str], tasks: int) -> Iterator[Sequence[str]]:
-    """The samples of a part in so many tasks, or fewer where these would be too small."""
-    n, tasks = len(part), max(1, min(tasks, len(part) // LEAST_TASK))
-    for task in range(tasks):
-        yield part[n * task // tasks : n * (task + 1) // tasks]
+def divided(
+    part: Sequence[str], tasks: int, tokens: Mapping[str, SampleTokens]
+) -> Iterator[Sequence[str]]:
+    """The samples of a part in so many tasks, or fewer where these would be too small.
+
+    Samples of equal length share a task as far as they can, as a worker has them in one batch; all
+    tasks have about as many tokens.
+    """
+    tasks = max(1, min(tasks, len(part) // LEAST_TASK))
+    if tasks == 1:
+        yield part
+        return
+
+    def length(name: str) -> tuple[int, int]:
+        return tokens[name].n_vision, tokens[name].n_text
+
+    ordered = sorted(part, key=length)
+    until = list(accumulate(map(sum, map(length, ordered))))
+    cuts = [bisect_right(until, until[-1] * task // tasks) for task in range(1, tasks)]
+    for start, end in pairwise((0, *cuts, len(ordered))):
+        if start < end:
+            yield ordered[start:end]

@@ -1,6 +1,6 @@
 """Parts of a question: divided into tasks, and read as a whole."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -37,15 +37,25 @@ def answers(task):
     }
 
 
-@given(st.integers(0, 200), st.integers(0, 20))
-def test_part_is_divided_evenly_and_not_into_crumbs(samples, tasks):
-    part = [f"s{n}" for n in range(samples)]
-    found = list(divided(part, tasks))
-    sizes = [len(one) for one in found]
-    assert [name for one in found for name in one] == part
-    assert max(sizes) - min(sizes) <= 1
-    assert len(found) <= max(1, tasks)
-    assert len(found) == 1 or min(sizes) >= LEAST_TASK
+@given(
+    st.lists(st.sampled_from([(8, 4), (8, 5), (100, 4), (2000, 9)]), max_size=200),
+    st.integers(0, 20),
+)
+def test_part_is_divided_into_tasks_of_as_many_tokens_and_not_into_crumbs(lengths, tasks):
+    tokens = {f"s{n}": SampleTokens(*one) for n, one in enumerate(lengths)}
+    found = list(divided(list(tokens), tasks, tokens))
+    assert sorted(name for one in found for name in one) == sorted(tokens)
+    assert len(found) <= max(1, min(tasks, len(tokens) // LEAST_TASK))
+    if len(found) > 1:
+        weights = [sum(sum(asdict(tokens[name]).values()) for name in one) for one in found]
+        assert max(weights) <= sum(weights) / tasks + max(map(sum, lengths))
+
+
+def test_samples_of_equal_length_share_a_task():
+    tokens = {f"s{n}": SampleTokens(8, 4 + n % 2) for n in range(40)}
+    found = list(divided(list(tokens), 2, tokens))
+    assert [len(one) for one in found] == [20, 20]
+    assert [len({tokens[name] for name in one}) for one in found] == [1, 1]
 
 
 @given(st.sampled_from([1, 2, 4, 16]), st.randoms(use_true_random=False))
