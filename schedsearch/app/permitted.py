@@ -52,7 +52,7 @@ class Permitted:
             )
         if config.run is not None:
             raise InputError("`run` is for the service to say where searches run; leave it out")
-        content = config.model_dump(mode="json", exclude_unset=True)
+        content = config.model_dump(mode="json", exclude_unset=True, exclude={"search"})
         content["search"] = config.search.plain()
         content["model"] = self._model(config.model)
         self._check_search(content["search"])
