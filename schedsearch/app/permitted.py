@@ -110,7 +110,7 @@ def _within(key: str, name: Any, roots: tuple[Path, ...]) -> Path:
     for root in roots if isinstance(name, str) and "\0" not in name else ():
         whole = root.resolve()
         try:
-            found = (whole / name).resolve(strict=True)
+            found: Path = (whole / name).resolve(strict=True)
         except (OSError, RuntimeError):
             continue
         if found.is_relative_to(whole) and found != whole:

@@ -17,12 +17,13 @@ from schedsearch.core.files import Kind, check_folder, check_target, write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import Split
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.schedule_file import SCHEDULE, ScheduleFile, schedule_bytes
+from schedsearch.core.schedule_file import SCHEDULE, schedule_bytes
 from schedsearch.core.schedule_format import (
     Calibration,
     Estimate,
     Provenance,
     Results,
+    ScheduleFile,
     Score,
 )
 from schedsearch.core.trial import Measurement, Trial

@@ -103,7 +103,11 @@ def serve(
                 soft_wrap=True,
             )
         config = uvicorn.Config(
-            app, log_level="warning", timeout_graceful_shutdown=8, server_header=False
+            app,
+            log_level="warning",
+            root_path=settings.root_path,
+            timeout_graceful_shutdown=8,
+            server_header=False,
         )
         uvicorn.Server(config).run(sockets=[listener])
 

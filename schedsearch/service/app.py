@@ -1,9 +1,11 @@
 """The service as an ASGI application."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.launching import Caretaker, Launching
@@ -23,6 +25,18 @@ from schedsearch.version import VERSION
 API = "/api/v1"
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
+
+
+class _Guarded(FastAPI):
+    """An application whose every answer passes the guard, those of the framework too."""
+
+    def __init__(self, hosts: Iterable[str], **options: Any) -> None:
+        self._hosts = tuple(hosts)
+        super().__init__(**options)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The guard, and within it all else."""
+        return Guard(super().build_middleware_stack(), self._hosts)
 
 
 def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastAPI:
@@ -56,11 +70,11 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         await app.state.watcher.close()
         store.close()
 
-    app = FastAPI(
+    app = _Guarded(
+        settings.hosts,
         title="schedsearch",
         version=VERSION,
         description="Searches for the vision tokens that each decoder layer needs.",
-        root_path=settings.root_path,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -74,5 +88,4 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     app.include_router(login.router)
-    app.add_middleware(Guard, hosts=settings.hosts)
     return app

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from schedsearch.service.problems import reply
+from schedsearch.service.problems import MEDIA_TYPE, reply
 
 _HEADERS = {
     "Content-Security-Policy": (
@@ -40,11 +40,20 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        replaced = False
+
         async def guarded(message: Message) -> None:
+            nonlocal replaced
             if message["type"] == "http.response.start":
                 headers = MutableHeaders(scope=message)
+                if message["status"] == 413 and headers.get("content-type") != MEDIA_TYPE:
+                    replaced = True  # the framework's refusal, which is a line of text
+                    await reply(413, "the body is too large; send less")(scope, receive, guarded)
+                    return
                 for name, value in _HEADERS.items():
                     headers.setdefault(name, value)
+            elif replaced and not message.get("body", b"").startswith(b"{"):
+                return
             await send(message)
 
         host = _host(Headers(scope=scope).get("host", ""))

@@ -126,7 +126,7 @@ def secret(connection: Connection, token: int) -> Secret | None:
     """Return a token with what its secret is compared with; None where there is none."""
     query = select(TokenRow.__table__).where(TokenRow.id == token)
     row = connection.execute(query).one_or_none()
-    return row and Secret(_token(row), row.salt, row.digest)
+    return None if row is None else Secret(_token(row), row.salt, row.digest)
 
 
 def revoke(connection: Connection, token: int) -> Token:
@@ -161,7 +161,7 @@ def session(connection: Connection, digest: str) -> Session | None:
     columns = (*TokenRow.__table__.columns, SessionRow.expires.label("ends"))
     query = select(*columns).join(SessionRow, SessionRow.token_id == TokenRow.id)
     row = connection.execute(query.where(SessionRow.digest == digest)).one_or_none()
-    return row and Session(_token(row), row.ends)
+    return None if row is None else Session(_token(row), row.ends)
 
 
 def end_session(connection: Connection, digest: str) -> None:

@@ -102,7 +102,7 @@ def find(connection: Connection, study: str) -> Launch | None:
     """Return the launch of a study; None where it was made without a service."""
     query = select(LaunchRow.__table__).where(LaunchRow.study == study)
     row = connection.execute(query).one_or_none()
-    return row and _launch(row)
+    return None if row is None else _launch(row)
 
 
 def every(connection: Connection) -> list[Launch]:

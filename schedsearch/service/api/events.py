@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
@@ -15,6 +15,12 @@ from schedsearch.service.schemas import TrialOut
 from schedsearch.store.pages import Place
 
 router = APIRouter(tags=["events"])
+
+
+def _existing(office: InOffice, _who: Reads, name: str) -> None:
+    """Refuse a study that is not there before the stream begins."""
+    shown(office, name)
+
 
 LastEventId = Annotated[
     str | None, Header(max_length=100, description="Of the last event that was received.")
@@ -28,14 +34,18 @@ LastEventId = Annotated[
     summary="Follow a study",
 )
 async def follow(
-    request: Request, office: InOffice, _who: Reads, name: str, last_event_id: LastEventId = None
+    request: Request,
+    office: InOffice,
+    _who: Reads,
+    _there: Annotated[None, Depends(_existing)],
+    name: str,
+    last_event_id: LastEventId = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """Send `study` whenever the study has changed, and `trial` for each that is closed.
 
     The first event is the study as it is. Whoever sends the id of the last event that came gets
     the trials that were closed since.
     """
-    await run_in_threadpool(shown, office, name)
     watcher: Watcher = request.app.state.watcher
     mark, closed = _parsed(last_event_id)
     async for look in watcher.looks():

@@ -69,7 +69,12 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
         given = {"store": str(tmp_path / "store.db"), "folder": tmp_path / "service"} | options
         settings, backend = ServiceSettings(**given), Noted()  # type: ignore[arg-type]
         app = make_app(settings, backend)
-        client = TestClient(app, base_url="http://localhost", raise_server_exceptions=False)
+        client = TestClient(
+            app,
+            base_url="http://localhost",
+            raise_server_exceptions=False,
+            root_path=settings.root_path,
+        )
         client.__enter__()
         opened.append(client)
         return Service(client, app.state.office.store, backend, settings)
