@@ -46,11 +46,10 @@ class LocalBackend:
     def __init__(self, store: str, folder: Path) -> None:
         self._store = store
         self._folder = folder
-        self._children: list[subprocess.Popen[bytes]] = []
+        self._children: dict[tuple[str, int], subprocess.Popen[bytes]] = {}
 
     def begin(self, launch: Launch) -> None:
         """Start a process in a session of its own."""
-        self._children = [child for child in self._children if child.poll() is None]
         place = self._place(launch)
         command = [sys.executable, "-m", "schedsearch.app.launched", launch.study]
         try:
@@ -67,11 +66,13 @@ class LocalBackend:
                 )
         except OSError as error:
             raise RunError(f"a process for `{launch.study}` cannot be started: {error}") from None
-        self._children.append(child)
+        self._children[launch.study, launch.attempt] = child
 
     def lives(self, launch: Launch) -> bool | None:
         """Look at the process, where it is on this host."""
-        self._children = [child for child in self._children if child.poll() is None]
+        child = self._children.get((launch.study, launch.attempt))
+        if child is not None:  # one of ours, which has to be collected
+            return child.poll() is None
         return process_of(launch.handle).runs() if launch.handle else None
 
     def log(self, launch: Launch) -> str:

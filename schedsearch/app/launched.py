@@ -9,7 +9,7 @@ from pathlib import Path
 from schedsearch.app.config import check_study
 from schedsearch.app.configured import Prepared, prepare
 from schedsearch.errors import SchedsearchError
-from schedsearch.store.launches import Launch, StateError
+from schedsearch.store.launches import Launch
 from schedsearch.store.patience import PATIENCE
 from schedsearch.store.process import Process
 from schedsearch.store.store import open_store
@@ -22,14 +22,14 @@ def main() -> int:
     study, attempt = sys.argv[1], int(sys.argv[2])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     target = os.environ["SCHEDSEARCH_STORE"]
-    with open_store(target, create=False, patience=PATIENCE) as store:
-        try:
+    try:
+        with open_store(target, create=False, patience=PATIENCE) as store:
             launch = store.service.claim(study, attempt, asdict(Process.current()))
-        except StateError as error:
-            log.warning("%s", error)
-            return 1
-        ending, reason = _ended(launch, target)
-        store.service.end_launch(study, attempt, ending, reason)
+            ending, reason = _ended(launch, target)
+            store.service.end_launch(study, attempt, ending, reason)
+    except SchedsearchError as error:
+        log.error("%s", error)
+        return 1
     log.info("%s %s", ending, reason)
     return 0 if ending != "failed" else 1
 
@@ -39,7 +39,6 @@ def _ended(launch: Launch, target: str) -> tuple[str, str]:
         config = check_study(launch.content, launch.study)
         return _searched(prepare(config, Path.cwd(), target)), ""
     except SchedsearchError as error:
-        log.error("%s", error)
         return "failed", str(error)
     except Exception as error:
         log.exception("a defect")

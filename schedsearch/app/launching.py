@@ -86,7 +86,7 @@ class Launching:
         """Begin what waits, where there is room, and see what has become of the others."""
         service = self.store.service
         for launch in service.launches():
-            if launch.state == "STARTED" and launch.handle and self.backend.lives(launch) is False:
+            if launch.state == "STARTED" and self.backend.lives(launch) is False:
                 log.warning("%s: %s", launch.study, GONE)
                 service.end_launch(launch.study, launch.attempt, "failed", GONE)
         service.requeue_unclaimed()

@@ -19,6 +19,7 @@ from schedsearch.service.pages import login
 from schedsearch.service.problems import Problem, add_handlers
 from schedsearch.service.settings import ServiceSettings
 from schedsearch.service.views import Views
+from schedsearch.store.address import file_of, url_of
 from schedsearch.store.store import open_store
 from schedsearch.version import VERSION
 
@@ -49,12 +50,14 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     Raises:
         InputError: The store cannot be opened.
     """
-    store = open_store(settings.store, patience=_PATIENCE)
+    file = file_of(url_of(settings.store))
+    address = str(file.absolute()) if file else settings.store  # for processes elsewhere
+    store = open_store(address, patience=_PATIENCE)
     settings.folder.mkdir(parents=True, exist_ok=True)
     uploads = Uploads(store.service, settings.folder / "sets", settings.quota)
     launching = Launching(
         store,
-        backend or LocalBackend(settings.store, settings.folder / "launches"),
+        backend or LocalBackend(address, settings.folder / "launches"),
         settings.permitted,
         uploads.file,
         settings.searches,
