@@ -199,14 +199,15 @@ def _insert(connection: Connection, study: OptunaStudy, on_progress: OnProgress)
         ]
         connection.execute(insert(models.TrialModel), rows)
     known = select(models.TrialModel.number, models.TrialModel.trial_id)
-    keys = dict(connection.execute(known.where(models.TrialModel.study_id == key)).tuples().all())
+    found = connection.execute(known.where(models.TrialModel.study_id == key))
+    keys = {number: trial_id for number, trial_id in found}
     done = 0
     for trials in _batches(study.trials):
-        found: dict[Any, list[dict[str, Any]]] = {}
+        tables: dict[Any, list[dict[str, Any]]] = {}
         for trial in trials:
             for model, rows in _rows(trial, keys[trial.number]):
-                found.setdefault(model, []).extend(rows)
-        for model, rows in found.items():
+                tables.setdefault(model, []).extend(rows)
+        for model, rows in tables.items():
             if rows:
                 connection.execute(insert(model), rows)
         done += len(trials)
