@@ -156,6 +156,7 @@ def _frozen(
     state = _STATES.get(trial.state, OptunaState.COMPLETE if measured else OptunaState.PRUNED)
     last = trial.expected if measured is None else measured[1]
     read = trial.read or (measured[0].n if measured else 0)
+    constraints = aim.constraints(trial) if measured else {}
     made = create_trial(
         state=state,
         values=aim.values(trial) if measured else None,
@@ -163,7 +164,9 @@ def _frozen(
         distributions={name: distributions[name] for name in trial.params},
         user_attrs=_told(trial),
         intermediate_values={} if last is None else {read: last},
-        constraints=aim.constraints(trial) if measured else None,
+        constraints=constraints,
+        # The form of before Optuna 5: optuna-dashboard 0.21 knows no other.
+        system_attrs={"constraints": list(constraints.values())} if constraints else None,
     )
     made.number = trial.number
     if attempt is not None and state is not OptunaState.WAITING:

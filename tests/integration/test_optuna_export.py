@@ -118,6 +118,8 @@ def test_tolerance_is_the_constraint_of_g_search(store, database):
     feasible = [one.number for one in found.trials if one.constraints["tolerance"] <= 0]
     assert feasible == accepted
     assert 0 < len(accepted) < len(view.trials)
+    for one in found.trials:  # where optuna-dashboard looks
+        assert one.system_attrs["constraints"] == [one.constraints["tolerance"]]
     front = pareto([view.trials[number] for number in accepted])
     assert {one.number for one in found.best_trials} == {one.number for one in front}
     assert view.best_trial.number in feasible
