@@ -288,6 +288,10 @@ class Store:
         """Return the attempts at a trial in order, from 1."""
         return self._read(study, trials.attempts, number)
 
+    def last_attempts(self, study: str) -> dict[int, Attempt]:
+        """Return the last attempt at every trial that has one, by the number of the trial."""
+        return self._read(study, trials.last_attempts)
+
     def enqueue(self, study: str, schedule: Schedule) -> Trial:
         """Ask for one more schedule, also while the study is being searched.
 
