@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
+from math import ceil
 
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.schedule import Schedule
@@ -19,6 +20,12 @@ Known = dict[EvaluationKey, Evaluation]
 
 LEAST_TASK = 8
 """Fewer samples than this fill no processor; a part is divided no further."""
+
+_DECIDING = 2
+"""Parts that most trials are decided by; they are read as soon as can be."""
+
+_ROUNDS = 4
+"""Of tasks for each worker: enough that none waits long for the others at the end."""
 
 
 class EvaluationError(RunError):
@@ -35,8 +42,9 @@ class Asked:
         again: Samples that are evaluated although they are known, where another one of their task
             is not: the task keeps its samples, and a worker what it has for them.
         shared: As in `Task`.
-        tasks: Into how many equal tasks each part is divided, as far as it is large enough. A part
-            is read as a whole, so this says how soon that can be, and decides nothing.
+        tasks: Into how many equal tasks the first parts are divided, as far as they are large
+            enough, and later ones where there are too few for so many workers. A part is read as a
+            whole, so this says how soon that can be, and decides nothing.
     """
 
     ids: Sequence[str]
@@ -76,13 +84,15 @@ class Inquiry:
             tuple(asked.ids[start:end]) for start, end in zip([0, *borders], borders, strict=False)
         ]
         tokens = {name: subject.tokens_of(name) for name in asked.ids} if asked.tasks > 1 else {}
+        later = max(1, len(self._parts) - _DECIDING)
+        fewer = min(asked.tasks, ceil(_ROUNDS * asked.tasks / later))
         self._missing = [
             [
                 lacking
-                for own in divided(part, asked.tasks, tokens)
+                for own in divided(part, asked.tasks if place < _DECIDING else fewer, tokens)
                 if (lacking := self._lacking(own, asked))
             ]
-            for part in self._parts
+            for place, part in enumerate(self._parts)
         ]
         self.wanted = deque(
             Task(schedule, subject.split, lacking, asked.shared, subject.grid)
@@ -90,6 +100,7 @@ class Inquiry:
             for lacking in missing
         )
         self._unanswered = {task.sample_ids for task in self.wanted}
+        self._known = sum(key in known for key in self._first)
         self._defects: dict[tuple[str, ...], str] = {}
 
     @property
@@ -100,11 +111,12 @@ class Inquiry:
     @property
     def progress(self) -> tuple[int, int]:
         """Different samples that have a score, and different samples that are asked."""
-        return sum(key in self.known for key in self._first), len(self._first)
+        return self._known, len(self._first)
 
     def take(self, task: Task, found: Mapping[EvaluationKey, Evaluation]) -> None:
         """Add the scores of a task."""
         for key, one in found.items():
+            self._known += key in self._first and key not in self.known
             self.known.setdefault(key, one)
         self._unanswered.discard(task.sample_ids)
 
