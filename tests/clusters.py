@@ -1,6 +1,6 @@
 """Ray for tests: one pool of workers for many of them, since a worker takes a second to open."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 from schedsearch.core.trial import Evaluated, Task
@@ -70,6 +70,9 @@ class Turn:
 
     def ask(self, method: str, *args: Any, **named: Any) -> Any:
         return self._executor.ask(method, *args, **named)
+
+    def ask_each(self, method: str, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        return self._executor.ask_each(method, calls)
 
     def tell(self, method: str, *args: Any) -> None:
         self._executor.tell(method, *args)

@@ -1,7 +1,7 @@
 """Study files: what needs no model is checked before torch is imported, then the study opened."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,8 @@ from schedsearch.core.sample import SampleSet, Split
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import check_answers, make_metric
-from schedsearch.execution.executors import MakeExecutor
+from schedsearch.execution.executor import Executor, Worker
+from schedsearch.execution.executors import EXECUTORS, MakeExecutor
 
 if TYPE_CHECKING:
     from schedsearch.app.study import Study
@@ -44,6 +45,8 @@ class Prepared:
         calibration: What the search sees.
         certify: What a certificate is proven on; None where the file names nothing.
         held_out: What reports alone see; None where the file names nothing.
+        unchecked: Sets that may yet share images: that is looked at while workers elsewhere load
+            the model.
     """
 
     config: StudyConfig
@@ -54,6 +57,7 @@ class Prepared:
     calibration: SampleSet
     certify: SampleSet | None
     held_out: SampleSet | None
+    unchecked: Mapping[Split, SampleSet]
 
     def open(
         self,
@@ -95,10 +99,25 @@ class Prepared:
             trust_remote_code=trust_remote_code,
             prefix_bytes=prefix_bytes,
             folder=self.folder,
-            executor=self.executor,
+            executor=self._checking(progress) if self.unchecked else self.executor,
             store_patience=store_patience,
             progress=progress,
         )
+
+    def _checking(self, progress: Progress | None) -> MakeExecutor:
+        """What makes the executor, and sees that the sets are apart while its workers open."""
+        make = EXECUTORS[self.executor] if isinstance(self.executor, str) else self.executor
+
+        def made(open_worker: Callable[[], Worker]) -> Executor:
+            workers = make(open_worker)
+            try:
+                _check_apart(self.unchecked, progress)
+            except BaseException:
+                workers.close()
+                raise
+            return workers
+
+        return made
 
 
 def prepare(
@@ -141,7 +160,8 @@ def prepare(
     for samples in sets.values():
         check_answers(samples, metric)
     check_size(len(sets["calibration"]))
-    if config.data.shares is None and len(sets) > 1:  # parts of one set are apart
+    parted = config.data.shares is not None or len(sets) == 1  # parts of one set are apart
+    if not parted and executor == LOCAL:
         _check_apart(sets, progress)
     return Prepared(
         config,
@@ -152,6 +172,7 @@ def prepare(
         sets["calibration"],
         sets.get("certify"),
         sets.get("held-out"),
+        {} if parted or executor == LOCAL else sets,
     )
 
 

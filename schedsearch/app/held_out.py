@@ -8,6 +8,7 @@ from schedsearch.app.bootstrap import Progress
 from schedsearch.app.scorers import check_unchanged
 from schedsearch.app.splits import check_apart
 from schedsearch.app.study import Study
+from schedsearch.app.subjects import subject_of
 from schedsearch.core import intervals
 from schedsearch.core.budget import Budget
 from schedsearch.core.families.base import Family
@@ -69,7 +70,7 @@ class HeldOut:
     def __init__(self, study: Study, samples: SampleSet, progress: Progress) -> None:
         identity = study.subject.context["metric"]
         study.executor.tell("add_set", samples)
-        self.subject: Subject = study.executor.ask("subject", samples.split, identity=identity)
+        self.subject = subject_of(study.executor, samples.split, identity=identity)
         seen = dict(zip(study.subject.ids, study.subject.images, strict=True))
         own = dict(zip(self.subject.ids, self.subject.images, strict=True))
         check_apart({study.subject.split: seen}, self.subject.split, own)
@@ -133,7 +134,7 @@ class HeldOut:
         try:
             grid = workers.ask("grid_within", subject.split, flops)
             what += f", {grid.rows} x {grid.columns} patches, position embeddings interpolated"
-            smaller = workers.ask("subject", subject.split, grid, identity=identity)
+            smaller = subject_of(workers, subject.split, grid, identity)
             values = self.values(name, subject.full, smaller)
         except (InputError, EvaluationError) as error:
             return Row(name, what, reason=str(error))

@@ -15,6 +15,7 @@ from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, wa
 from schedsearch.app.search_config import parse_search
 from schedsearch.app.stores import look
 from schedsearch.app.study import Study, check_searchable
+from schedsearch.app.subjects import subject_of
 from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.facts import Facts
 from schedsearch.core.plugin import ParamValue
@@ -184,9 +185,8 @@ def open_study(
         workers = make_executor(opening.open)
         if not isinstance(data, DataRef):
             _warn(config, len(data), scored.greatest)
-        subject: Subject = workers.ask(
-            "subject", identity=identity, on_progress=progress and progress("encoding samples")
-        )
+        encoding = progress and progress("encoding samples")
+        subject = subject_of(workers, identity=identity, on_progress=encoding)
         if isinstance(data, DataRef):
             _warn(config, len(subject.ids), subject.greatest)
         attention = partial(attention_guess, workers, subject)

@@ -4,13 +4,29 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from schedsearch.core.canonical import digest
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio, kv_ratio
 from schedsearch.core.sample import Grid, Split
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Work
+
+
+class Encoded(NamedTuple):
+    """What is to be known of a sample before it is scored.
+
+    Attributes:
+        key: Hash of its content: two samples of the same hash score the same.
+        tokens: Length of its prompt.
+        images: Hashes of its images.
+        work: What it costs if every layer keeps everything.
+    """
+
+    key: str
+    tokens: SampleTokens
+    images: tuple[str, ...]
+    work: Work
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from PIL import Image
 
@@ -81,6 +82,7 @@ class ShapesVQA(Numbered):
         )
 
 
+@lru_cache(maxsize=8192)  # a sample is asked for when a set is read, hashed, drawn and encoded
 def example(split: Split, index: int, seed: int = 0, hops: int = 3) -> tuple[Scene, Question]:
     """Scene and question of one evaluation sample; the index alone decides the kind."""
     offered = kinds(hops)

@@ -12,6 +12,7 @@ from schedsearch.core.reading import counted
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.shown import shown
+from schedsearch.core.subject import Encoded
 from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.errors import DataError, UnsupportedError
 from schedsearch.evaluation.answers import end_tokens
@@ -126,6 +127,11 @@ class Evaluator:
         return Schedule.full(self._shape.layers)
 
     @property
+    def ids(self) -> tuple[str, ...]:
+        """Of the samples, in the order of the set."""
+        return tuple(self._samples)
+
+    @property
     def work(self) -> Work:
         """What all batches run so far have cost; of generated answers, the prefill alone."""
         return self._scorer.work + self._full.work if self._full else self._scorer.work
@@ -164,25 +170,26 @@ class Evaluator:
         self._check_ids(wanted)
         return [self._encoder.encode(self._samples[one]).counts for one in wanted]
 
-    def sample_keys(self, on_progress: Progress | None = None) -> list[str]:
-        """Content hashes of the samples, in the order of the set; see `sample_key`.
+    def encoded(
+        self, ids: Iterable[str] | None = None, on_progress: Progress | None = None
+    ) -> list[Encoded]:
+        """What is to be known of samples before they are scored, in the order of `ids`.
 
         Args:
+            ids: Of the samples; default: the whole set.
             on_progress: Told how many samples are encoded, of how many.
 
         Raises:
-            DataError: Broken image, or a prompt without vision tokens.
+            DataError: Unknown id, broken image, a prompt without vision tokens, or an answer that
+                cannot be encoded.
         """
-        samples = counted(self._samples.values(), on_progress)
-        return [self._encoder.encode(sample).key for sample in samples]
-
-    def image_keys(self) -> list[tuple[str, ...]]:
-        """Hashes of the images of each sample, in the order of the set; see `image_key`.
-
-        Raises:
-            DataError: Broken image, or a prompt without vision tokens.
-        """
-        return [self._encoder.encode(sample).images for sample in self._samples.values()]
+        wanted = list(self._samples if ids is None else ids)
+        self._check_ids(wanted)
+        found = []
+        for name in counted(wanted, on_progress):
+            one = self._encoder.encode(self._samples[name])
+            found.append(Encoded(one.key, one.counts, one.images, self.full_work([name])))
+        return found
 
     def prefill_inputs(self, ids: Iterable[str] | None = None) -> dict[str, torch.Tensor]:
         """Arguments of one forward over prompts, without padding, on the model's device.

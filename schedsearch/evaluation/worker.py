@@ -11,7 +11,7 @@ from torch import nn
 from schedsearch.core.latency import PrefillTiming
 from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.subject import Subject
+from schedsearch.core.subject import Encoded, Subject
 from schedsearch.core.trial import Evaluated, Task, Work
 from schedsearch.errors import SchedsearchError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
@@ -92,11 +92,21 @@ class ModelWorker:
             self._evaluators[key] = made
         return self._evaluators[key]
 
+    def encoded(
+        self, split: Split | None, grid: Grid | None, share: int, shares: int
+    ) -> list[Encoded]:
+        """What is to be known of one of so many equal shares of a set; see `subject`."""
+        asked = next(iter(self._sets)) if split is None else split
+        evaluator = self.evaluator(asked, grid)
+        ids, n = evaluator.ids, len(evaluator.ids)
+        return evaluator.encoded(ids[n * share // shares : n * (share + 1) // shares])
+
     def subject(
         self,
         split: Split | None = None,
         grid: Grid | None = None,
         identity: Mapping[str, Any] | None = None,
+        encoded: Sequence[Encoded] | None = None,
         on_progress: OnProgress | None = None,
     ) -> Subject:
         """What has to be known of model, metric and a set to ask about them.
@@ -105,6 +115,7 @@ class ModelWorker:
             split: Of the set; default: the first that the worker got.
             grid: As for `evaluator`.
             identity: Of the metric, where it is known.
+            encoded: What is known of all samples, where several workers have found that out.
             on_progress: Called with samples that are encoded, and all.
 
         Raises:
@@ -113,27 +124,29 @@ class ModelWorker:
         """
         asked = next(iter(self._sets)) if split is None else split
         evaluator, samples = self.evaluator(asked, grid), self._sets[asked]
-        adapter, ids = adapter_for(self.model), tuple(sample.id for sample in samples)
+        adapter, ids = adapter_for(self.model), evaluator.ids
         context = dict(self._context)
         if identity is not None:
             context["metric"] = dict(identity)
         if grid is not None:
             context["downsampled"] = f"{grid.rows} x {grid.columns}"
+        if encoded is None:
+            encoded = evaluator.encoded(ids, on_progress)
         return Subject(
             name=samples.name,
             digest=samples.digest(),
             split=asked,
             ids=ids,
-            keys=tuple(evaluator.sample_keys(on_progress)),
-            tokens=tuple(evaluator.sample_tokens(ids)),
+            keys=tuple(one.key for one in encoded),
+            tokens=tuple(one.tokens for one in encoded),
             shape=adapter.shape(self.model),
             target=describe(self.model, self._name),
             context=context,
-            images=tuple(evaluator.image_keys()),
+            images=tuple(one.images for one in encoded),
             greatest=self.metric.greatest,
             least=self.metric.least,
             binary=self.metric.binary,
-            full_pass=evaluator.full_work(),
+            full_pass=sum((one.work for one in encoded), Work()),
             grid=grid,
         )
 

@@ -5,7 +5,7 @@ which the tests of all executors read.
 """
 
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, NamedTuple, Protocol
@@ -83,6 +83,12 @@ class Executor(Protocol):
         """Return what a method of one of the workers returns, or raise what it raises.
 
         An argument `on_progress` is called here, not there, or not at all.
+        """
+
+    def ask_each(self, method: str, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        """Yield what a method of a worker returns for each of some arguments, in their order.
+
+        Several workers answer at once; raises what any of them raises.
         """
 
     def tell(self, method: str, *args: Any) -> None:

@@ -4,7 +4,8 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
+from math import ceil
 
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.schedule import Schedule
@@ -19,6 +20,9 @@ Known = dict[EvaluationKey, Evaluation]
 
 LEAST_TASK = 8
 """Fewer samples than this fill no processor; a part is divided no further."""
+
+_ROUNDS = 4
+"""Of tasks for each worker: enough that none waits long for the others at the end."""
 
 
 class EvaluationError(RunError):
@@ -35,8 +39,11 @@ class Asked:
         again: Samples that are evaluated although they are known, where another one of their task
             is not: the task keeps its samples, and a worker what it has for them.
         shared: As in `Task`.
-        tasks: Into how many equal tasks each part is divided, as far as it is large enough. A part
-            is read as a whole, so this says how soon that can be, and decides nothing.
+        tasks: Into how many equal tasks the parts that decide are divided, as far as they are
+            large enough, and the others where there are too few for so many workers. A part is read
+            as a whole, so this says how soon that can be, and decides nothing.
+        deciding: How many leading parts will probably decide. The others wait for them: a worker
+            that is at one of those in vain is missing to the next trial.
     """
 
     ids: Sequence[str]
@@ -44,6 +51,7 @@ class Asked:
     again: Collection[str] = ()
     shared: int = 0
     tasks: int = 1
+    deciding: int = 0
 
 
 class Inquiry:
@@ -60,7 +68,8 @@ class Inquiry:
         known: Scores that need no task; what is taken joins them.
 
     Attributes:
-        wanted: What is missing and at work nowhere, in the order in which it will be read.
+        wanted: What is missing and at work nowhere, in the order in which it will be read; of the
+            parts after those that decide once these have been read.
         scores: Of the samples read so far, in the order of the question.
     """
 
@@ -76,20 +85,25 @@ class Inquiry:
             tuple(asked.ids[start:end]) for start, end in zip([0, *borders], borders, strict=False)
         ]
         tokens = {name: subject.tokens_of(name) for name in asked.ids} if asked.tasks > 1 else {}
+        deciding = self._deciding = asked.deciding
+        later = max(1, len(self._parts) - deciding)
+        fewer = min(asked.tasks, ceil(_ROUNDS * asked.tasks / later))
         self._missing = [
             [
                 lacking
-                for own in divided(part, asked.tasks, tokens)
+                for own in divided(part, asked.tasks if place < deciding else fewer, tokens)
                 if (lacking := self._lacking(own, asked))
             ]
-            for part in self._parts
+            for place, part in enumerate(self._parts)
         ]
-        self.wanted = deque(
-            Task(schedule, subject.split, lacking, asked.shared, subject.grid)
+        wanted = [
+            [Task(schedule, subject.split, one, asked.shared, subject.grid) for one in missing]
             for missing in self._missing
-            for lacking in missing
-        )
-        self._unanswered = {task.sample_ids for task in self.wanted}
+        ]
+        self.wanted = deque(chain.from_iterable(wanted[: deciding or None]))
+        self._later = deque(chain.from_iterable(wanted[deciding:] if deciding else ()))
+        self._unanswered = {task.sample_ids for task in (*self.wanted, *self._later)}
+        self._known = sum(key in known for key in self._first)
         self._defects: dict[tuple[str, ...], str] = {}
 
     @property
@@ -100,11 +114,12 @@ class Inquiry:
     @property
     def progress(self) -> tuple[int, int]:
         """Different samples that have a score, and different samples that are asked."""
-        return sum(key in self.known for key in self._first), len(self._first)
+        return self._known, len(self._first)
 
     def take(self, task: Task, found: Mapping[EvaluationKey, Evaluation]) -> None:
         """Add the scores of a task."""
         for key, one in found.items():
+            self._known += key in self._first and key not in self.known
             self.known.setdefault(key, one)
         self._unanswered.discard(task.sample_ids)
 
@@ -118,7 +133,10 @@ class Inquiry:
         Raises:
             EvaluationError: A task of the next part has failed.
         """
-        for part, missing in self._unread():
+        for place, part, missing in self._unread():
+            if place >= self._deciding:
+                self.wanted += self._later
+                self._later.clear()
             for lacking in missing:
                 if lacking in self._defects:
                     raise EvaluationError(self._defects[lacking])
@@ -128,11 +146,11 @@ class Inquiry:
             self.scores += [SampleScore(name, one.score, one.prediction) for name, one in found]
             yield
 
-    def _unread(self) -> Iterator[tuple[tuple[str, ...], list[tuple[str, ...]]]]:
+    def _unread(self) -> Iterator[tuple[int, tuple[str, ...], list[tuple[str, ...]]]]:
         start = 0
-        for part, missing in zip(self._parts, self._missing, strict=True):
+        for place, (part, missing) in enumerate(zip(self._parts, self._missing, strict=True)):
             if start >= len(self.scores):
-                yield part, missing
+                yield place, part, missing
             start += len(part)
 
     def _lacking(self, names: Sequence[str], asked: Asked) -> tuple[str, ...]:

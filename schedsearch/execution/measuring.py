@@ -14,6 +14,9 @@ from schedsearch.execution.scoring import OnScores, Scoring
 from schedsearch.samplers.sampler import Sampler
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 
+_DECIDING = 2
+"""Parts that most trials are decided by: those who lost before are read first."""
+
 
 class TrialRun:
     """A trial at work: says which tasks it wants, takes what became of them, and decides.
@@ -176,7 +179,9 @@ class Measuring:
     def inquiry(self, trial: Trial, probes: Sequence[str], shared: int) -> Inquiry:
         """All that a trial asks."""
         ids, behind = self._reading.first(trial.samples), self._reading.gainful
-        return self.scoring.inquiry(trial.schedule, ids, again=probes, shared=shared, behind=behind)
+        return self.scoring.inquiry(
+            trial.schedule, ids, again=probes, shared=shared, behind=behind, deciding=_DECIDING
+        )
 
     def hopeless(
         self, history: Sequence[Trial], trial: Trial, known: Sequence[SampleScore]

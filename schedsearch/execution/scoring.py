@@ -113,6 +113,7 @@ class Scoring:
         again: Collection[str] = (),
         shared: int = 0,
         behind: int = 0,
+        deciding: int = 0,
     ) -> Inquiry:
         """What is known of a schedule and what is missing.
 
@@ -123,6 +124,7 @@ class Scoring:
             again: As in `Asked`.
             shared: As in `Task`.
             behind: Leading samples after which a task ends too, and the cuts are counted.
+            deciding: As in `Asked`.
 
         Raises:
             EvaluationError: The schedule is of another depth than the model.
@@ -137,7 +139,7 @@ class Scoring:
         cuts = [behind, *(behind + cut for cut in self._cuts)]
         ends = [n for n in borders(len(subject.ids), self._chunk, cuts) if n < len(names)]
         tasks = self.executor.slots // (2 * self._concurrent_trials)
-        asked = Asked(names, [*ends, len(names)], again, shared, tasks)
+        asked = Asked(names, [*ends, len(names)], again, shared, tasks, deciding)
         wanted = subject.evaluation_keys(schedule, names)
         known = self._store.scores(self._context(schedule)[0], wanted)
         return Inquiry(subject, schedule, asked, known)

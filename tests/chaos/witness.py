@@ -114,7 +114,7 @@ def recomputed(events: Sequence[Event]) -> Counter[Key]:
         elif one.what == "evaluated":
             for key in one.keys:
                 runs = begun.setdefault(key, set())
-                twice = (one.run, one.schedule, key) in seen or runs - {one.run}
+                twice = (one.run, one.schedule, key) in seen or (runs and one.run not in runs)
                 found[key] += bool(twice) and not (key in known and (one.run, key) in again)
                 seen.add((one.run, one.schedule, key))
                 runs.add(one.run)

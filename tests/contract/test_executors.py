@@ -144,6 +144,27 @@ def test_defect_comes_through_and_the_executor_remains_usable(make):
     assert outcome.scores
 
 
+@pytest.mark.parametrize("make", list(EXECUTORS), indirect=True)
+def test_each_question_is_answered_in_its_place(make):
+    executor = make(evaluate)
+    tasks = [task_of("q1"), task_of("q2"), task_of("q3")]
+    found = list(executor.ask_each("evaluate", [(task,) for task in tasks]))
+    assert [[one.sample_id for one in answer.scores] for answer in found] == [
+        ["q1"],
+        ["q2"],
+        ["q3"],
+    ]
+
+
+@pytest.mark.parametrize("make", list(EXECUTORS), indirect=True)
+def test_what_one_question_of_several_raises_comes_through(make):
+    executor = make(defective_on_q1)
+    with pytest.raises(ZeroDivisionError):
+        list(executor.ask_each("evaluate", [(task_of("q2"),), (task_of("q1"),)]))
+    (outcome,) = outcomes(executor, [task_of("q2")])
+    assert outcome.scores
+
+
 @each_executor
 def test_of_cancelled_tasks_those_at_work_alone_may_be_returned(make):
     executor = make(evaluate)

@@ -2,7 +2,7 @@
 
 import multiprocessing
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -44,6 +44,9 @@ class Spawned:
         if error is not None:
             raise error
         return found
+
+    def ask_each(self, method: str, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        return (self.ask(method, *args) for args in calls)
 
     def tell(self, method: str, *args: Any) -> None:
         self.ask(method, *args)

@@ -1,7 +1,7 @@
 """Evaluation in the process of the coordinator."""
 
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -39,6 +39,10 @@ class LocalExecutor:
     def ask(self, method: str, *args: Any, **named: Any) -> Any:
         """Call a method of the worker."""
         return getattr(self._worker, method)(*args, **named)
+
+    def ask_each(self, method: str, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        """Call a method of the worker, once after the other."""
+        return (self.ask(method, *args) for args in calls)
 
     def tell(self, method: str, *args: Any) -> None:
         """Call a method of the worker."""

@@ -10,7 +10,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
@@ -102,12 +102,27 @@ class RayExecutor:
     def ask(self, method: str, *args: Any, **named: Any) -> Any:
         """Return what a method of the first idle worker returns, or raise what it raises."""
         named.pop("on_progress", None)
+        return self._asked(method, args, named)()
+
+    def ask_each(self, method: str, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
+        """Have all idle workers answer, and yield what a method returns for each arguments."""
+        for answer in [self._asked(method, args, {}) for args in calls]:
+            yield answer()
+
+    def _asked(
+        self, method: str, args: Sequence[Any], named: Mapping[str, Any]
+    ) -> Callable[[], Any]:
+        """Ask, and return what waits for the answer."""
         question = _Question(method, args, named, SimpleQueue())
         self._pool.do(partial(self._pool.ask, question))
-        answer = question.reply.get()
-        if isinstance(answer, Exception):
-            raise answer
-        return answer.value
+
+        def answer() -> Any:
+            found = question.reply.get()
+            if isinstance(found, Exception):
+                raise found
+            return found.value
+
+        return answer
 
     def tell(self, method: str, *args: Any) -> None:
         """Call a method of all workers, also of those that join later."""

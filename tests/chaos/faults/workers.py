@@ -40,7 +40,7 @@ def commits(kind: Kind, known: Undisturbed) -> list[Point]:
 def coordinator_killed(scene: Scene, point: Point) -> None:
     cluster.nodes().refill()
     coordinator = scene.frozen(point, executor=Trouble(scene.folder))
-    time.sleep(0.5)  # workers go on for as long as the task that they have
+    _settled(scene)
     scene.fault()
     coordinator.kill()
     scene.start(executor=Trouble(scene.folder)).must_finish()
@@ -95,6 +95,13 @@ def node_joins(scene: Scene, point: Point) -> None:
     scene.fault()
     nodes.remove()
     coordinator.must_finish()
+
+
+def _settled(scene: Scene) -> None:
+    """Let workers, which go on while the coordinator is frozen, begin the task that they have."""
+    known = -1
+    while known != (known := len(scene.witness.events)):
+        time.sleep(1.5)
 
 
 def _stored(scene: Scene) -> int:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.trial import Task
 from schedsearch.execution.inquiry import (
     LEAST_TASK,
     Asked,
@@ -25,8 +26,8 @@ HALF = Schedule((1.0, 1.0, 1.0, 0.5, 0.5, 0.5))
 PARTS = borders(len(IDS), 20, [5])
 
 
-def inquiry(tasks: int) -> Inquiry:
-    return Inquiry(MANY, HALF, Asked(IDS, PARTS, tasks=tasks), {})
+def inquiry(tasks: int, deciding: int = 2) -> Inquiry:
+    return Inquiry(MANY, HALF, Asked(IDS, PARTS, tasks=tasks, deciding=deciding), {})
 
 
 def answers(task):
@@ -61,8 +62,10 @@ def test_samples_of_equal_length_share_a_task():
 @given(st.sampled_from([1, 2, 4, 16]), st.randoms(use_true_random=False))
 def test_parts_are_read_as_a_whole_into_however_many_tasks_they_are_divided(tasks, rng):
     asked, read = inquiry(tasks), []
-    flying = list(asked.wanted)
-    while flying:
+    flying: list[Task] = []
+    while flying or asked.wanted:
+        flying += asked.wanted
+        asked.wanted.clear()
         task = flying.pop(rng.randrange(len(flying)))
         asked.take(task, answers(task))
         for _ in asked.read():
@@ -70,6 +73,22 @@ def test_parts_are_read_as_a_whole_into_however_many_tasks_they_are_divided(task
     assert read == PARTS
     assert asked.done
     assert [one.sample_id for one in asked.scores] == list(IDS)
+
+
+def test_later_parts_wait_until_those_that_decide_have_been_read():
+    asked = inquiry(1)
+    assert [task.sample_ids for task in asked.wanted] == [IDS[:5], IDS[5:25]]
+    first, second = asked.wanted
+    asked.wanted.clear()
+    asked.take(second, answers(second))
+    assert list(asked.read()) == []
+    asked.take(first, answers(first))
+    reading = asked.read()
+    next(reading)
+    next(reading)
+    assert not asked.wanted  # whoever reads may stop here
+    assert list(reading) == []
+    assert [task.sample_ids for task in asked.wanted] == [IDS[25:45], IDS[45:]]
 
 
 def test_failed_task_counts_once_its_part_is_to_be_read():
