@@ -21,7 +21,7 @@ def upgrade() -> None:
         sa.Column("expires", time),
         sa.Column("revoked", time),
         sa.PrimaryKeyConstraint("id", name="pk_token"),
-        sa.CheckConstraint("scope IN ('read', 'launch', 'admin')", name="ck_token_scope"),
+        sa.CheckConstraint("scope IN ('read', 'launch', 'admin')", name="scope"),
         sqlite_autoincrement=True,
     )
     op.create_table(
@@ -65,9 +65,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_launch"),
         sa.UniqueConstraint("study", name="uq_launch_study"),
-        sa.CheckConstraint(
-            "state IN ('CREATED', 'QUEUED', 'STARTED', 'ENDED')", name="ck_launch_state"
-        ),
+        sa.CheckConstraint("state IN ('CREATED', 'QUEUED', 'STARTED', 'ENDED')", name="state"),
         sqlite_autoincrement=True,
     )
     op.create_table(
