@@ -77,6 +77,7 @@ check: setup
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m schedsearch.core.schedule_file --check $(SCHEMA)
 	$(BIN)/python -m schedsearch.app.study_file_page --check docs/study-file.md
+	$(BIN)/python -m schedsearch.service.openapi --check docs/api/openapi-1.json
 
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json

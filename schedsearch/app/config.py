@@ -170,10 +170,31 @@ def read_study_file(path: Path) -> StudyConfig:
         InputError: The file cannot be read, is no YAML, or breaks a rule; the message names file,
             place, what was found and what is allowed.
     """
-    content = _parse(path)
+    return check_study(_parse(_text(path), str(path)), str(path))
+
+
+def parse_study(text: str, place: str) -> StudyConfig:
+    """Read and check the content of a study file, YAML or JSON.
+
+    Args:
+        text: The content.
+        place: What messages call it.
+
+    Raises:
+        InputError: As `read_study_file`.
+    """
+    return check_study(_parse(text, place), place)
+
+
+def check_study(content: Any, place: str) -> StudyConfig:
+    """Check what a study file says.
+
+    Raises:
+        InputError: As `read_study_file`.
+    """
     if not isinstance(content, dict):
         found = "nothing" if content is None else type(content).__name__
-        raise InputError(f"{path}: a study file must be a mapping of keys, but got {found}")
+        raise InputError(f"{place}: a study file must be a mapping of keys, but got {found}")
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
@@ -187,7 +208,7 @@ def read_study_file(path: Path) -> StudyConfig:
         allowed = ", ".join(_allowed(error, section))
         unknown = f"is not a key of a study file; {{hint}}allowed here: {allowed}"
         raise InputError(
-            f"{path}: {complaint(error, unknown, places, BRANCHES, MISSING)}"
+            f"{place}: {complaint(error, unknown, places, BRANCHES, MISSING)}"
         ) from None
 
 
@@ -203,9 +224,9 @@ def _allowed(error: ValidationError, section: Any) -> list[str]:
     return list(model.model_fields)
 
 
-def _parse(path: Path) -> Any:
+def _text(path: Path) -> str:
     try:
-        text = read_file(path).decode("utf-8-sig")
+        return read_file(path).decode("utf-8-sig")
     except FileNotFoundError:
         near = difflib.get_close_matches(path.name, _neighbours(path), n=1)
         hint = f"; did you mean {path.with_name(near[0])}?" if near else ""
@@ -215,17 +236,20 @@ def _parse(path: Path) -> Any:
         raise InputError(f"{path}: cannot be read ({reason}); check path and permissions") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+
+
+def _parse(text: str, place: str) -> Any:
     try:
         return yaml.load(text, _UniqueKeys)  # noqa: S506 - derives from SafeLoader
     except RecursionError:
-        raise InputError(f"{path}: not valid YAML: nested too deeply; correct it") from None
+        raise InputError(f"{place}: not valid YAML: nested too deeply; correct it") from None
     except ValueError as error:
-        raise InputError(f"{path}: not valid YAML: {error}; correct it") from None
+        raise InputError(f"{place}: not valid YAML: {error}; correct it") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}:{mark.column + 1}" if mark else str(path)
+        where = f"{place}:{mark.line + 1}:{mark.column + 1}" if mark else place
         problem = getattr(error, "problem", None) or "it cannot be parsed"
-        raise InputError(f"{place}: not valid YAML: {problem}; correct it") from None
+        raise InputError(f"{where}: not valid YAML: {problem}; correct it") from None
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -23,6 +23,7 @@ from schedsearch.core.schedule_format import (
     Estimate,
     Provenance,
     Results,
+    ScheduleFile,
     Score,
 )
 from schedsearch.core.trial import Measurement, Trial
@@ -116,6 +117,18 @@ def write_schedule(
         InputError: The study has no result yet, or the file cannot be written or must not be
             replaced.
     """
+    file = schedule_file(view, comparison, trial)
+    write_file(path, schedule_bytes(file), SCHEDULE, force=force)
+
+
+def schedule_file(
+    view: StudyView, comparison: "Comparison | None" = None, trial: Trial | None = None
+) -> ScheduleFile:
+    """A schedule with results and provenance; see `write_schedule`.
+
+    Raises:
+        InputError: The study has no result yet.
+    """
     spec = view.spec
     proof = None if trial is not None or view.certification is None else view.certification.best
     if proof is not None:
@@ -139,8 +152,7 @@ def write_schedule(
         seed=spec.seed,
         calibration=Calibration(name=spec.calibration, digest=spec.calibration_digest),
     )
-    file = _with_target(view, schedule).to_file(results, provenance)
-    write_file(path, schedule_bytes(file), SCHEDULE, force=force)
+    return _with_target(view, schedule).to_file(results, provenance)
 
 
 def _with_target(view: StudyView, schedule: Schedule) -> Schedule:

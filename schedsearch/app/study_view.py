@@ -181,7 +181,7 @@ class StudyView:
     @property
     def frontier(self) -> FrontierView:
         """Quality at every cost that was tried, whatever the search was for."""
-        trials, cost, sampler = self.trials, self._costs, self.sampler
+        trials, cost, sampler = self.trials, self.costs, self.sampler
         if sampler.name == "frontier":
             worth_nothing = cast("Frontier", sampler).reference(trials)
         else:
@@ -203,7 +203,8 @@ class StudyView:
         return cast("Frontier", sampler).budget.measure.unit if frontier else "FLOPs ratio"
 
     @property
-    def _costs(self) -> Callable[[Trial], Costs]:
+    def costs(self) -> Callable[[Trial], Costs]:
+        """Cost, as `cost` says, and drop of a trial that was measured on all samples."""
         sampler = self.sampler
         return cast("Frontier", sampler).costs if sampler.name == "frontier" else costs
 
@@ -220,7 +221,7 @@ class StudyView:
         Raises:
             InputError: There is none.
         """
-        trials, cost = self.trials, self._costs
+        trials, cost = self.trials, self.costs
         if budget is not None:
             best = within_budget(trials, budget, cost)
             trials = [trial for trial in pareto(trials, cost) if cost(trial)[0] <= budget]

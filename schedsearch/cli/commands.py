@@ -28,6 +28,7 @@ from schedsearch.cli.options import (
 )
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
 from schedsearch.cli.profile import profile
+from schedsearch.cli.serve import serve, token
 from schedsearch.cli.targets import Force, beside
 from schedsearch.errors import InputError
 from schedsearch.version import VERSION
@@ -54,6 +55,8 @@ app.command()(studies.show)
 app.command()(studies.export)
 app.command()(studies.report)
 app.command()(compare)
+app.command()(serve)
+app.add_typer(token)
 app.add_typer(db)
 app.add_typer(demo)
 

@@ -25,7 +25,7 @@ from schedsearch.cli.options import (
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
 from schedsearch.cli.targets import Force, beside
-from schedsearch.errors import RunError
+from schedsearch.errors import InputError, RunError
 
 StorePath = Annotated[
     str,
@@ -35,6 +35,7 @@ StudyFile = Annotated[Path, typer.Argument(help="Study file (YAML).")]
 StudyName = Annotated[str, typer.Argument(help="Name of the study.")]
 
 DEFAULT_STORE = "schedsearch.db"
+DEFAULT_SCHEDULE = Path("schedule.json")
 
 
 def search(
@@ -172,9 +173,12 @@ def show(
 
 def export(
     study: StudyName,
-    out: Annotated[Path, typer.Argument(help="File to write; `-`: standard output.")] = Path(
-        "schedule.json"
-    ),
+    out: Annotated[
+        Path | None,
+        typer.Argument(
+            help="File to write; `-`: standard output.", show_default=str(DEFAULT_SCHEDULE)
+        ),
+    ] = None,
     store: StorePath = DEFAULT_STORE,
     budget: Annotated[
         float | None,
@@ -190,10 +194,27 @@ def export(
             help="The cheapest trial that loses at most this much of the metric.",
         ),
     ] = None,
+    optuna: Annotated[
+        str | None,
+        typer.Option(
+            metavar="URL",
+            help="Write the whole study to this database of Optuna (or SQLite file) instead.",
+        ),
+    ] = None,
     force: Force = False,
     as_json: AsJson = False,
 ) -> None:
     """Write the certified schedule, else the found one, or another, as schedsearch.schedule/1."""
+    if optuna is not None:
+        if (out, budget, max_drop) != (None, None, None):
+            raise InputError(
+                "--optuna writes the whole study, and no schedule: leave OUT, --budget and "
+                "--max-drop out, or write both one after the other"
+            )
+        _export_to_optuna(study, optuna, store, force, as_json)
+        return
+    out = out or DEFAULT_SCHEDULE
+
     from schedsearch.app.report import write_schedule
     from schedsearch.app.stores import in_use
     from schedsearch.app.study_view import StudyView
@@ -216,6 +237,21 @@ def export(
             if trial is not None:
                 render.picked(trial)
             output.print(f"Schedule: {escape(str(out))}")
+
+
+def _export_to_optuna(study: str, url: str, store: str, force: bool, as_json: bool) -> None:
+    from schedsearch.app.optuna_export import export_to_optuna
+    from schedsearch.app.study_view import StudyView
+    from schedsearch.store.store import open_store
+
+    with open_store(store, read_only=True) as opened, progress() as start:
+        view = StudyView(opened, study)
+        found = export_to_optuna(view, url, force=force, on_progress=start("trials"))
+    if as_json:
+        print_json({"optuna": found.database, "study": found.study, "trials": found.trials})
+    else:
+        trials = f"{found.trials} trial{'' if found.trials == 1 else 's'}"
+        output.print(escape(f"{trials} in {found.database}, study {found.study}"), soft_wrap=True)
 
 
 def report(

@@ -11,7 +11,7 @@ from typing import ClassVar
 from schedsearch.core.flops import Cost, DecoderShape, SampleTokens, flops_cost
 from schedsearch.core.pareto import costs, full
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.space import Parameter
+from schedsearch.core.space import Parameter, Space
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.samplers.around import Around
 from schedsearch.samplers.greedy import GSearch
@@ -57,6 +57,11 @@ class Auto(GSearch):
         super().__post_init__()
         for name, least in (("trials", 1), ("seed", 0)):
             Parameter(name, least, 2**32 - 1, integer=True).check(getattr(self, name))
+
+    @property
+    def space(self) -> Space:
+        """What is searched once G-Search asks nothing more."""
+        return Around((0,) * self.layers, self.n_max, self.first, self.floor).space
 
     def ask(self, history: Sequence[Trial]) -> list[Question]:
         """Return what G-Search asks; once it asks nothing more, what may be open besides.

@@ -88,7 +88,7 @@ class Replay:
     @property
     def distributions(self) -> dict[str, BaseDistribution]:
         """The space in the words of Optuna."""
-        return {each.name: _distribution(each) for each in self.space.parameters}
+        return {each.name: distribution_of(each) for each in self.space.parameters}
 
     def _asked_again(self) -> optuna.Study:
         """Ask for every point again, each with the answers that were known at its time."""
@@ -139,7 +139,8 @@ def _outcome(trial: Trial) -> tuple[State, float | None]:
     return (State.PRUNED if trial.state is TrialState.PRUNED else State.FAIL), None
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
+def distribution_of(parameter: Parameter) -> BaseDistribution:
+    """Return a parameter in the words of Optuna."""
     if parameter.integer:
         return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log)
     return FloatDistribution(parameter.low, parameter.high, log=parameter.log)

@@ -23,6 +23,7 @@ from schedsearch.store import (
     copying,
     evaluations,
     lease,
+    pages,
     rescue,
     schema,
     studies,
@@ -35,9 +36,11 @@ from schedsearch.store.database import Database
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.failures import DamagedError
 from schedsearch.store.lease import Lease
+from schedsearch.store.pages import ALL, Answer, Page, Place, Wanted
 from schedsearch.store.place import StoreLostError
 from schedsearch.store.process import Process
 from schedsearch.store.rescue import Held
+from schedsearch.store.service import ServiceStore
 from schedsearch.store.studies import StudySummary
 from schedsearch.store.trials import Attempt
 
@@ -154,6 +157,11 @@ class Store:
         """Path or URL, without a password."""
         return self._database.name
 
+    @property
+    def service(self) -> ServiceStore:
+        """What a service keeps here."""
+        return ServiceStore(self._database)
+
     # Studies
 
     def create_study(self, spec: StudySpec) -> bool:
@@ -259,9 +267,30 @@ class Store:
 
         return self._read(study, read)
 
+    def page(
+        self, study: str, wanted: Wanted = ALL, after: Place | None = None, limit: int = 100
+    ) -> Page:
+        """Return at most so many of the trials that are wanted, those after a place."""
+        return self._read(study, pages.page, wanted, after, limit)
+
+    def answers(
+        self,
+        study: str,
+        ranker: Mapping[str, Any] | None,
+        counts: Collection[tuple[int, ...]],
+        after: str = "",
+        limit: int = 1000,
+    ) -> list[Answer]:
+        """Return what is known of the samples of a schedule; see `pages.answers`."""
+        return self._read(study, pages.answers, ranker, counts, after, limit)
+
     def attempts(self, study: str, number: int) -> list[Attempt]:
         """Return the attempts at a trial in order, from 1."""
         return self._read(study, trials.attempts, number)
+
+    def last_attempts(self, study: str) -> dict[int, Attempt]:
+        """Return the last attempt at every trial that has one, by the number of the trial."""
+        return self._read(study, trials.last_attempts)
 
     def enqueue(self, study: str, schedule: Schedule) -> Trial:
         """Ask for one more schedule, also while the study is being searched.

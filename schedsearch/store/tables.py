@@ -11,7 +11,7 @@ from schedsearch.store.cells import Amount, Mapping, Numbers, Real, UtcTime, Who
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0007"
+REVISION = "0008"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -222,4 +222,115 @@ class ChangeRow(Base):
     __tablename__ = "change"
 
     mark: Mapped[str] = mapped_column(primary_key=True)
+    created: Mapped[datetime]
+
+
+class TokenRow(Base):
+    """A token of the service: who holds its secret may do what its scope says."""
+
+    __tablename__ = "token"
+    # An id names a token for ever, in audits too.
+    __table_args__ = (
+        CheckConstraint("scope IN ('read', 'launch', 'admin')", name="scope"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    name: Mapped[str]
+    salt: Mapped[str]
+    digest: Mapped[str]
+    """Of salt and secret, which is stored nowhere."""
+    scope: Mapped[str]
+    created: Mapped[datetime]
+    expires: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+    revoked: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+
+
+class SessionRow(Base):
+    """A browser that is logged in by a token; it may do no more, and for no longer."""
+
+    __tablename__ = "session"
+
+    digest: Mapped[str] = mapped_column(primary_key=True)
+    """Of the secret in its cookie."""
+    token_id: Mapped[int] = mapped_column(ForeignKey("token.id"), index=True)
+    created: Mapped[datetime]
+    expires: Mapped[datetime]
+
+
+class AuditRow(Base):
+    """Something that somebody had the service write; never changed."""
+
+    __tablename__ = "audit"
+    __table_args__ = {"sqlite_autoincrement": True}
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    time: Mapped[datetime]
+    who: Mapped[str]
+    action: Mapped[str]
+    object: Mapped[str]
+    origin: Mapped[str]
+    """The address that asked."""
+    detail: Mapped[dict[str, Any]]
+
+
+class LaunchRow(Base):
+    """A study that a service was asked to search: what is searched, and where that stands.
+
+    `version` grows with every change that somebody asks for.
+    """
+
+    __tablename__ = "launch"
+    __table_args__ = (
+        CheckConstraint("state IN ('CREATED', 'QUEUED', 'STARTED', 'ENDED')", name="state"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    study: Mapped[str] = mapped_column(unique=True)
+    content: Mapped[dict[str, Any]]
+    """Of the study file."""
+    version: Mapped[int]
+    state: Mapped[str]
+    who: Mapped[str]
+    created: Mapped[datetime]
+    queued: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+    started: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+    ended: Mapped[datetime | None] = mapped_column(UtcTime(null=True))
+    backend: Mapped[str]
+    attempt: Mapped[int]
+    """How often it was begun; a coordinator of an earlier time may not claim it."""
+    handle: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
+    """The coordinator, once it has claimed the launch."""
+    ending: Mapped[str]
+    """How the search ended, as `Run` says it, or `failed`; empty before."""
+    reason: Mapped[str]
+
+
+class AnswerRow(Base):
+    """What a request with an idempotency key was answered; empty while it is at work."""
+
+    __tablename__ = "answer"
+
+    who: Mapped[str] = mapped_column(primary_key=True)
+    key: Mapped[str] = mapped_column(primary_key=True)
+    request: Mapped[str]
+    """Digest of method, path and body: the same key for another request is refused."""
+    status: Mapped[int | None] = mapped_column(Whole(null=True))
+    headers: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
+    body: Mapped[str | None] = mapped_column(Words(null=True))
+    created: Mapped[datetime]
+
+
+class SampleSetRow(Base):
+    """A calibration set that was uploaded; its files lie in the folder of the service."""
+
+    __tablename__ = "sample_set"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    digest: Mapped[str] = mapped_column(unique=True)
+    name: Mapped[str]
+    samples: Mapped[int]
+    bytes: Mapped[int]
+    who: Mapped[str]
     created: Mapped[datetime]

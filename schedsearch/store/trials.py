@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, true, type_coerce, update
+from sqlalchemy import Connection, Select, and_, func, insert, select, true, type_coerce, update
 from sqlalchemy.types import NullType
 
 from schedsearch.core.plugin import ParamValue
@@ -97,6 +97,23 @@ def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt
         .order_by(AttemptRow.number)
     )
     return [Attempt(row.number, row.started, row.ended, row.reason) for row in rows]
+
+
+def last_attempts(connection: Connection, study_id: int) -> dict[int, Attempt]:
+    """Return the last attempt at every trial that has one, by the number of the trial."""
+    last = AttemptRow.number == TrialRow.attempt
+    rows = connection.execute(
+        select(
+            TrialRow.number,
+            AttemptRow.number,
+            AttemptRow.started,
+            AttemptRow.ended,
+            AttemptRow.reason,
+        )
+        .join(AttemptRow, and_(AttemptRow.trial_id == TrialRow.id, last))
+        .where(TrialRow.study_id == study_id)
+    )
+    return {row[0]: Attempt(*row[1:]) for row in rows}
 
 
 def effort(connection: Connection, study_id: int) -> Effort:

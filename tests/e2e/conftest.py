@@ -1,6 +1,7 @@
 """Running the command line in this process, as its entry point does."""
 
 import json
+import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -37,6 +38,15 @@ def schedule(tmp_path):
     path = tmp_path / "schedule.json"
     Schedule(KEEP).save(path)
     return path
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
 
 
 @pytest.fixture

@@ -1,0 +1,1 @@
+"""The service: HTTP for the use cases of `schedsearch.app`; it holds no search itself."""

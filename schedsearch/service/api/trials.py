@@ -1,0 +1,209 @@
+"""Trials of a study, their answers, and the schedules that can be taken away."""
+
+import re
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Response
+from fastapi.responses import Response as Plain
+
+from schedsearch.app.report import schedule_file
+from schedsearch.core.schedule_file import schedule_bytes
+from schedsearch.core.trial import TrialState
+from schedsearch.errors import InputError
+from schedsearch.service.api.common import (
+    Cursor,
+    InOffice,
+    Limit,
+    Office,
+    errors,
+    from_cursor,
+    to_cursor,
+)
+from schedsearch.service.auth import Reads
+from schedsearch.service.problems import ProblemError, not_found
+from schedsearch.service.schemas import (
+    AnswerOut,
+    AnswersOut,
+    AttemptOut,
+    BestOut,
+    ScheduleOut,
+    TrialDetailOut,
+    TrialOut,
+    TrialsOut,
+)
+from schedsearch.store.pages import Order, Place, Wanted
+
+router = APIRouter(prefix="/studies/{name}", tags=["trials"])
+
+_MOST = 10**9
+Number = Annotated[int, Path(ge=0, le=_MOST)]
+_SCHEDULE = "application/json"
+
+
+@router.get("/trials", responses=errors(404), summary="List trials")
+def list_trials(
+    office: InOffice,
+    _who: Reads,
+    name: str,
+    state: Annotated[list[TrialState] | None, Query(description="In one of these.")] = None,
+    max_cost: Annotated[float | None, Query(ge=0, allow_inf_nan=False)] = None,
+    max_drop: Annotated[float | None, Query(allow_inf_nan=False)] = None,
+    layer: Annotated[int | None, Query(ge=0, le=_MOST)] = None,
+    order: Order = "number",
+    descending: bool = False,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> TrialsOut:
+    """Return trials; those that lack what they are sorted by come last."""
+    _check(office, name)
+    wanted = Wanted(tuple(state or ()), max_cost, max_drop, layer, order, descending)
+    after = None
+    if cursor is not None:
+        value, number = from_cursor(cursor, (float | int | None, int))
+        after = Place(value, number)
+    page = office.store.page(name, wanted, after, limit)
+    following = to_cursor(list(page.following)) if page.following else None
+    trials = [TrialOut.of(trial) for trial in page.trials]
+    return TrialsOut(trials=trials, total=page.total, cursor=following)
+
+
+@router.get("/trials/{number}", responses=errors(404), summary="Show a trial")
+def show_trial(office: InOffice, _who: Reads, name: str, number: Number) -> TrialDetailOut:
+    """Return a trial with all attempts at it."""
+    _check(office, name)
+    found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
+    if not found or found[0].number != number:
+        raise not_found(f"trial {number} of `{name}`")
+    attempts = [AttemptOut.model_validate(one) for one in office.store.attempts(name, number)]
+    return TrialDetailOut(**TrialOut.of(found[0]).model_dump(), attempts=attempts)
+
+
+@router.get("/trials/{number}/answers", responses=errors(404), summary="Answers of a trial")
+def answers(
+    office: InOffice,
+    _who: Reads,
+    name: str,
+    number: Number,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+) -> AnswersOut:
+    """Return score and answer of each sample that was read, beside those of the full model."""
+    _check(office, name)
+    found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
+    if not found or found[0].number != number:
+        raise not_found(f"trial {number} of `{name}`")
+    schedule, visions = found[0].schedule, office.store.spec(name).facts.n_visions
+    counts = [schedule.counts(n) for n in visions]
+    kept_all = all(count == n for n, row in zip(visions, counts, strict=True) for count in row)
+    ranker = {"name": schedule.ranker.name, "params": dict(schedule.ranker.params)}
+    (after,) = from_cursor(cursor, (str,)) if cursor is not None else ("",)
+    own = office.store.answers(name, None if kept_all else ranker, counts, after, limit + 1)
+    following = to_cursor([own[limit - 1].sample]) if len(own) > limit else None
+    own = own[:limit]
+    full = {
+        one.sample: one
+        for one in office.store.answers(
+            name, None, [(n,) * schedule.layers for n in visions], after, 100_000
+        )
+    }
+    rows = [
+        AnswerOut(
+            sample=one.sample,
+            score=one.score,
+            prediction=one.prediction,
+            full_score=full[one.sample].score if one.sample in full else None,
+            full_prediction=full[one.sample].prediction if one.sample in full else None,
+        )
+        for one in own
+    ]
+    return AnswersOut(answers=rows, cursor=following)
+
+
+Budget = Annotated[
+    float | None, Query(ge=0, allow_inf_nan=False, description="The best of at most this cost.")
+]
+MaxDrop = Annotated[
+    float | None,
+    Query(ge=0, allow_inf_nan=False, description="The cheapest that loses at most this much."),
+]
+
+
+@router.get("/best", responses=errors(404, 409), summary="Result so far")
+def best(
+    office: InOffice, _who: Reads, name: str, budget: Budget = None, max_drop: MaxDrop = None
+) -> BestOut:
+    """Return what is certified, else what was found; or another trial, by cost or drop."""
+    _check(office, name)
+    view = office.views.of(name)
+    link = view.certification.best if view.certification else None
+    if link is not None and budget is None and max_drop is None:
+        assert link.schedule.certificate is not None
+        return BestOut(
+            trial=None,
+            flops_ratio=link.flops_ratio,
+            kv_ratio=link.kv_ratio,
+            drop=link.drop.value if link.drop else None,
+            claim=link.schedule.certificate.claim,
+            schedule=ScheduleOut.of(link.schedule),
+        )
+    try:
+        trial = view.pick(budget, max_drop)
+    except InputError as error:
+        raise ProblemError(409, str(error)) from None
+    measured = trial.measurement
+    assert measured is not None
+    return BestOut(
+        trial=trial.number,
+        flops_ratio=measured.flops_ratio,
+        kv_ratio=measured.kv_ratio,
+        drop=measured.drop,
+        claim=None,
+        schedule=ScheduleOut.of(trial.schedule),
+    )
+
+
+@router.get(
+    "/schedule",
+    response_class=Plain,
+    responses={
+        200: {"content": {_SCHEDULE: {"schema": {"type": "object"}}}, "description": "The file."},
+        **errors(404, 409),
+    },
+    summary="Take a schedule away",
+)
+def schedule(
+    office: InOffice,
+    _who: Reads,
+    name: str,
+    budget: Budget = None,
+    max_drop: MaxDrop = None,
+    trial: Annotated[int | None, Query(ge=0, le=_MOST, description="Of this number.")] = None,
+) -> Response:
+    """Return a schedsearch.schedule/1 file: what `schedsearch export` writes."""
+    _check(office, name)
+    view = office.views.of(name)
+    try:
+        if trial is not None:
+            chosen = next((one for one in view.trials if one.number == trial), None)
+            if chosen is None:
+                raise not_found(f"trial {trial} of `{name}`")
+            if chosen.measurement is None:
+                raise ProblemError(409, f"trial {trial} was not measured on all samples")
+        elif budget is None and max_drop is None:
+            chosen = None
+        else:
+            chosen = view.pick(budget, max_drop)
+        file = schedule_file(view, trial=chosen)
+    except InputError as error:
+        raise ProblemError(409, str(error)) from None
+    plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    named = {"Content-Disposition": f'attachment; filename="{plain}.schedule.json"'}
+    return Response(schedule_bytes(file), media_type=_SCHEDULE, headers=named)
+
+
+def _check(office: Office, name: str) -> None:
+    if name not in (one.spec.name for one in office.store.studies()):
+        known = office.store.service.launch(name) is not None
+        if known:
+            raise ProblemError(409, f"the search of `{name}` has not begun; there are no trials")
+        raise not_found(f"study `{name}`")

@@ -1,0 +1,94 @@
+"""The service as an ASGI application."""
+
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from schedsearch.app.backends import Backend, LocalBackend
+from schedsearch.app.launching import Caretaker, Launching
+from schedsearch.app.uploads import Uploads
+from schedsearch.service.api import access, events, studies, system, trials
+from schedsearch.service.api.common import Office
+from schedsearch.service.auth import Gate
+from schedsearch.service.events import Watcher
+from schedsearch.service.guard import Guard
+from schedsearch.service.pages import login
+from schedsearch.service.problems import Problem, add_handlers
+from schedsearch.service.settings import ServiceSettings
+from schedsearch.service.views import Views
+from schedsearch.store.address import file_of, url_of
+from schedsearch.store.store import open_store
+from schedsearch.version import VERSION
+
+API = "/api/v1"
+_PATIENCE = 5.0
+"""Seconds that a request waits for a store's server that fails."""
+
+
+class _Guarded(FastAPI):
+    """An application whose every answer passes the guard, those of the framework too."""
+
+    def __init__(self, hosts: Iterable[str], **options: Any) -> None:
+        self._hosts = tuple(hosts)
+        super().__init__(**options)
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The guard, and within it all else."""
+        return Guard(super().build_middleware_stack(), self._hosts)
+
+
+def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastAPI:
+    """The application of a service; its store is opened here.
+
+    Args:
+        settings: How it is set up.
+        backend: Begins coordinators; default: processes on this host.
+
+    Raises:
+        InputError: The store cannot be opened.
+    """
+    file = file_of(url_of(settings.store))
+    address = str(file.absolute()) if file else settings.store  # for processes elsewhere
+    store = open_store(address, patience=_PATIENCE)
+    settings.folder.mkdir(parents=True, exist_ok=True)
+    uploads = Uploads(store.service, settings.folder / "sets", settings.quota)
+    launching = Launching(
+        store,
+        backend or LocalBackend(address, settings.folder / "launches"),
+        settings.permitted,
+        uploads.file,
+        settings.searches,
+    )
+    office = Office(store, Views(store), launching, Caretaker(launching), uploads, settings)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        app.state.watcher = Watcher(store)
+        office.caretaker.start()
+        yield
+        office.caretaker.close()
+        await app.state.watcher.close()
+        store.close()
+
+    app = _Guarded(
+        settings.hosts,
+        title="schedsearch",
+        version=VERSION,
+        description="Searches for the vision tokens that each decoder layer needs.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{API}/openapi.json",
+        max_body_size=settings.body,
+        responses={"default": {"model": Problem}} if False else None,
+    )
+    app.state.office, app.state.gate = office, Gate(store.service)
+    add_handlers(app)
+    for part in (studies, trials, events, access, system):
+        app.include_router(part.router, prefix=API)
+    app.include_router(system.probes)
+    app.include_router(login.router)
+    return app

@@ -1,0 +1,48 @@
+"""Studies as they are looked at: read once, and again only when something has changed."""
+
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from schedsearch.app.study_view import StudyView
+from schedsearch.store.store import Store
+
+_MOST = 8
+
+
+@dataclass
+class _Kept:
+    change: object
+    view: StudyView
+
+
+class Views:
+    """Snapshots of studies; of thousands of trials one takes half a second.
+
+    Args:
+        store: Has the studies.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def of(self, study: str) -> StudyView:
+        """The study as it is now.
+
+        Raises:
+            InputError: There is none.
+        """
+        found = self._store.study(study)
+        proofs = len(self._store.certifications(study))
+        change = (found.created, tuple(sorted(found.trials.items())), proofs)
+        with self._lock:
+            kept = self._kept.get(study)
+            if kept is None or kept.change != change:
+                kept = _Kept(change, StudyView(self._store, study).snapshot())
+                self._kept[study] = kept
+            self._kept.move_to_end(study)
+            while len(self._kept) > _MOST:
+                self._kept.popitem(last=False)
+            return kept.view

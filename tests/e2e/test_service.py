@@ -1,0 +1,154 @@
+"""The service as people have it: a process, and searches that outlive it."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx2
+import pytest
+
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused
+STUDY = """
+study: small
+model: demo
+data:
+  calibration: demo:calibration
+  calibration_samples: 40
+  certify: demo:certify
+  certify_samples: 40
+search: {tolerance: 0.2, floor: 40, first: 4}
+"""
+
+
+@dataclass
+class Serving:
+    """A service in a process of its own."""
+
+    process: subprocess.Popen[str]
+    url: str
+    token: str
+
+    @property
+    def client(self) -> httpx2.Client:
+        headers = {"Authorization": f"Bearer {self.token}"}
+        return httpx2.Client(base_url=f"{self.url}/api/v1", headers=headers, timeout=30)
+
+
+@contextmanager
+def serving(folder: Path, token: str = "") -> Iterator[Serving]:
+    command = [Path(sys.executable).with_name("schedsearch"), "serve", "--port", "0"]
+    process = subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True)
+    try:
+        said = process.stderr.readline()
+        url = re.search(r"http://\S+", said).group()
+        if not token:
+            said = process.stderr.readline() + process.stderr.readline()
+            token = re.search(r"schs_\S+", said).group()
+            assert f"{url}/login?code=" in said
+        yield Serving(process, url, token)
+    finally:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def events(answer: httpx2.Response) -> Iterator[tuple[str, dict]]:
+    kind = ""
+    for line in answer.iter_lines():
+        if line.startswith("event:"):
+            kind = line.partition(":")[2].strip()
+        elif line.startswith("data:"):
+            yield kind, json.loads(line.partition(":")[2])
+
+
+def ended(client: httpx2.Client) -> dict:
+    """The study once its search has ended."""
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        study = client.get("/studies/small").json()
+        if study["state"] in ("ended", "failed"):
+            return study
+        time.sleep(0.3)
+    raise AssertionError(f"the search does not end: {study}")
+
+
+def test_whole_life_of_a_study_by_rest(tmp_path):
+    with serving(tmp_path) as service, service.client as client:
+        assert client.post("/studies", content=STUDY).status_code == 201
+        trials, states = [], []
+        with client.stream("GET", "/studies/small/events", timeout=120) as answer:
+            assert answer.headers["content-type"].startswith("text/event-stream")
+            assert client.post("/studies/small/start").status_code == 202
+            for kind, data in events(answer):
+                if kind == "trial":
+                    trials.append(data["number"])
+                else:
+                    states.append(data["state"])
+                if states and states[-1] in ("ended", "failed"):
+                    break
+        study = client.get("/studies/small").json()
+        assert (study["state"], study["ending"]) == ("ended", "finished"), study["reason"]
+        assert trials == list(range(sum(study["trials"].values())))
+        assert states[0] == "created"
+        best = client.get("/studies/small/best").json()
+        assert "proven with 95 % confidence" in best["claim"]
+        schedule = tmp_path / "schedule.json"
+        schedule.write_bytes(client.get("/studies/small/schedule").content)
+    applied = subprocess.run(
+        [
+            Path(sys.executable).with_name("schedsearch"),
+            *("apply", "demo", schedule, "--limit", "8", "--repeats", "1", "--json"),
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(applied.stdout)["flops_ratio"] == pytest.approx(best["flops_ratio"], abs=0.02)
+
+
+def test_search_outlives_the_service_and_a_new_one_shows_it(tmp_path):
+    with serving(tmp_path) as first, first.client as client:
+        client.post("/studies", content=STUDY, params={"start": True})
+        deadline = time.monotonic() + 60
+        while not client.get("/studies/small").json()["trials"].get("COMPLETE"):
+            assert time.monotonic() < deadline, "the search does not begin"
+            time.sleep(0.1)
+        holder = client.get("/studies/small").json()["holder"]
+        token = first.token
+        first.process.send_signal(signal.SIGKILL)
+        first.process.wait()
+    assert Path(f"/proc/{holder.split()[1]}").exists(), "the search has ended with the service"
+    with serving(tmp_path, token) as second, second.client as client:
+        study = ended(client)
+        assert (study["ending"], study["by"]) == ("finished", "browser (token 1)")
+        assert client.get("/studies/small/best").status_code == 200
+
+
+def test_service_ends_soon_when_it_is_asked_to_although_somebody_listens(tmp_path):
+    with serving(tmp_path) as service, service.client as client:
+        with client.stream("GET", "/events", timeout=30):
+            service.process.terminate()
+            assert service.process.wait(10) in (0, -signal.SIGTERM)
+
+
+def test_service_that_others_can_reach_needs_a_token_first(tmp_path):
+    command = [Path(sys.executable).with_name("schedsearch"), "serve", "--host", EVERYWHERE]
+    refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert "schedsearch token create" in refused.stderr
+
+
+def test_port_that_is_taken_is_named(tmp_path):
+    with serving(tmp_path) as service:
+        port = service.url.rpartition(":")[2]
+        command = [Path(sys.executable).with_name("schedsearch"), "serve", "--port", port]
+        refused = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode == 2
+    assert f"nobody can listen at 127.0.0.1:{port}" in refused.stderr

@@ -1,0 +1,165 @@
+"""Trials by REST, compared with what the store and the command line say."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from schedsearch.app.study_view import StudyView
+from schedsearch.cli import main
+from schedsearch.core.schedule import Schedule
+from schedsearch.execution.loop import run_study
+from schedsearch.execution.scoring import Scoring
+from schedsearch.samplers.settings import GSearchSettings
+from schedsearch.store.store import open_store
+from tests.integration.service.test_access import API, problem
+from tests.unit.execution.synthetic import (
+    CHUNK,
+    DIFFERENT,
+    SEARCH,
+    STUDY,
+    SUBJECT,
+    evaluate,
+    local,
+    spec,
+)
+
+SETTINGS = GSearchSettings(tolerance=0.1, first=3, method="bisection", screens=[])
+
+
+@pytest.fixture
+def searched(serve, tmp_path):
+    """A service whose store has a study that was searched without it."""
+    with open_store(tmp_path / "store.db") as store:
+        store.create_study(replace(spec(), search=SETTINGS.plain()))
+        run_study(STUDY, SEARCH, Scoring(STUDY, SUBJECT, store, local(evaluate), CHUNK), store)
+        StudyView(store, STUDY).enqueue(Schedule((1.0,) * 5 + (0.5,)))  # nobody measures that
+    return serve()
+
+
+def pages(service, path, field, **asked):
+    """All rows of a list, three at a time."""
+    headers, found, cursor = service.by("read"), [], None
+    while True:
+        query = asked | {"limit": 3} | ({"cursor": cursor} if cursor else {})
+        answer = service.client.get(f"{API}/studies/{STUDY}{path}", headers=headers, params=query)
+        assert answer.status_code == 200, answer.text
+        found += answer.json()[field]
+        cursor = answer.json()["cursor"]
+        if cursor is None:
+            return found
+
+
+def test_all_trials_come_page_by_page(searched):
+    trials = searched.store.trials(STUDY)
+    found = pages(searched, "/trials", "trials")
+    assert [one["number"] for one in found] == [trial.number for trial in trials]
+    assert [tuple(one["schedule"]["keep"]) for one in found] == [
+        trial.schedule.keep for trial in trials
+    ]
+    assert {one["state"] for one in found} > {"COMPLETE"}
+
+
+@pytest.mark.parametrize("order", ["drop", "flops_ratio", "score"])
+@pytest.mark.parametrize("descending", [False, True])
+def test_trials_are_sorted_and_those_without_a_value_come_last(searched, order, descending):
+    values = [
+        one[order]
+        for one in pages(searched, "/trials", "trials", order=order, descending=descending)
+    ]
+    known = [value for value in values if value is not None]
+    assert len(values) == len(searched.store.trials(STUDY))
+    assert known == sorted(known, reverse=descending)
+    assert values == known + [None] * (len(values) - len(known))
+    assert 0 < len(known) < len(values)
+
+
+def test_trials_are_filtered(searched):
+    trials = searched.store.trials(STUDY)
+    found = pages(searched, "/trials", "trials", state="COMPLETE", max_drop=0.05, max_cost=0.9)
+    assert [one["number"] for one in found] == [
+        trial.number
+        for trial in trials
+        if trial.state == "COMPLETE"
+        and trial.measurement.drop <= 0.05
+        and trial.measurement.flops_ratio <= 0.9
+    ]
+    assert found
+    found = pages(searched, "/trials", "trials", layer=4)
+    assert [one["number"] for one in found] == [
+        trial.number for trial in trials if trial.params.get("layer") == 4
+    ]
+    assert found
+
+
+@pytest.mark.parametrize("cursor", ["x", "bnVsbA", "WzEsMl0x", "e30", "WyJhIiwxXQ", "W" * 400])
+def test_cursor_that_no_page_gave_is_refused(searched, cursor):
+    answer = searched.client.get(
+        f"{API}/studies/{STUDY}/trials", headers=searched.by("read"), params={"cursor": cursor}
+    )
+    assert "cursor" in problem(answer, 422)
+
+
+def test_trial_has_its_attempts_and_answers(searched):
+    best = StudyView(searched.store, STUDY).best_trial
+    headers = searched.by("read")
+    found = searched.client.get(f"{API}/studies/{STUDY}/trials/{best.number}", headers=headers)
+    assert found.json()["drop"] == best.measurement.drop
+    assert [one["number"] for one in found.json()["attempts"]] == [1]
+    answers = pages(searched, f"/trials/{best.number}/answers", "answers")
+    assert len(answers) == DIFFERENT
+    mean = sum(one["score"] for one in answers) / len(answers)
+    assert abs(mean - best.measurement.score) < 0.2  # samples of equal content count once here
+    assert all(one["full_score"] is not None for one in answers)
+    assert {one["prediction"] for one in answers} != {one["full_prediction"] for one in answers}
+    missing = searched.client.get(f"{API}/studies/{STUDY}/trials/9999", headers=headers)
+    assert "trial 9999" in problem(missing, 404)
+
+
+def exported(monkeypatch, capsysbinary, store, *options):
+    arguments = ["schedsearch", "export", STUDY, "-", "--store", str(store), *options]
+    monkeypatch.setattr("sys.argv", arguments)
+    with pytest.raises(SystemExit):
+        main()
+        raise SystemExit(0)
+    return capsysbinary.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("query", "options"),
+    [
+        ({}, []),
+        ({"budget": 0.95}, ["--budget", "0.95"]),
+        ({"max_drop": 0.02}, ["--max-drop", "0.02"]),
+    ],
+)
+def test_schedule_is_what_the_command_line_exports(
+    searched, monkeypatch, capsysbinary, query, options
+):
+    answer = searched.client.get(
+        f"{API}/studies/{STUDY}/schedule", headers=searched.by("read"), params=query
+    )
+    assert answer.status_code == 200, answer.text
+    assert "attachment" in answer.headers["content-disposition"]
+    assert answer.content == exported(monkeypatch, capsysbinary, searched.settings.store, *options)
+    best = searched.client.get(
+        f"{API}/studies/{STUDY}/best", headers=searched.by("read"), params=query
+    ).json()
+    assert best["schedule"]["keep"] == json.loads(answer.content)["schedule"]["keep"]
+
+
+def test_study_without_a_result_has_no_schedule(searched):
+    answer = searched.client.get(
+        f"{API}/studies/{STUDY}/schedule",
+        headers=searched.by("read"),
+        params={"max_drop": 0, "budget": 0},
+    )
+    problem(answer, 409)
+
+
+def test_metrics_count_trials_by_state(searched):
+    text = searched.client.get("/metrics", headers=searched.by("read")).text
+    complete = sum(trial.state == "COMPLETE" for trial in searched.store.trials(STUDY))
+    assert f'schedsearch_trials{{state="COMPLETE",study="{STUDY}"}} {complete}.0' in text
+    assert searched.client.get("/healthz").json() == {"status": "alive"}
+    assert searched.client.get("/readyz").json() == {"status": "ready"}
