@@ -99,6 +99,10 @@ bench: setup
 	$(BIN)/python bench/additive.py 7b --samples 10 --out bench/results/additive-7b-cpu.json
 	$(BIN)/python bench/auto.py --out bench/results/auto.json
 	$(BIN)/python bench/which_ranker.py --out bench/results/which-ranker.json
+	$(BIN)/python bench/coordinator.py --trials 10000 --workers 8 --out bench/results/coordinator-8-sqlite.json
+	$(BIN)/python bench/coordinator.py --trials 10000 --workers 8 --store postgresql --out bench/results/coordinator-8-postgresql.json
+	$(BIN)/python bench/scaling.py --out bench/results/scaling.json --picture docs/images/scaling.png
+	$(BIN)/python bench/workers.py --out bench/results/workers.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
 bench-gpu:

@@ -17,7 +17,7 @@ import random
 import tempfile
 import time
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -229,26 +229,31 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=16)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--trials", type=int, default=32, help="of the Bayesian optimisation")
+    parser.add_argument("--tables", nargs="+", help="those alone; others stay in --out")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--picture", type=Path)
     options = parser.parse_args()
     size = Size(options.layers, 576, options.samples)
     drawn, equal = Seconds(options.median, SIGMA), Seconds(options.median, 0.0)
     ray.init(address="local", num_cpus=max(options.workers), log_to_driver=False)
-    tables = {
-        "g-search, equal": greedy(size, options.workers, equal, 1),
-        "g-search": greedy(size, options.workers, drawn, 1),
-        "g-search, trials at once": [
+    made: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "g-search, equal": lambda: greedy(size, options.workers, equal, 1),
+        "g-search": lambda: greedy(size, options.workers, drawn, 1),
+        "g-search, trials at once": lambda: [
             row for trials in (1, 2, 4, 8) for row in greedy(size, [8], equal, trials)
         ],
-        "bayes": bayes(size, options.workers, drawn, options.trials),
+        "bayes": lambda: bayes(size, options.workers, drawn, options.trials),
     }
+    found = {name: made[name]() for name in options.tables or made}
+    settings = {name: getattr(options, name) for name in ("median", "layers", "samples")}
+    body: dict[str, Any] = {"python": platform.python_version(), **settings, "tables": {}}
+    if options.out and options.out.exists() and options.tables:
+        body = json.loads(options.out.read_text())
+    body["tables"] |= found
     if options.out:
-        settings = {name: getattr(options, name) for name in ("median", "layers", "samples")}
-        body = {"python": platform.python_version(), **settings, "tables": tables}
         options.out.write_text(json.dumps(body, indent=2) + "\n")
-    if options.picture:
-        picture(tables).savefig(options.picture, dpi=120)
+    if options.picture and body["tables"].keys() == made.keys():
+        picture(body["tables"]).savefig(options.picture, dpi=120)
 
 
 if __name__ == "__main__":
