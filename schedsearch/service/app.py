@@ -35,6 +35,13 @@ class _Guarded(FastAPI):
         self._hosts = tuple(hosts)
         super().__init__(**options)
 
+    def openapi(self) -> dict[str, Any]:
+        """The document, with the problem that errors refer to."""
+        document = super().openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas[Problem.__name__] = Problem.model_json_schema()
+        return document
+
     def build_middleware_stack(self) -> ASGIApp:
         """The guard, and within it all else."""
         return Guard(super().build_middleware_stack(), self._hosts)
@@ -83,7 +90,6 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
         max_body_size=settings.body,
-        responses={"default": {"model": Problem}} if False else None,
     )
     app.state.office, app.state.gate = office, Gate(store.service)
     add_handlers(app)

@@ -254,7 +254,7 @@ class TokenIn(BaseModel):
 
     name: str = Field(min_length=1, max_length=100)
     scope: Literal["read", "launch", "admin"] = "read"
-    days: float | None = Field(default=None, gt=0, le=36500, description="Until it expires.")
+    days: float | None = Field(default=None, ge=0.001, le=36500, description="Until it expires.")
 
 
 class NewTokenOut(TokenOut):
