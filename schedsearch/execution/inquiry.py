@@ -42,8 +42,9 @@ class Asked:
         tasks: Into how many equal tasks the parts that decide are divided, as far as they are
             large enough, and the others where there are too few for so many workers. A part is read
             as a whole, so this says how soon that can be, and decides nothing.
-        deciding: How many leading parts will probably decide. The others wait for them: a worker
-            that is at one of those in vain is missing to the next trial.
+        deciding: How many leading parts will probably decide. Where they are divided the others
+            wait for them: a worker that is at one of those in vain is missing to the next trial.
+            Elsewhere it would wait for whoever decides.
     """
 
     ids: Sequence[str]
@@ -85,7 +86,7 @@ class Inquiry:
             tuple(asked.ids[start:end]) for start, end in zip([0, *borders], borders, strict=False)
         ]
         tokens = {name: subject.tokens_of(name) for name in asked.ids} if asked.tasks > 1 else {}
-        deciding = self._deciding = asked.deciding
+        deciding = self._deciding = asked.deciding if asked.tasks > 1 else 0
         later = max(1, len(self._parts) - deciding)
         fewer = min(asked.tasks, ceil(_ROUNDS * asked.tasks / later))
         self._missing = [

@@ -76,19 +76,25 @@ def test_parts_are_read_as_a_whole_into_however_many_tasks_they_are_divided(task
 
 
 def test_later_parts_wait_until_those_that_decide_have_been_read():
-    asked = inquiry(1)
-    assert [task.sample_ids for task in asked.wanted] == [IDS[:5], IDS[5:25]]
-    first, second = asked.wanted
+    asked = inquiry(2)
+    early = list(asked.wanted)
+    assert sorted(name for task in early for name in task.sample_ids) == sorted(IDS[:25])
     asked.wanted.clear()
-    asked.take(second, answers(second))
+    for task in early[1:]:
+        asked.take(task, answers(task))
     assert list(asked.read()) == []
-    asked.take(first, answers(first))
+    asked.take(early[0], answers(early[0]))
     reading = asked.read()
     next(reading)
     next(reading)
     assert not asked.wanted  # whoever reads may stop here
     assert list(reading) == []
-    assert [task.sample_ids for task in asked.wanted] == [IDS[25:45], IDS[45:]]
+    late = [name for task in asked.wanted for name in task.sample_ids]
+    assert sorted(late) == sorted(IDS[25:])
+
+
+def test_nothing_waits_where_parts_are_not_divided():
+    assert [len(task.sample_ids) for task in inquiry(1).wanted] == [5, 20, 20, 5]
 
 
 def test_failed_task_counts_once_its_part_is_to_be_read():
