@@ -3,12 +3,13 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 
 from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
-from schedsearch.service.api import access, events, studies, system, trials
+from schedsearch.service.api import access, events, sets, studies, system, trials
 from schedsearch.service.api.common import Office
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
@@ -37,7 +38,9 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     """
     store = open_store(settings.store, patience=_PATIENCE)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    uploads = Uploads(store.service, settings.folder / "sets", settings.quota)
+    uploads = Uploads(
+        store.service, settings.folder / "sets", settings.quota, settings.permitted.samples
+    )
     launching = Launching(
         store,
         backend or LocalBackend(settings.store, settings.folder / "launches"),
@@ -50,8 +53,10 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.watcher = Watcher(store)
+        app.state.unpacking = CapacityLimiter(1)
         office.caretaker.start()
         yield
+        uploads.close()
         office.caretaker.close()
         await app.state.watcher.close()
         store.close()
@@ -70,7 +75,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     )
     app.state.office, app.state.gate = office, Gate(store.service)
     add_handlers(app)
-    for part in (studies, trials, events, access, system):
+    for part in (studies, trials, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     app.include_router(login.router)

@@ -12,6 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from schedsearch.app.unpacking import TooLargeError
 from schedsearch.errors import InputError, SchedsearchError
 from schedsearch.store.idempotency import KeyInUseError
 from schedsearch.store.launches import ChangedError, StateError
@@ -76,6 +77,7 @@ _STATUS: Mapping[type[SchedsearchError], int] = {
     ChangedError: 412,
     StateError: 409,
     KeyInUseError: 409,
+    TooLargeError: 413,
     InputError: 422,
 }
 
