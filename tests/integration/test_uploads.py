@@ -2,6 +2,8 @@
 
 import gzip
 import io
+import os
+import signal
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -90,11 +92,15 @@ def test_set_is_checked_as_a_file_is(uploads, folder, files, said):
     assert said in refused(uploads, folder, tar(files))
 
 
-def test_postscript_is_not_run(uploads, folder):
-    drawn = io.BytesIO()
+def test_postscript_is_not_run(uploads, folder, tmp_path, monkeypatch):
+    drawn, ran = io.BytesIO(), tmp_path / "ran"
     Image.new("RGB", (8, 8)).save(drawn, "EPS")
+    (tmp_path / "gs").write_text(f"#!/bin/sh\ntouch {ran}\n")
+    (tmp_path / "gs").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     files = {"r.jsonl": rows("a.eps"), "a.eps": drawn.getvalue()}
     assert "cannot be decoded" in refused(uploads, folder, tar(files))
+    assert not ran.exists()
 
 
 def test_number_of_samples_is_bounded(uploads, folder):
@@ -208,17 +214,35 @@ def test_set_in_use_is_not_deleted(uploads, store, folder, state):
     assert store.sample_sets() == []
 
 
-def test_service_that_ends_waits_for_no_archive(uploads, folder):
-    # Far more work than a test waits for: the same large image again and again.
-    image = png("red", (6000, 6000))
-    archive = tar({"r.jsonl": rows(*["a.png"] * 100), "a.png": image})
-    with ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(refused, uploads, folder, archive, RunError)
-        while uploads._child is None and not asked.done():
-            time.sleep(0.01)
-        uploads.close()
-        assert "the service is ending" in asked.result()
+@pytest.fixture
+def at_work(uploads, folder):
+    """Refuse a set with far more images than a test waits for, once its process has been met."""
+
+    def meet(end, error):
+        image = png("red", (2000, 2000))
+        archive = tar({"r.jsonl": rows(*["a.png"] * 100), "a.png": image})
+        with ThreadPoolExecutor(1) as pool:
+            asked = pool.submit(refused, uploads, folder, archive, error)
+            while uploads._child is None and not asked.done():
+                time.sleep(0.01)
+            end(uploads._child)
+            return asked.result()
+
+    return meet
+
+
+def test_service_that_ends_waits_for_no_archive(at_work, uploads, folder):
+    assert "the service is ending" in at_work(lambda _: uploads.close(), RunError)
     assert "the service is ending" in refused(uploads, folder, tar(FILES), RunError)
+
+
+@pytest.mark.parametrize(
+    ("ending", "said"),
+    [(signal.SIGSEGV, "breaks what reads it"), (signal.SIGALRM, "within 900 s")],
+)
+def test_set_that_breaks_its_reader_or_takes_too_long_is_refused(at_work, uploads, ending, said):
+    assert said in at_work(lambda child: child.send_signal(ending), DataError)
+    assert send(uploads, tar(FILES))[1]
 
 
 def test_process_that_reads_archives_imports_nothing_from_where_the_server_stands(
