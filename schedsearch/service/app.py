@@ -4,13 +4,14 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
-from schedsearch.service.api import access, events, studies, system, trials
+from schedsearch.service.api import access, events, sets, studies, system, trials
 from schedsearch.service.api.common import Office
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
@@ -61,7 +62,9 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     address = str(file.absolute()) if file else settings.store  # for processes elsewhere
     store = open_store(address, patience=_PATIENCE)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    uploads = Uploads(store.service, settings.folder / "sets", settings.quota)
+    uploads = Uploads(
+        store.service, settings.folder / "sets", settings.quota, settings.permitted.samples
+    )
     launching = Launching(
         store,
         backend or LocalBackend(address, settings.folder / "launches"),
@@ -74,8 +77,10 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.watcher = Watcher(store)
+        app.state.unpacking = CapacityLimiter(1)
         office.caretaker.start()
         yield
+        uploads.close()
         office.caretaker.close()
         await app.state.watcher.close()
         store.close()
@@ -93,7 +98,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     )
     app.state.office, app.state.gate = office, Gate(store.service)
     add_handlers(app)
-    for part in (studies, trials, events, access, system):
+    for part in (studies, trials, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     app.include_router(login.router)

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
+from schedsearch.app.unpacking import TooLargeError
 from schedsearch.errors import InputError, SchedsearchError
 from schedsearch.store.idempotency import KeyInUseError
 from schedsearch.store.launches import ChangedError, StateError
@@ -77,6 +78,7 @@ _STATUS: Mapping[type[SchedsearchError], int] = {
     ChangedError: 412,
     StateError: 409,
     KeyInUseError: 409,
+    TooLargeError: 413,
     InputError: 422,
 }
 
