@@ -72,7 +72,8 @@ def _started(client: Client, config: "StudyConfig", content: Path | Mapping[str,
             f"{client.url}: study `{known.name}` is there with other content; choose another name, "
             "or change that one"
         )
-    return known if known.status.active else known.start()
+    settled = known.status.active or known.status.ending == "finished"
+    return known if settled else known.start()
 
 
 def _content(client: Client, config: "StudyConfig", file: Path) -> Path | Mapping[str, Any]:

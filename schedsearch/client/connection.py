@@ -53,12 +53,7 @@ class Connection:
             headers["Authorization"] = f"Bearer {_sendable(found)}"
         self._has_token = bool(found)
         self._timeout = timeout
-        self._http = httpx2.Client(
-            base_url=f"{self.url}/api/v1/",
-            headers=headers,
-            timeout=timeout,
-            follow_redirects=False,
-        )
+        self._http = httpx2.Client(headers=headers, timeout=timeout, follow_redirects=False)
 
     def close(self) -> None:
         """Let the connections go."""
@@ -83,7 +78,7 @@ class Connection:
         again = once or method == "GET"
         for pause in (*_PAUSES, None):
             try:
-                response = self._http.request(method, path, headers=headers, **sent)
+                response = self._http.request(method, self._place(path), headers=headers, **sent)
             except httpx2.TransportError as error:
                 if pause is None or not (again or isinstance(error, _NEVER_SENT)):
                     raise unreachable(self.url, error) from None
@@ -159,7 +154,7 @@ class Connection:
         headers = {"Last-Event-ID": last} if last else {}
         timeout = httpx2.Timeout(self._timeout, read=silence)
         try:
-            with self._http.sse(path, headers=headers, timeout=timeout) as source:
+            with self._http.sse(self._place(path), headers=headers, timeout=timeout) as source:
                 response = source.response
                 if not response.is_success:
                     response.read()
@@ -169,6 +164,10 @@ class Connection:
                 yield source
         except httpx2.TransportError as error:
             raise unreachable(self.url, error) from error
+
+    def _place(self, path: str) -> str:
+        """Whole, as `studies:validate` would otherwise be an address with a scheme of its own."""
+        return f"{self.url}/api/v1/{path}"
 
 
 def _checked(text: str) -> str:

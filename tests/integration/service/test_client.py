@@ -311,6 +311,12 @@ def test_address_and_token_come_from_the_environment(listening, monkeypatch):
         assert client.tokens.own().name == "me"
 
 
+def test_validation_says_what_would_be_kept(client):
+    kept = client.studies.validate(STUDY)
+    assert list(client.studies.list()) == []
+    assert client.studies.create(STUDY).content() == kept
+
+
 def test_mistakes_in_a_study_name_their_key(client):
     with pytest.raises(InputError, match=r"search\.tolerence") as caught:
         client.studies.create(STUDY.replace("tolerance", "tolerence"))
@@ -455,6 +461,23 @@ def test_folder_and_archive_are_uploaded_as_they_are(samples, tmp_path):
         "application/gzip",
         "application/x-tar",
     ]
+
+
+def test_samples_that_lie_here_are_sent_before_their_study(samples, tmp_path):
+    from schedsearch.app.config import read_study_file
+    from schedsearch.cli.remote_search import _content
+
+    file = tmp_path / "study.yaml"
+    data = "{calibration: mine/samples.jsonl, held_out: demo:held-out, images: mine}"
+    file.write_text(STUDY.replace(STUDY.splitlines()[3], f"data: {data}"))
+    made = answer(201, json.dumps({"digest": "d" * 64, "name": "samples", "samples": 2}).encode())
+    with server([chunked(made)]) as (url, asked), Client(url, "t") as client:
+        content = _content(client, read_study_file(file), file)
+    assert [path for path, _, _ in asked] == ["/api/v1/sets?name=samples"]
+    assert content["data"] == {"calibration": "set:" + "d" * 64, "held_out": "demo:held-out"}
+    assert content["search"]["tolerance"] == 1
+    file.write_text(STUDY)
+    assert _content(client, read_study_file(file), file) == file
 
 
 def chunked(give: Callable[[BaseHTTPRequestHandler], None]):
