@@ -463,7 +463,8 @@ def test_folder_and_archive_are_uploaded_as_they_are(samples, tmp_path):
     ]
 
 
-def test_samples_that_lie_here_are_sent_before_their_study(samples, tmp_path):
+@pytest.mark.usefixtures("samples")
+def test_samples_that_lie_here_are_sent_before_their_study(tmp_path):
     from schedsearch.app.config import read_study_file
     from schedsearch.cli.remote_search import _content
 
