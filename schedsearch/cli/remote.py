@@ -101,6 +101,10 @@ def ask(url: str, name: str, as_json: bool, wish: Literal["pause", "stop"]) -> N
 def result(study: "Study", best: "Best") -> None:
     """A result layer by layer, and what it costs and loses."""
     curve(best.schedule)
+    if best.trial is None:
+        output.print(
+            f"certified: FLOPs ratio {best.flops_ratio:.3f}, KV cache ratio {best.kv_ratio:.3f}"
+        )
     claim(study, best)
 
 

@@ -5,14 +5,19 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote
 
 from schedsearch.client.archives import SAMPLES, kind_of, packed, read_archive
 from schedsearch.client.connection import TIMEOUT, Connection
-from schedsearch.client.study import Study
+from schedsearch.client.study import Study, path_of
 from schedsearch.client.values import NewToken, SampleSet, Status, Token
 from schedsearch.core.reading import read_file
 from schedsearch.errors import InputError
+
+_NAME = 100
+"""Characters of the longest name of a set."""
+
+_CHECKING = 600.0
+"""Seconds for which a service may be silent while it checks a set."""
 
 
 class Client:
@@ -108,7 +113,7 @@ class Studies:
         Raises:
             InputError: There is none.
         """
-        found = self._connection.json("GET", f"studies/{quote(name, safe='')}")
+        found = self._connection.json("GET", path_of(name))
         return Study(self._connection, Status.of(found))
 
     def list(self, state: str | None = None) -> Iterator[Study]:
@@ -158,9 +163,10 @@ class Sets:
         answer = self._connection.json(
             "POST",
             "sets",
-            params={"name": name or path.name},
+            params={"name": name or path.name[:_NAME]},
             headers={"Content-Type": kind},
             content=content,
+            timeout=_CHECKING,
         )
         return SampleSet.of(answer)
 

@@ -175,9 +175,10 @@ def _checked(text: str) -> str:
         raise InputError(f"the address of a service is needed; set {SERVER}, or pass `url`")
     try:
         url = httpx2.URL(text)
-    except httpx2.InvalidURL:
+        url.host.encode("idna")  # or the look-up of the host would fail in words of its own
+    except (httpx2.InvalidURL, UnicodeError):
         url = httpx2.URL("")
-    plain = not (url.userinfo or url.query or url.fragment)
+    plain = not (url.userinfo or "?" in text or "#" in text)
     if url.scheme not in ("http", "https") or not url.host or not plain:
         raise InputError(
             "the address of a service must be like https://HOST/PATH, without user, password or "

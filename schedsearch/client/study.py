@@ -14,6 +14,11 @@ from schedsearch.errors import RunError
 OnEvent = Callable[[Status | Trial], object]
 
 
+def path_of(name: str) -> str:
+    """Path of a study; of a name that is no text one that no study has."""
+    return f"studies/{quote(name, safe='', errors='replace')}"
+
+
 class Study:
     """A study at a service.
 
@@ -162,7 +167,7 @@ class Study:
         return Best.of(body, file.content)
 
     def _path(self, rest: str = "") -> str:
-        return f"studies/{quote(self.name, safe='')}{rest}"
+        return path_of(self.name) + rest
 
     def _stands(self, body: Mapping[str, Any]) -> Self:
         self.status = Status.of(body)

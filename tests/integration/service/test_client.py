@@ -317,6 +317,13 @@ def test_validation_says_what_would_be_kept(client):
     assert client.studies.create(STUDY).content() == kept
 
 
+@pytest.mark.parametrize("name", ["none", "a/b", "..", "\udcff", "x?y#z", "%2e"])
+def test_names_of_no_study_are_not_found(client, name):
+    with pytest.raises(InputError) as caught:
+        client.studies.get(name)
+    assert caught.value.status == 404
+
+
 def test_mistakes_in_a_study_name_their_key(client):
     with pytest.raises(InputError, match=r"search\.tolerence") as caught:
         client.studies.create(STUDY.replace("tolerance", "tolerence"))
@@ -324,7 +331,19 @@ def test_mistakes_in_a_study_name_their_key(client):
 
 
 @pytest.mark.parametrize(
-    "url", ["", "localhost:8000", "ftp://host", "http://me:secret@host", "http://host?x=1", "a b"]
+    "url",
+    [
+        "",
+        "localhost:8000",
+        "ftp://host",
+        "http://me:secret@host",
+        "http://host?x=1",
+        "http://host/#",
+        "http://[::1",
+        "http://" + "a" * 300,
+        "http://\udcff",
+        "a b",
+    ],
 )
 def test_addresses_that_are_none_are_refused(url, monkeypatch):
     monkeypatch.delenv("SCHEDSEARCH_SERVER", raising=False)
