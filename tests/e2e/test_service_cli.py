@@ -73,6 +73,8 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     assert f"trial {again['best']['trial']}: FLOPs ratio" in shown
     assert run("show", "small", "--json").out == run("show", "small", "--json", *here).out
     assert run("watch", "small").out == run("watch", "small", "--once").out
+    told = run("watch", "small", "--json").out.splitlines()
+    assert [json.loads(line)["ending"] for line in told] == ["finished"]
     assert "nobody searches small; there is nothing to stop" in run("stop", "small").out
 
     files = tmp_path / "remote.json", tmp_path / "local.json"
@@ -101,8 +103,9 @@ def test_interrupted_search_goes_on_at_the_service(url, study, tmp_path):
     assert child.returncode == 130
     assert f"schedsearch watch small --server {url}" in said
     with open_store(tmp_path / "store.db") as store:
-        assert store.study("small").holder is not None
-        store.wish("small", "stop")
+        holder = store.study("small").holder
+    assert holder is not None and holder.runs()
+    os.kill(holder.pid, signal.SIGKILL)
 
 
 def test_store_and_service_exclude_each_other(run, tmp_path, monkeypatch):
