@@ -242,7 +242,7 @@ def export(
     if optuna is not None:
         if (out, budget, max_drop, url) != (None, None, None, None):
             raise InputError(
-                "--optuna writes the whole study of a store, and no schedule: leave OUT, --budget, "
+                "--optuna writes the whole study, and no schedule: leave OUT, --budget, "
                 "--max-drop and --server out, or write both one after the other"
             )
         _export_to_optuna(study, optuna, store, force, as_json)

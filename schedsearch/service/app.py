@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 from anyio import CapacityLimiter
@@ -62,13 +63,14 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     address = str(file.absolute()) if file else settings.store  # for processes elsewhere
     store = open_store(address, patience=_PATIENCE)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    uploads = Uploads(
-        store.service, settings.folder / "sets", settings.quota, settings.permitted.samples
-    )
+    received, permitted = settings.folder / "sets", settings.permitted
+    uploads = Uploads(store.service, received, settings.quota, permitted.samples)
+    # What is kept of a study has whole paths, also those of uploads, and can be sent again.
+    permitted = replace(permitted, data=(*permitted.data, received))
     launching = Launching(
         store,
         backend or LocalBackend(address, settings.folder / "launches"),
-        settings.permitted,
+        permitted,
         uploads.file,
         settings.searches,
     )

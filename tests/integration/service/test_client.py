@@ -17,6 +17,7 @@ import httpx2
 import pytest
 import uvicorn
 import yaml
+from PIL import Image
 
 from schedsearch import InputError, RunError, Schedule
 from schedsearch.app.study_view import StudyView
@@ -510,3 +511,32 @@ def chunked(give: Callable[[BaseHTTPRequestHandler], None]):
         give(handler)
 
     return read
+
+
+def test_samples_that_lie_here_are_searched_there(client, tmp_path):
+    from schedsearch.app.config import read_study_file
+    from schedsearch.cli.remote_search import _content
+
+    folder = tmp_path / "mine"
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for number in range(6):
+        Image.new("RGB", (64, 64), (200, 30, number)).save(folder / f"images/{number}.png")
+        asked = {"question": "what color is at a1 ?", "answer": "red"}
+        rows.append(asked | {"image": f"images/{number}.png"})
+    (folder / "samples.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    sent = client.sets.upload(folder, "mine")
+    assert sent.samples == 6
+    assert client.sets.upload(folder / "samples.jsonl").digest == sent.digest
+    file = tmp_path / "study.yaml"
+    file.write_text(
+        "study: small\nmodel: demo\ndata: {calibration: mine/samples.jsonl}\nsearch: {tolerance: 1}"
+    )
+    content = _content(client, read_study_file(file), file)
+    assert content["data"] == {"calibration": sent.reference}
+    study = client.studies.create(content)
+    assert sent.digest in study.content()["data"]["calibration"]
+    assert study.content() == client.studies.validate(content)
+    (folder / "samples.jsonl").write_text(json.dumps({"question": 1, "image": "images/0.png"}))
+    with pytest.raises(InputError, match=r"samples\.jsonl:1: `question` must be a text"):
+        client.sets.upload(folder)
