@@ -77,7 +77,7 @@ class Permitted:
             if Path(name).exists():
                 raise InputError(f"`model` {shown(name)} is a folder of the service; rename that")
             return name
-        if self.models and not Path(name).is_absolute():
+        if self.models:
             return str(_within("model", name, self.models))
         allowed = [*MODELS, *(f"{prefix}..." for prefix in self.hub)]
         raise InputError(

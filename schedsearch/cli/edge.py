@@ -21,6 +21,7 @@ _INTERRUPTED = 130
 _GONE = "the working directory is gone; change to one that exists"
 _SEARCH = ("sqlalchemy", "alembic", "optuna", "botorch", "matplotlib", "pandas", "yaml")
 _CLUSTER = ("psycopg", "ray")
+_SERVICE = ("httpx2",)
 
 _log = logging.getLogger(__name__)
 
@@ -131,5 +132,6 @@ def _has_place() -> bool:
 
 
 def _install(package: str) -> str:
-    extra = "[search]" if package in _SEARCH else "[cluster]" if package in _CLUSTER else ""
+    extras = {"[search]": _SEARCH, "[cluster]": _CLUSTER, "[service]": _SERVICE}
+    extra = next((name for name, packages in extras.items() if package in packages), "")
     return f"pip install 'schedsearch{extra}'"

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import METRICS
 
 MOST = 2**31 - 1
@@ -77,6 +78,62 @@ GpusPerWorker = Annotated[
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")
 ]
+
+
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server",
+        envvar="SCHEDSEARCH_SERVER",
+        help="Address of a service, in place of a store; its token is in SCHEDSEARCH_TOKEN.",
+    ),
+]
+
+
+def server_of(context: typer.Context, url: str | None) -> str | None:
+    """Address of the service that a command is for; None where it is for a store.
+
+    What is typed goes before what the environment says.
+
+    Args:
+        context: Knows where options come from.
+        url: That of `--server`.
+
+    Raises:
+        InputError: Store and service are both typed, or both in the environment alone.
+    """
+    if url is None:
+        return None
+    if _is_typed(context, "store"):
+        if _is_typed(context, "server"):
+            raise InputError("`--store` and `--server` exclude each other; leave one out")
+        return None
+    source = context.get_parameter_source("store")
+    if not _is_typed(context, "server") and source is not None and source.name == "ENVIRONMENT":
+        raise InputError(
+            "SCHEDSEARCH_STORE and SCHEDSEARCH_SERVER are both set, and one alone can be meant; "
+            "add --store or --server"
+        )
+    return url
+
+
+def check_typed(context: typer.Context, *usable: str) -> None:
+    """Refuse options that are typed, but are not for a service.
+
+    Raises:
+        InputError: There is one.
+    """
+    for name in context.params:
+        if name not in usable and _is_typed(context, name):
+            raise InputError(
+                f"`--{name.replace('_', '-')}` is for searches of this process; leave it out with "
+                "a service"
+            )
+
+
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def asked(

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from schedsearch.store.studies import StudySummary
 
 _BAR = 40
-_LAST = 20
+LAST = 20
+"""Trials that are shown where nobody asks for all."""
 
 
 def run(found: "Run", view: "StudyView") -> None:
@@ -107,14 +108,8 @@ def at_work(found: "StudySummary") -> None:
 
 def study(view: "StudyView", every: bool) -> None:
     """Trials of a study, all or the last ones, and its result so far."""
-    trials = view.trials
-    shown = trials if every else trials[-_LAST:]
-    rows = table("trial", "state", "question", "score", "drop", "FLOPs ratio", "reason")
-    for trial in shown:
-        rows.add_row(*map(escape, _cells(trial)))
-    show(rows)
-    if len(shown) < len(trials):
-        output.print(f"the last {len(shown)} of {len(trials)} trials; --all shows every one")
+    found = view.trials
+    trials(found if every else found[-LAST:], len(found))
     if view.rungs:
         rankers(view.rungs)
     try:
@@ -131,6 +126,16 @@ def study(view: "StudyView", every: bool) -> None:
             f"{nesting.violations} of {nesting.comparable} comparable pairs of trials"
         )
     output.print(ended)
+
+
+def trials(shown: Sequence["Trial"], total: int) -> None:
+    """Trials, and how many there are where these are not all."""
+    rows = table("trial", "state", "question", "score", "drop", "FLOPs ratio", "reason")
+    for trial in shown:
+        rows.add_row(*map(escape, _cells(trial)))
+    show(rows)
+    if len(shown) < total:
+        output.print(f"the last {len(shown)} of {total} trials; --all shows every one")
 
 
 def rankers(rungs: Sequence["Rung"]) -> None:

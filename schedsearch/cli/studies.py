@@ -17,10 +17,13 @@ from schedsearch.cli.options import (
     AsJson,
     Executor,
     GpusPerWorker,
+    Server,
     TrustRemoteCode,
     Workers,
     asked,
+    check_typed,
     finite,
+    server_of,
 )
 from schedsearch.cli.output import errors, output, print_json, progress
 from schedsearch.cli.search_display import SearchDisplay
@@ -39,8 +42,10 @@ DEFAULT_SCHEDULE = Path("schedule.json")
 
 
 def search(
+    context: typer.Context,
     file: StudyFile,
     store: StorePath = DEFAULT_STORE,
+    server: Server = None,
     trials: Annotated[
         int | None, typer.Option(min=1, max=MOST, help="Close at most this many.")
     ] = None,
@@ -70,6 +75,13 @@ def search(
     as_json: AsJson = False,
 ) -> None:
     """Start the search of a study file, or continue it; certify what it finds, if there is data."""
+    if (url := server_of(context, server)) is not None:
+        from schedsearch.cli import remote_search
+
+        check_typed(context, "file", "server", "as_json")
+        remote_search.search(url, file, as_json)
+        return
+
     from schedsearch.app.config import read_study_file
 
     config = read_study_file(file)
@@ -99,7 +111,7 @@ def search(
         if run.ending != "finished":
             named = study.store.name if store != DEFAULT_STORE else None
             again = continuation(file, named, where)
-            errors.print(f"{_WHY[run.ending]}; continue with: {again}", soft_wrap=True)
+            errors.print(f"{WHY[run.ending]}; continue with: {again}", soft_wrap=True)
     if run.ending == "interrupted":
         raise typer.Exit(130)
     if run.ending == "finished" and run.best is None:
@@ -127,7 +139,7 @@ def continuation(file: Path, store: str | None, run: Mapping[str, Any]) -> str:
     return shlex.join([*again, "--store", store] if store is not None else again)
 
 
-_WHY = {
+WHY = {
     "interrupted": "interrupted",
     "stopped": "stopped",
     "paused": "paused",
@@ -136,8 +148,19 @@ _WHY = {
 }
 
 
-def list_studies(store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
-    """List the studies of a store."""
+def list_studies(
+    context: typer.Context,
+    store: StorePath = DEFAULT_STORE,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
+    """List the studies of a store, or of a service."""
+    if (url := server_of(context, server)) is not None:
+        from schedsearch.cli import remote
+
+        remote.list_studies(url, as_json)
+        return
+
     from schedsearch.store.store import open_store
 
     with open_store(store, read_only=True) as opened:
@@ -149,14 +172,22 @@ def list_studies(store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> N
 
 
 def show(
+    context: typer.Context,
     study: StudyName,
     store: StorePath = DEFAULT_STORE,
+    server: Server = None,
     every: Annotated[
         bool, typer.Option("--all", help="Show every trial, not the last 20 alone.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Show the last trials, trials per layer and the curve so far."""
+    if (url := server_of(context, server)) is not None:
+        from schedsearch.cli import remote
+
+        remote.show(url, study, every, as_json)
+        return
+
     gc.disable()  # modules and thousands of trials are no garbage, and looking at them takes time
 
     from schedsearch.app.study_view import StudyView, trial_row
@@ -172,6 +203,7 @@ def show(
 
 
 def export(
+    context: typer.Context,
     study: StudyName,
     out: Annotated[
         Path | None,
@@ -180,6 +212,7 @@ def export(
         ),
     ] = None,
     store: StorePath = DEFAULT_STORE,
+    server: Server = None,
     budget: Annotated[
         float | None,
         typer.Option(
@@ -205,15 +238,21 @@ def export(
     as_json: AsJson = False,
 ) -> None:
     """Write the certified schedule, else the found one, or another, as schedsearch.schedule/1."""
+    url = server_of(context, server)
     if optuna is not None:
-        if (out, budget, max_drop) != (None, None, None):
+        if (out, budget, max_drop, url) != (None, None, None, None):
             raise InputError(
-                "--optuna writes the whole study, and no schedule: leave OUT, --budget and "
-                "--max-drop out, or write both one after the other"
+                "--optuna writes the whole study, and no schedule: leave OUT, --budget, "
+                "--max-drop and --server out, or write both one after the other"
             )
         _export_to_optuna(study, optuna, store, force, as_json)
         return
     out = out or DEFAULT_SCHEDULE
+    if url is not None:
+        from schedsearch.cli import remote
+
+        remote.export(url, study, out, budget, max_drop, force, as_json)
+        return
 
     from schedsearch.app.report import write_schedule
     from schedsearch.app.stores import in_use

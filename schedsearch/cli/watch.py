@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from schedsearch.cli.options import AsJson
+from schedsearch.cli.options import AsJson, Server, server_of
 from schedsearch.cli.output import output, print_json
 from schedsearch.cli.search_display import SearchDisplay, describe, duration, lapse, searcher
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyName
@@ -25,12 +25,20 @@ _PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
 
 
 def watch(
+    context: typer.Context,
     study: StudyName,
     store: StorePath = DEFAULT_STORE,
+    server: Server = None,
     once: Annotated[bool, typer.Option("--once", help="Say where it stands, and end.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Follow a search that another process runs, until it ends; with --json a line per change."""
+    if (url := server_of(context, server)) is not None:
+        from schedsearch.cli import remote_search
+
+        remote_search.watch(url, study, once, as_json)
+        return
+
     from schedsearch.store.store import open_store
 
     with open_store(store, read_only=True) as opened:
@@ -134,17 +142,35 @@ def standing(found: "StudySummary") -> str:
     return f"{found.spec.name}: {words}{about}; searched by {searcher(found)}"
 
 
-def pause(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def pause(
+    context: typer.Context,
+    study: StudyName,
+    store: StorePath = DEFAULT_STORE,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
     """Let a search end once its trials at work are closed; `search` goes on."""
-    _ask(study, store, as_json, "pause")
+    _ask(study, store, server_of(context, server), as_json, "pause")
 
 
-def stop(study: StudyName, store: StorePath = DEFAULT_STORE, as_json: AsJson = False) -> None:
+def stop(
+    context: typer.Context,
+    study: StudyName,
+    store: StorePath = DEFAULT_STORE,
+    server: Server = None,
+    as_json: AsJson = False,
+) -> None:
     """End a search within seconds; its trials at work wait until `search` goes on."""
-    _ask(study, store, as_json, "stop")
+    _ask(study, store, server_of(context, server), as_json, "stop")
 
 
-def _ask(study: str, store: str, as_json: bool, wish: "Wish") -> None:
+def _ask(study: str, store: str, url: str | None, as_json: bool, wish: "Wish") -> None:
+    if url is not None:
+        from schedsearch.cli import remote
+
+        remote.ask(url, study, as_json, "pause" if wish == "pause" else "stop")
+        return
+
     from schedsearch.store.store import open_store
 
     with open_store(store, read_only=True) as opened:

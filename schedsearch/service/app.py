@@ -2,15 +2,17 @@
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
-from schedsearch.service.api import access, events, studies, system, trials
+from schedsearch.service.api import access, events, sets, studies, system, trials
 from schedsearch.service.api.common import Office
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
@@ -35,6 +37,13 @@ class _Guarded(FastAPI):
         self._hosts = tuple(hosts)
         super().__init__(**options)
 
+    def openapi(self) -> dict[str, Any]:
+        """The document, with the problem that errors refer to."""
+        document = super().openapi()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        schemas[Problem.__name__] = Problem.model_json_schema()
+        return document
+
     def build_middleware_stack(self) -> ASGIApp:
         """The guard, and within it all else."""
         return Guard(super().build_middleware_stack(), self._hosts)
@@ -54,11 +63,14 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     address = str(file.absolute()) if file else settings.store  # for processes elsewhere
     store = open_store(address, patience=_PATIENCE)
     settings.folder.mkdir(parents=True, exist_ok=True)
-    uploads = Uploads(store.service, settings.folder / "sets", settings.quota)
+    received, permitted = settings.folder / "sets", settings.permitted
+    uploads = Uploads(store.service, received, settings.quota, permitted.samples)
+    # What is kept of a study has whole paths, also those of uploads, and can be sent again.
+    permitted = replace(permitted, data=(*permitted.data, received))
     launching = Launching(
         store,
         backend or LocalBackend(address, settings.folder / "launches"),
-        settings.permitted,
+        permitted,
         uploads.file,
         settings.searches,
     )
@@ -67,8 +79,10 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         app.state.watcher = Watcher(store)
+        app.state.unpacking = CapacityLimiter(1)
         office.caretaker.start()
         yield
+        uploads.close()
         office.caretaker.close()
         await app.state.watcher.close()
         store.close()
@@ -83,11 +97,10 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         redoc_url=None,
         openapi_url=f"{API}/openapi.json",
         max_body_size=settings.body,
-        responses={"default": {"model": Problem}} if False else None,
     )
     app.state.office, app.state.gate = office, Gate(store.service)
     add_handlers(app)
-    for part in (studies, trials, events, access, system):
+    for part in (studies, trials, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     app.include_router(login.router)

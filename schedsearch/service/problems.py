@@ -11,7 +11,9 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
+from schedsearch.app.unpacking import TooLargeError
 from schedsearch.errors import InputError, SchedsearchError
 from schedsearch.store.idempotency import KeyInUseError
 from schedsearch.store.launches import ChangedError, StateError
@@ -76,8 +78,21 @@ _STATUS: Mapping[type[SchedsearchError], int] = {
     ChangedError: 412,
     StateError: 409,
     KeyInUseError: 409,
+    TooLargeError: 413,
     InputError: 422,
 }
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path of a request can be asked."""
+    return [
+        method
+        for method in ("DELETE", "GET", "HEAD", "PATCH", "POST", "PUT")
+        if any(
+            route.matches({**request.scope, "method": method})[0] is Match.FULL
+            for route in request.app.routes
+        )
+    ]
 
 
 def add_handlers(app: FastAPI) -> None:
@@ -103,7 +118,10 @@ def add_handlers(app: FastAPI) -> None:
         return reply(422, f"`{key}` in the {where}: {first['msg']}", key=key)
 
     @app.exception_handler(HTTPException)
-    async def _http(_request: Request, error: HTTPException) -> JSONResponse:
+    async def _http(request: Request, error: HTTPException) -> JSONResponse:
+        if error.status_code == 405:  # of several routes of this path the framework names one
+            methods = ", ".join(_methods(request))
+            return reply(405, f"only {methods} can be asked of this", {"Allow": methods})
         return reply(error.status_code, str(error.detail), error.headers)
 
     @app.exception_handler(Exception)

@@ -10,6 +10,7 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial
 from schedsearch.store.access import Audit, Token
 from schedsearch.store.launches import Launch
+from schedsearch.store.sample_sets import SampleSetEntry
 from schedsearch.store.studies import StudySummary
 
 State = Literal["created", "queued", "starting", "running", "ended", "failed", "idle"]
@@ -254,7 +255,7 @@ class TokenIn(BaseModel):
 
     name: str = Field(min_length=1, max_length=100)
     scope: Literal["read", "launch", "admin"] = "read"
-    days: float | None = Field(default=None, gt=0, le=36500, description="Until it expires.")
+    days: float | None = Field(default=None, ge=0.001, le=36500, description="Until it expires.")
 
 
 class NewTokenOut(TokenOut):
@@ -297,3 +298,26 @@ class WorkerOut(Body):
     lease_seconds_left: float | None
     silence: float | None
     phase: str | None
+
+
+class SetOut(Body):
+    """An uploaded set."""
+
+    digest: str = Field(description="A study names the set as `set:DIGEST`.")
+    name: str
+    samples: int
+    bytes: int = Field(description="What its files take on disk, in whole blocks.")
+    by: str
+    created: datetime
+
+    @classmethod
+    def of(cls, entry: SampleSetEntry) -> Self:
+        """A set as it is returned."""
+        return cls(
+            digest=entry.digest,
+            name=entry.name,
+            samples=entry.samples,
+            bytes=entry.bytes,
+            by=entry.who,
+            created=entry.created,
+        )

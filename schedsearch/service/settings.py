@@ -20,7 +20,7 @@ class ServiceSettings:
         root_path: Where a reverse proxy has it, such as `/schedsearch`.
         searches: The most that run at once; others wait.
         body: Most bytes of a body, but for uploads.
-        quota: Most bytes of all uploads together.
+        quota: Most bytes of all uploaded sets together, files in whole blocks.
         secure: Whether browsers reach it by https alone.
     """
 

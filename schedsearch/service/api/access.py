@@ -31,7 +31,7 @@ router = APIRouter(tags=["access"])
 _MOST = 10**9
 
 
-@router.get("/tokens/self", responses=errors(), summary="The token that asks")
+@router.get("/token", responses=errors(), summary="The token that asks")
 def own_token(who: Reads) -> TokenOut:
     """Return what the token of this request is good for."""
     return TokenOut.of(who.token)

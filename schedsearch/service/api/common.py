@@ -28,6 +28,7 @@ _TOLD: Mapping[int, str] = {
     409: "It is in no state for this, or the key was used for another request.",
     412: "Somebody has changed it meanwhile.",
     413: "The body is too large.",
+    415: "What is sent is of another kind than can be read.",
     421: "The service is not called so.",
     422: "Something that was sent cannot be used.",
     429: "Too many failures from this address.",

@@ -34,7 +34,7 @@ def names(office: InOffice, _who: Reads) -> NamesOut:
     files = [
         str(path.relative_to(root)) for root in permitted.data for path in root.rglob("*.jsonl")
     ]
-    uploaded = [f"set:{one.digest}" for one in office.store.service.sample_sets()]
+    uploaded = [f"set:{one.digest}" for one in office.uploads.sets()]
     return NamesOut(
         models=[*MODELS, *sorted(folders)],
         hub=list(permitted.hub),

@@ -55,7 +55,7 @@ def test_revoked_token_is_good_for_nothing_and_so_are_its_sessions(service):
     headers = {"Authorization": f"Bearer {token}"}
     logged_in(service, token)
     assert service.client.get("/").status_code == 200
-    number = service.client.get(f"{API}/tokens/self", headers=headers).json()["id"]
+    number = service.client.get(f"{API}/token", headers=headers).json()["id"]
     admin = service.by("admin")
     assert service.client.delete(f"{API}/tokens/{number}", headers=admin).status_code == 204
     problem(service.client.get(f"{API}/studies", headers=headers), 401)
@@ -225,3 +225,9 @@ def test_secrets_are_stored_nowhere(service):
     )
     assert b"mine" in content
     assert secret.encode() not in content
+
+
+def test_method_that_a_path_does_not_have_is_told_those_that_it_has(service):
+    answer = service.client.request("PATCH", f"{API}/studies", headers=service.by("read"))
+    assert "can be asked" in problem(answer, 405)
+    assert answer.headers["allow"] == "GET, POST"

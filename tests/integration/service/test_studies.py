@@ -220,6 +220,21 @@ def test_clone_has_the_content_with_changes(service):
     )
 
 
+def test_clone_of_a_study_that_names_models_and_data_of_the_service(service, tmp_path):
+    (tmp_path / "models/mine").mkdir()
+    (tmp_path / "data/mine.jsonl").write_text("{}")
+    content = NAMED.replace("model: demo", "model: mine").replace("demo:calibration", "mine.jsonl")
+    assert create(service, content).status_code == 201
+    headers, place = service.by("launch"), f"{API}/studies/small"
+    answer = service.client.post(f"{place}/clone", json={"study": "copy"}, headers=headers)
+    assert answer.status_code == 201
+    kept = service.client.get(f"{place}/content", headers=headers)
+    assert (
+        service.client.put(f"{place}/content", content=kept.content, headers=headers).status_code
+        == 200
+    )
+
+
 def tended(service):
     service.client.app.state.office.launching.tend()
 
