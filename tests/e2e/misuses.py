@@ -39,10 +39,10 @@ _NAMES = {
 }
 """What parameters are for, by their names, where the type alone does not tell."""
 
-_FREE = ("revision", "device_map")
-"""Words that only the hub or accelerate understand."""
+_FREE = ("revision", "device_map", "optuna")
+"""Words that only the hub, accelerate or Optuna understand."""
 
-_EXCEPTIONS = {("db backup", "file"): "output file"}
+_EXCEPTIONS = {("db backup", "file"): "output file", ("token create", "name"): "title"}
 
 _QUICK = {"limit": "2", "repeats": "1", "schedules": "0", "steps": "20", "trials": "1"}
 """Numbers that keep short what a misuse does not end at once."""
@@ -85,6 +85,7 @@ MISUSES = {
     "output file": {**_OUTPUT, "directory": "folder{}", "other file": "other{}"},
     "output folder": {**_OUTPUT, "file": "study.yaml"},
     "name": {"missing": "none", "300 characters": LONG, "undecodable": UNDECODABLE, "nothing": ""},
+    "title": {"300 characters": LONG, "undecodable": UNDECODABLE, "nothing": ""},
     "budget": {"wrong": "much", "nan": "flops:nan", "inf": "flops:inf", "300 characters": LONG},
     "word": {"wrong": "none", "300 characters": LONG, "undecodable": UNDECODABLE, "nothing": ""},
     "whole number": {

@@ -142,6 +142,7 @@ READS = {
     ("apply", "images"),
     ("analyze", "images"),
     ("profile", "images"),
+    ("serve", "folder"),  # what is killed there: test_service.py and the tests of uploads
 }
 
 

@@ -18,6 +18,9 @@ READ = "a store that is only read needs no right to write"
 ALLOWED = {
     "search store: missing": CREATED,
     "search store: undecodable": CREATED,
+    "token create store: missing": CREATED,
+    "token create store: undecodable": CREATED,
+    "token list store: read-only": READ,
     "compare store: missing": CREATED,
     "compare store: undecodable": CREATED,
     "export store: read-only": READ,

@@ -94,7 +94,7 @@ def test_damage_to_any_cell_is_named_and_nothing_is_printed_before(store, table,
         "PRAGMA writable_schema=ON",
         *(
             f"UPDATE sqlite_master SET sql = replace(sql, ' NOT NULL{end}', '{end}')"  # noqa: S608
-            for end in (",", " CONSTRAINT")
+            for end in (",", " CONSTRAINT", "\n")
         ),
     )
     try:
