@@ -15,6 +15,7 @@ from starlette.routing import Match
 
 from schedsearch.app.unpacking import TooLargeError
 from schedsearch.errors import InputError, SchedsearchError
+from schedsearch.store.failures import DamagedError
 from schedsearch.store.idempotency import KeyInUseError
 from schedsearch.store.launches import ChangedError, StateError
 
@@ -75,6 +76,7 @@ def reply(
 
 
 _STATUS: Mapping[type[SchedsearchError], int] = {
+    DamagedError: 503,
     ChangedError: 412,
     StateError: 409,
     KeyInUseError: 409,

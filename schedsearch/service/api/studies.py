@@ -26,6 +26,7 @@ from schedsearch.service.api.common import (
 from schedsearch.service.auth import Launches, Principal, Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
+from schedsearch.store.failures import DamagedError
 from schedsearch.store.launches import Launch
 from schedsearch.store.studies import StudySummary
 
@@ -65,7 +66,12 @@ def shown(office: Office, name: str) -> StudyOut:
 
 def summary(office: Office, name: str) -> StudySummary | None:
     """What the store has of a study; None before its search has begun."""
-    return next((one for one in office.store.studies() if one.spec.name == name), None)
+    try:
+        return office.store.study(name)
+    except DamagedError:
+        raise
+    except InputError:
+        return None
 
 
 def launched(office: Office, name: str) -> Launch:

@@ -19,6 +19,7 @@ from schedsearch.service.api.common import (
     from_cursor,
     to_cursor,
 )
+from schedsearch.service.api.studies import summary
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import (
@@ -202,7 +203,7 @@ def schedule(
 
 
 def _check(office: Office, name: str) -> None:
-    if name not in (one.spec.name for one in office.store.studies()):
+    if summary(office, name) is None:
         known = office.store.service.launch(name) is not None
         if known:
             raise ProblemError(409, f"the search of `{name}` has not begun; there are no trials")

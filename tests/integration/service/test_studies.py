@@ -341,3 +341,13 @@ def test_service_works_under_a_path_of_a_proxy(serve):
     answer = service.client.get("/", follow_redirects=False)
     assert answer.headers["location"] == "/tools/schedsearch/login"
     assert 'action="/tools/schedsearch/login"' in service.client.get("/login").text
+
+
+def test_damage_to_the_store_is_no_study_that_is_not_there(service):
+    from sqlalchemy import text
+
+    create(service)
+    with service.store._database.writing() as connection:
+        connection.execute(text("UPDATE launch SET created = 'long ago'"))
+    answer = service.client.get(f"{API}/studies/small", headers=service.by("read"))
+    assert "damaged" in problem(answer, 503)
