@@ -29,9 +29,6 @@ class Backend(Protocol):
     def lives(self, launch: Launch) -> bool | None:
         """Say whether the coordinator that claimed a launch lives; None where that is unknown."""
 
-    def log(self, launch: Launch) -> str:
-        """What the last coordinator wrote."""
-
 
 class LocalBackend:
     """Coordinators are processes on this host, which outlive the one that begins them.
@@ -75,19 +72,8 @@ class LocalBackend:
             return child.poll() is None
         return process_of(launch.handle).runs() if launch.handle else None
 
-    def log(self, launch: Launch) -> str:
-        """The end of what it wrote."""
-        try:
-            written = (self._place(launch) / "log").read_bytes()[-_SHOWN:]
-        except OSError:
-            return ""
-        return written.decode(errors="replace")
-
     def _place(self, launch: Launch) -> Path:
         return self._folder / launch.study
-
-
-_SHOWN = 64 << 10
 
 
 def process_of(handle: Mapping[str, object]) -> Process:

@@ -74,14 +74,6 @@ class Launching:
         content = merged({**known.content, "study": name}, changes)
         return self.create(check_study(content, name), who)
 
-    def stop(self, study: str) -> None:
-        """Have nobody search a study: one that waits is taken from the queue."""
-        known = self.store.service.launch(study)
-        if known is not None and known.state == "QUEUED":
-            self.store.service.withdraw(study)
-        else:
-            self.store.wish(study, "stop")
-
     def tend(self) -> None:
         """Begin what waits, where there is room, and see what has become of the others."""
         service = self.store.service

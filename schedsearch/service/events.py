@@ -11,6 +11,7 @@ from starlette.concurrency import run_in_threadpool
 
 from schedsearch.errors import SchedsearchError
 from schedsearch.service.schemas import StudyOut
+from schedsearch.service.views import every_study
 from schedsearch.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -94,12 +95,10 @@ class Watcher:
         self._looking = None
 
     def _read(self) -> Look:
-        launches = {one.study: one for one in self._store.service.launches()}
-        found = {one.spec.name: one for one in self._store.studies()}
-        studies, marks = {}, {}
-        for name in {**found, **launches}:
-            study = StudyOut.of(name, launches.get(name), found.get(name))
-            studies[name] = study
-            lasting = study.model_dump_json(exclude={"silence", "lease_seconds_left"})
-            marks[name] = hashlib.sha256(lasting.encode()).hexdigest()[:16]
-        return Look(studies, marks)
+        studies = {study.name: study for study in every_study(self._store)}
+        return Look(studies, {name: _mark(study) for name, study in studies.items()})
+
+
+def _mark(study: StudyOut) -> str:
+    lasting = study.model_dump_json(exclude={"silence", "lease_seconds_left"})
+    return hashlib.sha256(lasting.encode()).hexdigest()[:16]

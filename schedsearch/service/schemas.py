@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schedsearch.core.progress import Progress
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial
 from schedsearch.store.access import Audit, Token
@@ -115,26 +116,6 @@ class AnswersOut(Body):
     cursor: str | None
 
 
-class ProgressOut(Body):
-    """Where a search stood at its last heartbeat."""
-
-    trial: int | None
-    done: int
-    samples: int
-    phase: str
-    layer: int | None
-    low: int | None
-    high: int | None
-    closed: int
-    trials_left: int | None
-    evaluated: int
-    seconds: float
-    pace: float
-    seconds_left: float | None
-    best_flops_ratio: float | None
-    best_drop: float | None
-
-
 class StudyOut(Body):
     """A study: what was asked of the service, and what the store has."""
 
@@ -157,7 +138,7 @@ class StudyOut(Body):
     lease_seconds_left: float | None
     wish: str | None
     silence: float | None
-    progress: ProgressOut | None
+    progress: Progress | None
 
     @classmethod
     def of(cls, name: str, launch: Launch | None, found: StudySummary | None) -> Self:
@@ -184,9 +165,7 @@ class StudyOut(Body):
             lease_seconds_left=found.left if found else None,
             wish=found.wish if found and found.holder else None,
             silence=found.silence if found and found.holder else None,
-            progress=ProgressOut.model_validate(found.progress)
-            if found and found.progress
-            else None,
+            progress=found.progress if found else None,
         )
 
 

@@ -5,9 +5,19 @@ from collections import OrderedDict
 from dataclasses import dataclass
 
 from schedsearch.app.study_view import StudyView
+from schedsearch.service.schemas import StudyOut
 from schedsearch.store.store import Store
 
 _MOST = 8
+
+
+def every_study(store: Store) -> list[StudyOut]:
+    """What was asked of the service, and what was searched without it."""
+    launches = {one.study: one for one in store.service.launches()}
+    found = {one.spec.name: one for one in store.studies()}
+    return [
+        StudyOut.of(name, launches.get(name), found.get(name)) for name in {**found, **launches}
+    ]
 
 
 @dataclass

@@ -26,6 +26,7 @@ from schedsearch.service.api.common import (
 from schedsearch.service.auth import Launches, Principal, Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
+from schedsearch.service.views import every_study
 from schedsearch.store.failures import DamagedError
 from schedsearch.store.launches import Launch
 from schedsearch.store.studies import StudySummary
@@ -99,12 +100,7 @@ def list_studies(
     cursor: Cursor = None,
 ) -> StudiesOut:
     """Return studies, the latest first."""
-    launches = {one.study: one for one in office.store.service.launches()}
-    found = {one.spec.name: one for one in office.store.studies()}
-    every = [
-        StudyOut.of(name, launches.get(name), found.get(name)) for name in {**found, **launches}
-    ]
-    every = [one for one in every if state in (None, one.state)]
+    every = [one for one in every_study(office.store) if state in (None, one.state)]
     every.sort(key=lambda one: (-one.created.timestamp(), one.name))
     page = every
     if cursor is not None:

@@ -12,7 +12,8 @@ from schedsearch.errors import SchedsearchError
 from schedsearch.service.api.common import InOffice, Office, errors
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import reply
-from schedsearch.service.schemas import Body, StudyOut, WorkerOut
+from schedsearch.service.schemas import Body, WorkerOut
+from schedsearch.service.views import every_study
 
 router = APIRouter(tags=["system"])
 probes = APIRouter(tags=["probes"])
@@ -95,12 +96,6 @@ class _Collector:
 
     def collect(self) -> Iterator[Metric]:
         """Read the store."""
-        store = self._office.store
-        launches = {one.study: one for one in store.service.launches()}
-        found = {one.spec.name: one for one in store.studies()}
-        studies = [
-            StudyOut.of(name, launches.get(name), found.get(name)) for name in {**found, **launches}
-        ]
         trials = GaugeMetricFamily(
             "schedsearch_trials", "Trials by state.", labels=["study", "state"]
         )
@@ -115,7 +110,7 @@ class _Collector:
             "schedsearch_lease_seconds_left", "For how long a lease is valid.", labels=["study"]
         )
         counted: dict[str, int] = dict.fromkeys(("queued", "starting", "running"), 0)
-        for one in studies:
+        for one in every_study(self._office.store):
             counted[one.state] = counted.get(one.state, 0) + 1
             for state, count in one.trials.items():
                 trials.add_metric([one.name, state], count)

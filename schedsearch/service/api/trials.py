@@ -8,7 +8,7 @@ from fastapi.responses import Response as Plain
 
 from schedsearch.app.report import schedule_file
 from schedsearch.core.schedule_file import schedule_bytes
-from schedsearch.core.trial import TrialState
+from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.service.api.common import (
     Cursor,
@@ -71,12 +71,9 @@ def list_trials(
 @router.get("/trials/{number}", responses=errors(404), summary="Show a trial")
 def show_trial(office: InOffice, _who: Reads, name: str, number: Number) -> TrialDetailOut:
     """Return a trial with all attempts at it."""
-    _check(office, name)
-    found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
-    if not found or found[0].number != number:
-        raise not_found(f"trial {number} of `{name}`")
+    found = _trial(office, name, number)
     attempts = [AttemptOut.model_validate(one) for one in office.store.attempts(name, number)]
-    return TrialDetailOut(**TrialOut.of(found[0]).model_dump(), attempts=attempts)
+    return TrialDetailOut(**TrialOut.of(found).model_dump(), attempts=attempts)
 
 
 @router.get("/trials/{number}/answers", responses=errors(404), summary="Answers of a trial")
@@ -89,11 +86,8 @@ def answers(
     cursor: Cursor = None,
 ) -> AnswersOut:
     """Return score and answer of each sample that was read, beside those of the full model."""
-    _check(office, name)
-    found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
-    if not found or found[0].number != number:
-        raise not_found(f"trial {number} of `{name}`")
-    schedule, visions = found[0].schedule, office.store.spec(name).facts.n_visions
+    schedule = _trial(office, name, number).schedule
+    visions = office.store.spec(name).facts.n_visions
     counts = [schedule.counts(n) for n in visions]
     kept_all = all(count == n for n, row in zip(visions, counts, strict=True) for count in row)
     ranker = {"name": schedule.ranker.name, "params": dict(schedule.ranker.params)}
@@ -200,6 +194,14 @@ def schedule(
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     named = {"Content-Disposition": f'attachment; filename="{plain}.schedule.json"'}
     return Response(schedule_bytes(file), media_type=_SCHEDULE, headers=named)
+
+
+def _trial(office: Office, name: str, number: int) -> Trial:
+    _check(office, name)
+    found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
+    if not found or found[0].number != number:
+        raise not_found(f"trial {number} of `{name}`")
+    return found[0]
 
 
 def _check(office: Office, name: str) -> None:

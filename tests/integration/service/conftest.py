@@ -38,9 +38,6 @@ class Noted:
     def lives(self, _launch: Launch) -> bool | None:
         return self.alive
 
-    def log(self, _launch: Launch) -> str:
-        return ""
-
 
 @dataclass
 class Service:
