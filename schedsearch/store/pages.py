@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
-from sqlalchemy import Connection, and_, case, func, or_, select
+from sqlalchemy import Connection, and_, case, func, or_, select, true
 
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.store.codec import trial_from_row
@@ -133,6 +133,7 @@ def answers(
     counts: Collection[tuple[int, ...]],
     after: str = "",
     limit: int = 1000,
+    samples: Collection[str] | None = None,
 ) -> list[Answer]:
     """Return what is known of a schedule's samples, by their keys, those after a key.
 
@@ -143,6 +144,7 @@ def answers(
         counts: What the schedule keeps, of each number of vision tokens.
         after: Key of the sample before.
         limit: At most so many.
+        samples: Keys of those alone; default: of any.
     """
     contexts = connection.execute(
         select(ContextRow.id, ContextRow.description)
@@ -159,6 +161,7 @@ def answers(
             EvaluationRow.context_id.in_(of_ranker),
             CountsRow.kept.in_(kept),
             SampleRow.key > after,
+            true() if samples is None else SampleRow.key.in_(samples),
         )
         .order_by(SampleRow.key)
         .limit(limit)

@@ -280,9 +280,10 @@ class Store:
         counts: Collection[tuple[int, ...]],
         after: str = "",
         limit: int = 1000,
+        samples: Collection[str] | None = None,
     ) -> list[Answer]:
         """Return what is known of the samples of a schedule; see `pages.answers`."""
-        return self._read(study, pages.answers, ranker, counts, after, limit)
+        return self._read(study, pages.answers, ranker, counts, after, limit, samples)
 
     def attempts(self, study: str, number: int) -> list[Attempt]:
         """Return the attempts at a trial in order, from 1."""

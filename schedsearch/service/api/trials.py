@@ -95,12 +95,10 @@ def answers(
     own = office.store.answers(name, None if kept_all else ranker, counts, after, limit + 1)
     following = to_cursor([own[limit - 1].sample]) if len(own) > limit else None
     own = own[:limit]
-    full = {
-        one.sample: one
-        for one in office.store.answers(
-            name, None, [(n,) * schedule.layers for n in visions], after, 100_000
-        )
-    }
+    kept = [(n,) * schedule.layers for n in visions]
+    asked = [one.sample for one in own]
+    beside = office.store.answers(name, None, kept, limit=len(own), samples=asked)
+    full = {one.sample: one for one in beside}
     rows = [
         AnswerOut(
             sample=one.sample,
