@@ -75,14 +75,20 @@ class Launching:
         return self.create(check_study(content, name), who)
 
     def tend(self) -> None:
-        """Begin what waits, where there is room, and see what has become of the others."""
+        """Begin what waits, where there is room, and see what has become of the others.
+
+        Where there is nothing to do nothing is written: a search writes to the same store.
+        """
         service = self.store.service
-        for launch in service.launches():
+        launches = service.launches()
+        for launch in launches:
             if launch.state == "STARTED" and self.backend.lives(launch) is False:
                 log.warning("%s: %s", launch.study, GONE)
                 service.end_launch(launch.study, launch.attempt, "failed", GONE)
-        service.requeue_unclaimed()
-        while (taken := service.take(self.most)) is not None:
+        unclaimed = any(one.state == "STARTED" and one.handle is None for one in launches)
+        waiting = unclaimed and service.requeue_unclaimed() > 0
+        waiting = waiting or any(one.state == "QUEUED" for one in launches)
+        while waiting and (taken := service.take(self.most)) is not None:
             try:
                 self.backend.begin(taken)
             except SchedsearchError as error:
