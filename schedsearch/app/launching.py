@@ -85,10 +85,12 @@ class Launching:
             if launch.state == "STARTED" and self.backend.lives(launch) is False:
                 log.warning("%s: %s", launch.study, GONE)
                 service.end_launch(launch.study, launch.attempt, "failed", GONE)
-        unclaimed = any(one.state == "STARTED" and one.handle is None for one in launches)
-        waiting = unclaimed and service.requeue_unclaimed() > 0
-        waiting = waiting or any(one.state == "QUEUED" for one in launches)
-        while waiting and (taken := service.take(self.most)) is not None:
+        started = [one for one in launches if one.state == "STARTED"]
+        unclaimed = any(one.handle is None for one in started)
+        lost = service.requeue_unclaimed() if unclaimed else 0
+        room = len(started) - lost < self.most
+        waits = lost > 0 or any(one.state == "QUEUED" for one in launches)
+        while room and waits and (taken := service.take(self.most)) is not None:
             try:
                 self.backend.begin(taken)
             except SchedsearchError as error:
