@@ -73,6 +73,7 @@ def serve(tmp_path: Path) -> Iterator[Serve]:
             root_path=settings.root_path,
         )
         client.__enter__()
+        app.state.office.caretaker.close()  # tests look after launches themselves
         opened.append(client)
         return Service(client, app.state.office.store, backend, settings)
 
