@@ -4,7 +4,6 @@ import csv
 import io
 import re
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,7 +145,7 @@ def schedule_file(
     )
     provenance = Provenance(
         version=VERSION,
-        created=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        created=f"{view.created(trial):%Y-%m-%dT%H:%M:%SZ}",
         study=spec.name,
         spec=spec.digest(),
         seed=spec.seed,

@@ -3,6 +3,7 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
@@ -158,6 +159,15 @@ class StudyView:
         """The cheapest schedule that is proven, with its certificate; None where none is."""
         best = self.certification and self.certification.best
         return best.schedule if best else None
+
+    def created(self, trial: Trial | None = None) -> datetime:
+        """When a trial was measured; without one, when the proof of `certified` was begun."""
+        if trial is None:
+            proofs = self.store.certifications(self.name)
+            times = zip(self.store.certification_times(self.name), proofs, strict=True)
+            return [time for time, proof in times if proof.proven][-1]
+        ends = [attempt.ended for attempt in self.store.attempts(self.name, trial.number)]
+        return next(filter(None, reversed(ends)), None) or self.store.study(self.name).created
 
     @property
     def finished(self) -> bool:

@@ -89,6 +89,16 @@ def ended(connection: Connection, study_id: int) -> list[Certification]:
     return [certification_from_json(body) for body in connection.scalars(statement) if body]
 
 
+def times(connection: Connection, study_id: int) -> list[datetime]:
+    """Return when the samples of what `ended` returns were first looked at, in the same order."""
+    statement = (
+        select(CertificationRow.created)
+        .where(CertificationRow.study_id == study_id, CertificationRow.result.is_not(None))
+        .order_by(CertificationRow.id)
+    )
+    return list(connection.scalars(statement))
+
+
 def request_from_json(body: Mapping[str, Any]) -> Request:
     """Return what was to be proven."""
     with decoding("the request of a certificate"):

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar, TypeVarTuple
 
@@ -442,6 +443,10 @@ class Store:
     def certifications(self, study: str) -> list[Certification]:
         """Return all that came of a study's requests, oldest first."""
         return self._read(study, certifications.ended)
+
+    def certification_times(self, study: str) -> list[datetime]:
+        """Return when each of `certifications` was begun."""
+        return self._read(study, certifications.times)
 
     # Care
 

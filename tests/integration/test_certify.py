@@ -161,6 +161,8 @@ def test_exported_schedule_carries_the_certificate(study, found, tmp_path):
     content = json.loads((tmp_path / "s.json").read_text("utf-8"))
     assert content["results"]["flops_ratio"] == found.best.flops_ratio
     assert [one["split"] for one in content["results"]["scores"]] == ["certify"]
+    begun = study.store.certification_times(study.name)[-1]
+    assert content["provenance"]["created"] == f"{begun:%Y-%m-%dT%H:%M:%SZ}"
     write_schedule(study, tmp_path / "t.json", trial=study.best_trial)
     assert Schedule.load(tmp_path / "t.json").certificate is None
 

@@ -145,7 +145,10 @@ def test_schedule_is_what_the_command_line_exports(
     best = searched.client.get(
         f"{API}/studies/{STUDY}/best", headers=searched.by("read"), params=query
     ).json()
-    assert best["schedule"]["keep"] == json.loads(answer.content)["schedule"]["keep"]
+    told = json.loads(answer.content)
+    assert best["schedule"]["keep"] == told["schedule"]["keep"]
+    last = searched.store.last_attempts(STUDY)[best["trial"]]
+    assert told["provenance"]["created"] == f"{last.ended:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def test_study_without_a_result_has_no_schedule(searched):
