@@ -209,7 +209,9 @@ def search(target: Erring, history: list[Trial] | None = None, **settings: Any) 
 
 def _measured(run: TrialRun, scoring: Scoring) -> Trial:
     while run.verdict is None:
-        scoring.executor.submit(Ticket(run.trial.number, 1, 0), run.wanted.popleft())
+        task = run.next_task()
+        assert task is not None
+        scoring.executor.submit(Ticket(run.trial.number, 1, 0), task)
         outcome = scoring.executor.next()
         _, scores = scoring.receive(outcome)
         run.take(outcome.task, scores)

@@ -65,18 +65,19 @@ class Seconds:
     """How long tasks take.
 
     Attributes:
-        median: Seconds of 64 samples; fewer take that much less, down to a batch of 8.
+        median: Seconds of 64 samples of mean length; a task with fewer tokens takes that much less,
+            down to an eighth, a batch of 8 samples.
         sigma: Of the logarithm; 0: the same for all tasks of a size.
     """
 
     median: float
     sigma: float
 
-    def of(self, task: Task) -> float:
-        """Seconds of a task, the same whenever it is asked."""
+    def of(self, task: Task, samples: float) -> float:
+        """Seconds of a task as long as so many samples, the same whenever it is asked."""
         asked = f"{task.schedule.keep} {task.sample_ids}".encode()
         draw = random.Random(zlib.crc32(asked)).gauss(0.0, self.sigma) if self.sigma else 0.0
-        return self.median * max(BATCH, len(task.sample_ids)) / WHOLE * math.exp(draw)
+        return self.median * max(BATCH, samples) / WHOLE * math.exp(draw)
 
 
 class Sleeper:
@@ -84,10 +85,15 @@ class Sleeper:
 
     def __init__(self, target: Erring, seconds: Seconds, file: Path) -> None:
         self._target, self._seconds, self._file = target, seconds, file
+        subject = target.subject
+        lengths = [one.n_vision + one.n_text for one in subject.tokens]
+        mean = sum(lengths) / len(lengths)
+        self._lengths = {name: n / mean for name, n in zip(subject.ids, lengths, strict=True)}
 
     def evaluate(self, task: Task) -> Evaluated:
         """Scores of a task, after as long as it takes."""
-        begun, seconds = time.monotonic(), self._seconds.of(task)
+        samples = sum(map(self._lengths.__getitem__, task.sample_ids))
+        begun, seconds = time.monotonic(), self._seconds.of(task, samples)
         found = self._target.evaluate(task)
         time.sleep(max(0.0, begun + seconds - time.monotonic()))
         log = os.open(self._file, os.O_APPEND | os.O_CREAT | os.O_WRONLY)

@@ -39,12 +39,14 @@ class Asked:
         again: Samples that are evaluated although they are known, where another one of their task
             is not: the task keeps its samples, and a worker what it has for them.
         shared: As in `Task`.
-        tasks: Into how many equal tasks the parts that decide are divided, as far as they are
-            large enough, and the others where there are too few for so many workers. A part is read
-            as a whole, so this says how soon that can be, and decides nothing.
+        tasks: How many tasks are worked on at once. Parts are divided into equal tasks, as far as
+            they are large enough, such that nobody is idle at the end. A part is read as a whole,
+            so this says how soon that can be, and decides nothing.
         deciding: How many leading parts will probably decide. Where they are divided the others
             wait for them: a worker that is at one of those in vain is missing to the next trial.
             Elsewhere it would wait for whoever decides.
+        beside: Tasks that are worked on together with the parts that decide; their scores are
+            given before anything is read.
     """
 
     ids: Sequence[str]
@@ -53,6 +55,7 @@ class Asked:
     shared: int = 0
     tasks: int = 1
     deciding: int = 0
+    beside: Sequence[Task] = ()
 
 
 class Inquiry:
@@ -87,15 +90,22 @@ class Inquiry:
         ]
         tokens = {name: subject.tokens_of(name) for name in asked.ids} if asked.tasks > 1 else {}
         deciding = self._deciding = asked.deciding if asked.tasks > 1 else 0
-        later = max(1, len(self._parts) - deciding)
-        fewer = min(asked.tasks, ceil(_ROUNDS * asked.tasks / later))
+        early, late = self._parts[:deciding], self._parts[deciding:]
+        beside = len(asked.beside)
+        rounds = ceil((beside + len(early)) / asked.tasks)
+        counts = [
+            *_allotted(early, rounds * asked.tasks - beside),
+            *_allotted(late, _ROUNDS * asked.tasks if asked.tasks > 1 else 1),
+        ]
+        coming = [name for task in asked.beside for name in task.sample_ids]
+        answered = {*known, *subject.evaluation_keys(schedule, coming)}
         self._missing = [
             [
                 lacking
-                for own in divided(part, asked.tasks if place < deciding else fewer, tokens)
-                if (lacking := self._lacking(own, asked))
+                for own in divided(part, n, tokens)
+                if (lacking := self._lacking(own, asked.again, answered))
             ]
-            for place, part in enumerate(self._parts)
+            for part, n in zip(self._parts, counts, strict=True)
         ]
         wanted = [
             [Task(schedule, subject.split, one, asked.shared, subject.grid) for one in missing]
@@ -154,11 +164,13 @@ class Inquiry:
                 yield place, part, missing
             start += len(part)
 
-    def _lacking(self, names: Sequence[str], asked: Asked) -> tuple[str, ...]:
+    def _lacking(
+        self, names: Sequence[str], again: Collection[str], answered: Collection[EvaluationKey]
+    ) -> tuple[str, ...]:
         """Samples of a task that have to be evaluated, each content once."""
         firsts = [name for name in names if self._first[self._keys[name]] == name]
-        rest = {name for name in firsts if self._keys[name] not in self.known}
-        return tuple(name for name in firsts if name in rest or name in asked.again) if rest else ()
+        rest = {name for name in firsts if self._keys[name] not in answered}
+        return tuple(name for name in firsts if name in rest or name in again) if rest else ()
 
 
 def borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
@@ -166,6 +178,13 @@ def borders(n: int, chunk: int, cuts: Sequence[int]) -> list[int]:
     ends = sorted({cut for cut in cuts if 0 < cut < n} | {n})
     spans = zip([0, *ends], ends, strict=False)
     return [border for start, end in spans for border in (*range(start + chunk, end, chunk), end)]
+
+
+def _allotted(parts: Sequence[Sequence[str]], tasks: int) -> list[int]:
+    """How many of so many tasks each part gets by its size, and at least one."""
+    until = [0, *accumulate(map(len, parts))]
+    ends = [round(tasks * end / max(1, until[-1])) for end in until]
+    return [max(1, end - start) for start, end in pairwise(ends)]
 
 
 def divided(

@@ -238,10 +238,10 @@ class _Loop:
 
     def _submit(self, work: _AtWork) -> None:
         executor = self._scoring.executor
-        while work.run and work.run.wanted and self._free > 0:
+        while work.run and self._free > 0 and (task := work.run.next_task()):
             ticket = Ticket(work.trial.number, work.attempt, next(TASK_NUMBERS))
             work.tickets.add(ticket)
-            executor.submit(ticket, work.run.wanted.popleft())
+            executor.submit(ticket, task)
 
     @property
     def _free(self) -> int:

@@ -1,7 +1,6 @@
 """What becomes of a trial: measured, or stopped as soon as its other samples decide nothing."""
 
 import math
-from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -21,7 +20,9 @@ _DECIDING = 2
 class TrialRun:
     """A trial at work: says which tasks it wants, takes what became of them, and decides.
 
-    First the probes are read, then all that is asked. It evaluates and stores nothing.
+    First the probes are read, then all that is asked. Where what is read at once is divided among
+    several workers, the first that is asked is evaluated together with the probes: these are too
+    few for so many. It evaluates and stores nothing.
 
     Args:
         trial: The trial.
@@ -46,17 +47,22 @@ class TrialRun:
         self._history = history
         self._shared = _shared(trial.schedule, best)
         self._probes = measuring.probes
-        self._probed: list[SampleScore] = []
+        self._probed = False
+        self._probing: Inquiry | None = None
         self._main: Inquiry | None = None
         if self._probes:
             scoring = measuring.scoring
-            self._now = scoring.inquiry(trial.schedule, self._probes, shared=self._shared)
+            self._probing = scoring.inquiry(trial.schedule, self._probes, shared=self._shared)
+            if scoring.tasks > 1:
+                self._ask(tuple(self._probing.wanted))
         self._go_on()
 
-    @property
-    def wanted(self) -> deque[Task]:
-        """Tasks that are at work nowhere yet, in the order in which they will be read."""
-        return deque() if self.verdict else self._now.wanted
+    def next_task(self) -> Task | None:
+        """Take the first that will be read of the tasks that are at work nowhere yet."""
+        for inquiry in () if self.verdict else self._inquiries:
+            if inquiry.wanted:
+                return inquiry.wanted.popleft()
+        return None
 
     @property
     def scores(self) -> Sequence[SampleScore]:
@@ -65,45 +71,56 @@ class TrialRun:
 
     @property
     def progress(self) -> tuple[int, int] | None:
-        """Different samples that have a score, and that are asked; None while probes are read."""
+        """Different samples that have a score, and that are asked; None for the probes alone."""
         return self._main.progress if self._main else None
 
     def take(self, task: Task, found: Mapping[EvaluationKey, Evaluation]) -> None:
         """Add the scores of a task."""
-        self._now.take(task, found)
+        for inquiry in self._inquiries:
+            inquiry.take(task, found)
         self._go_on()
 
     def fail(self, task: Task, reason: str) -> None:
         """Note that a task has no scores; the trial fails if it cannot be decided without."""
-        self._now.fail(task, reason)
+        for inquiry in self._inquiries:
+            inquiry.fail(task, reason)
         self._go_on()
 
+    @property
+    def _inquiries(self) -> Sequence[Inquiry]:
+        return [one for one in (self._probing, self._main) if one]
+
+    def _ask(self, beside: Sequence[Task] = ()) -> Inquiry:
+        trial, probes = self.trial, self._probes
+        self._main = self._measuring.inquiry(trial, probes, self._shared, beside)
+        return self._main
+
     def _go_on(self) -> None:
-        if self._main is None:
-            if self._probes:
-                for _ in self._now.read():
+        if not self._probed:
+            if self._probing:
+                for _ in self._probing.read():
                     pass
-                if not self._now.done:
+                if not self._probing.done:
                     return
-                self._probed = self._now.scores
+            self._probed = True
             if self._hopeless():
                 self.verdict = self._decided()
                 return
-            self._main = self._now = self._measuring.inquiry(self.trial, self._probes, self._shared)
-        for _ in self._main.read():
+        main = self._main or self._ask()
+        for _ in main.read():
             if self._hopeless():
                 break
         else:
-            if not self._main.done:
+            if not main.done:
                 return
         self.verdict = self._decided()
 
     def _hopeless(self) -> bool:
-        known = _union(self._probed, self.scores)
+        known = _union(self._probing.scores if self._probing else (), self.scores)
         return self._measuring.hopeless(self._history, self.trial, known)
 
     def _decided(self) -> Trial:
-        known = _union(self._probed, self.scores)
+        known = _union(self._probing.scores if self._probing else (), self.scores)
         return self._measuring.verdict(self.trial, self._history, self.scores, known)
 
 
@@ -176,11 +193,19 @@ class Measuring:
         """Samples to ask before all others."""
         return self._reading.probes
 
-    def inquiry(self, trial: Trial, probes: Sequence[str], shared: int) -> Inquiry:
+    def inquiry(
+        self, trial: Trial, probes: Sequence[str], shared: int, beside: Sequence[Task]
+    ) -> Inquiry:
         """All that a trial asks."""
         ids, behind = self._reading.first(trial.samples), self._reading.gainful
         return self.scoring.inquiry(
-            trial.schedule, ids, again=probes, shared=shared, behind=behind, deciding=_DECIDING
+            trial.schedule,
+            ids,
+            again=probes,
+            shared=shared,
+            behind=behind,
+            deciding=_DECIDING,
+            beside=beside,
         )
 
     def hopeless(

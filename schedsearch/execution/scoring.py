@@ -9,7 +9,7 @@ from typing import Any
 
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
-from schedsearch.core.trial import SampleScore, Work
+from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.execution.executor import TASK_NUMBERS, Executor, Outcome, Ticket
 from schedsearch.execution.heartbeat import Heartbeat
 from schedsearch.execution.inquiry import Asked, EvaluationError, Inquiry, borders
@@ -83,6 +83,11 @@ class Scoring:
             for _, digest, description in self._contexts.values()
         ]
 
+    @property
+    def tasks(self) -> int:
+        """How many tasks of a trial are worked on at once."""
+        return max(1, self.executor.slots // (2 * self._concurrent_trials))
+
     @contextmanager
     def beating(self, heartbeat: Heartbeat) -> Iterator[None]:
         """Have this heartbeat while tasks are at work, in place of one that minds the store."""
@@ -114,6 +119,7 @@ class Scoring:
         shared: int = 0,
         behind: int = 0,
         deciding: int = 0,
+        beside: Sequence[Task] = (),
     ) -> Inquiry:
         """What is known of a schedule and what is missing.
 
@@ -125,6 +131,7 @@ class Scoring:
             shared: As in `Task`.
             behind: Leading samples after which a task ends too, and the cuts are counted.
             deciding: As in `Asked`.
+            beside: As in `Asked`.
 
         Raises:
             EvaluationError: The schedule is of another depth than the model.
@@ -138,8 +145,7 @@ class Scoring:
         names = subject.ids if ids is None else ids
         cuts = [behind, *(behind + cut for cut in self._cuts)]
         ends = [n for n in borders(len(subject.ids), self._chunk, cuts) if n < len(names)]
-        tasks = self.executor.slots // (2 * self._concurrent_trials)
-        asked = Asked(names, [*ends, len(names)], again, shared, tasks, deciding)
+        asked = Asked(names, [*ends, len(names)], again, shared, self.tasks, deciding, beside)
         wanted = subject.evaluation_keys(schedule, names)
         known = self._store.scores(self._context(schedule)[0], wanted)
         return Inquiry(subject, schedule, asked, known)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import pytest
 from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
 
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import RunError
@@ -77,6 +78,25 @@ def until(found: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
+def freeze(pid: int, place: Place) -> bool:
+    """Stop a process unless it is writing: its locks would stay, and nobody else could write."""
+    os.kill(pid, signal.SIGSTOP)
+    if isinstance(place, ServerPlace):
+        engine, lock = create_engine(url_of(place.url)), "SELECT id FROM study FOR UPDATE NOWAIT"
+    else:
+        engine = create_engine(url_of(place.database), connect_args={"timeout": 0})
+        lock = "BEGIN IMMEDIATE"
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(lock)
+    except OperationalError:
+        os.kill(pid, signal.SIGCONT)
+        return False
+    finally:
+        engine.dispose()
+    return True
+
+
 def lapsed(place: Place) -> bool:
     with place.store() as store:
         return store.study(STUDY).left == 0
@@ -138,7 +158,7 @@ def test_coordinator_that_was_frozen_for_longer_than_its_lease_leaves_the_trial_
         options = {"inner": Halting(MIDDLE, place.folder)}
         frozen = started.enter_context(child(search_as_a_command, place, said, options))
         wait_for(place.folder / f"reached-{frozen.pid}")
-        os.kill(frozen.pid, signal.SIGSTOP)
+        until(lambda: freeze(frozen.pid, place))
         until(lambda: lapsed(place))
 
         assert place.search().ending == "finished"
