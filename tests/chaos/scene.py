@@ -96,13 +96,13 @@ class Coordinator:
         code = self.end()
         assert code == FINISHED, f"process {self.pid} ended with {code}; it said: {self.message}"
 
-    def must_fail(self, reason: str) -> None:
-        """See that it ended with this reason for its one message."""
-        code = self.end()
+    def must_fail(self, reason: str, code: int | None = FAILED) -> None:
+        """See that it ended with this reason for its one message, and this code if one is given."""
+        ended = self.end()
         told = self.message.count("error:") == 1 and "Traceback" not in self.message
-        assert (code, told, reason in self.message) == (FAILED, True, True), (
+        assert ended == (code or ended) != FINISHED and told and reason in self.message, (
             f"process {self.pid} was to fail with one message, that {reason!r}, but ended with "
-            f"{code}; it said: {self.message}"
+            f"{ended}; it said: {self.message}"
         )
 
 
@@ -216,6 +216,12 @@ class Scene:
         """Whether nobody holds the study, or its holder's lease is over."""
         with self.store() as store:
             return not any(one.left for one in store.studies())
+
+    def searches(self, coordinator: Coordinator) -> bool:
+        """Whether it holds the study."""
+        with self.store() as store:
+            holders = [one.holder for one in store.studies()]
+        return coordinator.pid in [holder.pid for holder in holders if holder]
 
     def _has_reached(self, coordinator: Coordinator) -> bool:
         return ("reached", coordinator.pid) in [one[:2] for one in self.witness.events]

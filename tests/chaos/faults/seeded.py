@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from tests.chaos.faults.fault import BOTH, Fault
 from tests.chaos.outcome import Undisturbed
 from tests.chaos.points import AFTER, BEFORE, SEED, SENT, TASK, Moment, Point
-from tests.chaos.scene import Coordinator, Kind, Scene
+from tests.chaos.scene import FINISHED, Coordinator, Kind, Scene
 
 
 def seeds(_kind: Kind, _known: Undisturbed) -> Iterator[Point]:
@@ -31,9 +31,12 @@ def several(scene: Scene, point: Point) -> None:
             scene.server.start()
         scene.pass_on()
         if not killed:
+            searches = scene.searches(coordinator)
             coordinator.wake()
-            coordinator.must_finish()
-            return
+            if searches or coordinator.end() == FINISHED:
+                coordinator.must_finish()
+                return
+            coordinator.must_fail("see that its server answers", code=None)  # while it opened it
         scene.settle()
 
 
