@@ -12,7 +12,7 @@ from starlette.types import ASGIApp
 from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
-from schedsearch.service.api import access, events, sets, studies, system, trials
+from schedsearch.service.api import access, events, searches, sets, studies, system, trials
 from schedsearch.service.api.common import Office
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
@@ -100,7 +100,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     )
     app.state.office, app.state.gate = office, Gate(store.service)
     add_handlers(app)
-    for part in (studies, trials, events, sets, access, system):
+    for part in (studies, searches, trials, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     app.include_router(login.router)

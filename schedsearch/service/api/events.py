@@ -7,8 +7,7 @@ from fastapi import APIRouter, Depends, Header, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.concurrency import run_in_threadpool
 
-from schedsearch.service.api.common import InOffice, errors
-from schedsearch.service.api.studies import shown
+from schedsearch.service.api.common import InOffice, errors, shown
 from schedsearch.service.auth import Reads
 from schedsearch.service.events import Watcher
 from schedsearch.service.schemas import TrialOut

@@ -17,9 +17,9 @@ from schedsearch.service.api.common import (
     Office,
     errors,
     from_cursor,
+    summary,
     to_cursor,
 )
-from schedsearch.service.api.studies import summary
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import (
