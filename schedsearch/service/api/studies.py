@@ -38,8 +38,8 @@ _FILE: Mapping[str, Any] = {
         "required": True,
         "description": "A study file, in YAML or JSON.",
         "content": {
-            "application/yaml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
+            kind: {"schema": {"$ref": "#/components/schemas/StudyConfig"}}
+            for kind in ("application/yaml", "application/json")
         },
     }
 }
