@@ -1,5 +1,6 @@
 """Server-sent events: how searches go on."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping
 from typing import Annotated, Any
@@ -29,10 +30,19 @@ LastEventId = Annotated[
 ]
 
 
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["study", "trial", "deleted"]},
+        "data": {"type": "string", "description": "JSON: of a study, of a trial, or its name."},
+        "id": {"type": "string"},
+    },
+}
 _STREAM: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "Events, for as long as somebody listens.",
-        "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        "content": {"text/event-stream": {"itemSchema": _EVENT}},
     }
 }
 
@@ -114,8 +124,14 @@ async def _all_followed(watcher: Watcher) -> AsyncIterator[bytes]:
 
 def _streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
     """A stream. Of generators the framework makes one that breaks down when a listener leaves."""
+
+    async def paused() -> AsyncIterator[bytes]:
+        async for event in events:
+            yield event
+            await asyncio.sleep(0)  # so that it is noticed when nobody listens any more
+
     headers = {"X-Accel-Buffering": "no"}
-    return StreamingResponse(events, headers=headers, media_type="text/event-stream")
+    return StreamingResponse(paused(), headers=headers, media_type="text/event-stream")
 
 
 def _event(kind: str, data: BaseModel | Mapping[str, str], mark: str | None = None) -> bytes:
