@@ -8,6 +8,7 @@ a line in app.py. Its route takes `who: Visitor` (or `LaunchVisitor`, `AdminVisi
 
 import hmac
 from collections.abc import Callable, Coroutine, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlencode, urlsplit
@@ -152,8 +153,8 @@ def render(
         "csrf": who.csrf if who else "",
         "navigation": _navigation(request, who),
         "here": here(request),
-        "path": lambda name, query=None, **parts: path(request, name, query, **parts),
-        "static": lambda file: static(request, file),
+        "path": partial(path, request),
+        "static": partial(static, request),
     }
     return templates.TemplateResponse(request, template, {**shared, **context}, status)
 
