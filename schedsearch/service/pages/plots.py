@@ -26,6 +26,10 @@ class Axis:
         share = (value - self.low) / (self.high - self.low)
         return round(100 * min(1.0, max(0.0, share)), 2)
 
+    def down(self, value: float) -> float:
+        """Where a value lies, in percent from the top."""
+        return round(100 - self.at(value), 2)
+
 
 def axis(label: str, values: Iterable[float], about: int = 5, whole: bool = False) -> Axis:
     """An axis that shows all values, with about so many ticks at round numbers.
@@ -47,6 +51,12 @@ def axis(label: str, values: Iterable[float], about: int = 5, whole: bool = Fals
     digits = max(0, -math.floor(math.log10(step) + 1e-9))
     ticks = [low + step * i for i in range(round((high - low) / step) + 1)]
     return _axis(label, low, high, [(one, f"{one + 0.0:.{digits}f}") for one in ticks])
+
+
+def counts(most: int, label: str) -> Axis:
+    """From 0 to a number of tokens, whatever ticks there are between."""
+    step = max(1, round(_round(most / 5)))
+    return _axis(label, 0, most, [(one, str(one)) for one in (*range(0, most, step), most)])
 
 
 def layers(count: int, label: str = "decoder layer") -> Axis:

@@ -38,8 +38,10 @@ function take(page) {
  * Fetch this page and show what has changed.
  * @returns {Promise<boolean>} Whether that has worked.
  */
-async function refresh() {
-  const answer = await fetch(location.href, { headers: { Accept: "text/html" } }).catch(() => null);
+export async function refresh() {
+  const address = new URL(location.href);
+  address.searchParams.set("whole", "true");
+  const answer = await fetch(address, { headers: { Accept: "text/html" } }).catch(() => null);
   if (answer?.redirected) location.reload(); // the session has ended: log in, and come back
   if (answer?.status === 404) tell("This is no longer here; it has been deleted.");
   if (!answer?.ok) return false;

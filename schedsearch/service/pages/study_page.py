@@ -1,0 +1,179 @@
+"""One study: where it stands, what was found, how, and what can be done with it."""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+import yaml
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+from starlette.routing import NoMatchFound
+
+from schedsearch.app.points import keeps, limits, points
+from schedsearch.app.report import trials_csv
+from schedsearch.app.report_search import goal
+from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import TrialState
+from schedsearch.errors import InputError
+from schedsearch.service.api.common import Cursor, InOffice, Office, from_cursor, to_cursor
+from schedsearch.service.api.studies import shown, start_search, summary, wish_for
+from schedsearch.service.pages.findings import findings
+from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
+from schedsearch.store.pages import Order, Page, Place, Wanted
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_ROWS = 25
+_SHOWN = tuple(one for one in TrialState if one not in (TrialState.PRUNED, TrialState.FAIL))
+
+Sort = Annotated[Order, Query()]
+
+
+@router.get("/studies/{name}")
+def study_page(
+    request: Request,
+    office: InOffice,
+    who: Visitor,
+    name: str,
+    whole: bool = False,
+    sort: Sort = "number",
+    descending: bool = True,
+    hide: bool = False,
+    cursor: Cursor = None,
+) -> HTMLResponse:
+    """Show a study; what takes long to find out comes when the page asks for it again, `whole`."""
+    study, found = shown(office, name), summary(office, name)
+    launch = office.store.service.launch(name)
+    context: dict[str, Any] = {"study": study, "launch": launch, "found": None, "page": None}
+    if found is not None:
+        query = {"sort": sort, "descending": descending, "hide": hide}
+        context |= _table(request, office, name, query, cursor)
+        if whole or office.views.at_hand(name):
+            view = office.views.of(name)
+            context |= {"found": findings(view), "goal": goal(view)}
+    written = dict(launch.content) if launch else found and _written(found.spec)
+    return render(
+        request,
+        "study.html",
+        who,
+        spec=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+        trial=lambda number: _trial(request, name, number),
+        depth=found.spec.facts.layers if found else 0,
+        clone=_clone(request, name),
+        **context,
+    )
+
+
+def _trial(request: Request, name: str, number: int) -> str:
+    try:
+        return path(request, "trial_page", name=name, number=number)
+    except NoMatchFound:
+        return path(request, "show_trial", name=name, number=number)
+
+
+def _clone(request: Request, name: str) -> str | None:
+    try:
+        return path(request, "start_page", {"from": name})
+    except NoMatchFound:
+        return None
+
+
+def _table(
+    request: Request, office: Office, name: str, query: Mapping[str, Any], cursor: str | None
+) -> dict[str, Any]:
+    """A page of trials, and links to other orders and pages."""
+    wanted = Wanted(
+        states=_SHOWN if query["hide"] else (),
+        order=query["sort"],
+        descending=query["descending"],
+    )
+    after = None
+    if cursor is not None:
+        after = Place(*from_cursor(cursor, (float | int | None, int)))
+    page: Page = office.store.page(name, wanted, after, _ROWS)
+
+    def link(column: str, downwards: bool) -> str:
+        asked = {"sort": column, "descending": downwards, "hide": query["hide"]}
+        return _trials_at(request, name, asked)
+
+    following = None
+    if page.following:
+        following = _trials_at(request, name, {**query, "cursor": to_cursor([*page.following])})
+    return {
+        "page": page,
+        "now": (query["sort"], query["descending"]),
+        "hide": query["hide"],
+        "link": link,
+        "first": _trials_at(request, name, query) if cursor else None,
+        "following": following,
+    }
+
+
+def _trials_at(request: Request, name: str, query: Mapping[str, Any]) -> str:
+    plain = {
+        key: str(value).lower() if value in (True, False) else value for key, value in query.items()
+    }
+    return path(request, "study_page", plain, name=name) + "#trials"
+
+
+def _written(spec: StudySpec) -> dict[str, Any]:
+    """What is known of a study whose file is not."""
+    plain = spec.plain()
+    names = (
+        "name",
+        "model",
+        "revision",
+        "calibration",
+        "metric",
+        "ranker",
+        "rankers",
+        "search",
+        "seed",
+    )
+    return {name: plain[name] for name in names if plain.get(name) is not None}
+
+
+@router.post("/studies/{name}/{wish}")
+def change_study(
+    request: Request,
+    office: InOffice,
+    who: Submits,
+    name: str,
+    wish: Literal["start", "pause", "stop"],
+) -> Response:
+    """Start, pause or stop a search."""
+    if wish == "start":
+        start_search(office, request, who, name)
+    else:
+        wish_for(request, office, who, name, wish)
+    return RedirectResponse(path(request, "study_page", name=name), 303)
+
+
+@router.get("/studies/{name}/points")
+def study_points(office: InOffice, _who: Visitor, name: str) -> Response:
+    """Cost and drop of all trials, as bytes."""
+    view = office.views.of(name)
+    try:
+        best = view.best_trial
+    except InputError:
+        best = None
+    made = points(view.trials, limits(view), best, view.costs)
+    return Response(made, media_type="application/octet-stream")
+
+
+@router.get("/studies/{name}/keeps")
+def study_keeps(office: InOffice, _who: Visitor, name: str) -> Response:
+    """Keep ratios of all trials, as bytes."""
+    return Response(keeps(office.views.of(name).trials), media_type="application/octet-stream")
+
+
+@router.get("/studies/{name}/trials.csv")
+def study_csv(office: InOffice, _who: Visitor, name: str) -> Response:
+    """All trials as a table."""
+    named = {"Content-Disposition": f'attachment; filename="{plain(name)}.trials.csv"'}
+    return Response(trials_csv(office.views.of(name)), media_type="text/csv", headers=named)
+
+
+def plain(name: str) -> str:
+    """A name as files may have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
