@@ -38,6 +38,7 @@ class Views:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._few = _FEW
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
@@ -46,7 +47,7 @@ class Views:
         found = self._store.study(study)
         kept = self._kept.get(study)
         known = kept is not None and kept.change == self._change(found)
-        return known or sum(found.trials.values()) <= _FEW
+        return known or sum(found.trials.values()) <= self._few
 
     def of(self, study: str) -> StudyView:
         """The study as it is now.
