@@ -21,7 +21,8 @@ const partsOf = (page) => /** @type {NodeListOf<HTMLElement>} */ (page.querySele
 function take(page) {
   for (const part of partsOf(page)) {
     const old = document.getElementById(part.id);
-    if (!old || sent.get(part.id) === part.outerHTML) continue;
+    if (!old) return location.reload(); // the first trial has come, and with it more to show
+    if (sent.get(part.id) === part.outerHTML) continue;
     sent.set(part.id, part.outerHTML);
     const focused = old.contains(document.activeElement) && document.activeElement?.id;
     for (const open of old.querySelectorAll("details[open][id]")) part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");

@@ -63,7 +63,8 @@ def served(store: Path, port: int = 0, *options: str) -> Iterator[Site]:
     with open_store(store) as opened:
         token = create_token(opened.service, "tester", "admin").text
     port = port or _free_port()
-    command = [sys.executable, "-m", "schedsearch.cli", "serve", "--store", str(store)]
+    program = Path(sys.executable).with_name("schedsearch")
+    command = [str(program), "serve", "--store", str(store)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
     with subprocess.Popen([*command, "--port", str(port), *options], env=environment) as process:
         site = Site(store, token, port, process)
@@ -170,7 +171,7 @@ def overflow(page: Page) -> int:
     wide: int = page.evaluate(
         "document.documentElement.scrollWidth - document.documentElement.clientWidth"
     )
-    return wide
+    return max(0, wide)
 
 
 CUT = """() => [...document.querySelectorAll("main *")].filter((one) => {
