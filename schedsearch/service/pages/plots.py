@@ -4,6 +4,8 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from schedsearch.core.space import Parameter
+
 
 @dataclass(frozen=True)
 class Axis:
@@ -63,6 +65,12 @@ def layers(count: int, label: str = "decoder layer") -> Axis:
     """An axis on which layer l takes from l to l + 1; its number stands in the middle."""
     step = max(1, math.ceil(count / 16))
     return _axis(label, 0, count, [(one + 0.5, str(one)) for one in range(0, count, step)])
+
+
+def between(parameter: Parameter) -> Axis:
+    """Along a parameter, from bound to bound, as samplers see it."""
+    shares = (0.0, 0.25, 0.5, 0.75, 1.0)
+    return _axis(parameter.name, 0, 1, [(one, f"{parameter.at(one):.3g}") for one in shares])
 
 
 def ratios(label: str) -> Axis:

@@ -1,8 +1,9 @@
 """One study: where it stands, what was found, how, and what can be done with it."""
 
 import re
+import threading
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from fastapi import APIRouter, Query, Request
@@ -12,6 +13,8 @@ from starlette.routing import NoMatchFound
 from schedsearch.app.points import keeps, limits, points
 from schedsearch.app.report import trials_csv
 from schedsearch.app.report_search import goal
+from schedsearch.app.slices import slices
+from schedsearch.app.study_plots import Figure, Format, study_figure
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import InputError
@@ -19,11 +22,14 @@ from schedsearch.service.api.common import Cursor, InOffice, Office, from_cursor
 from schedsearch.service.api.studies import shown, start_search, summary, wish_for
 from schedsearch.service.pages.findings import findings
 from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
+from schedsearch.service.pages.plots import axis, between
 from schedsearch.store.pages import Order, Page, Place, Wanted
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 25
+_PICTURES: Mapping[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
+_drawing, _thinking = threading.Lock(), threading.Lock()
 _SHOWN = tuple(one for one in TrialState if one not in (TrialState.PRUNED, TrialState.FAIL))
 
 Sort = Annotated[Order, Query()]
@@ -58,8 +64,10 @@ def study_page(
         who,
         spec=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
         trial=lambda number: _trial(request, name, number),
+        family=found and "family" in found.spec.search,
         depth=found.spec.facts.layers if found else 0,
         clone=_clone(request, name),
+        pictures=lambda figure: _pictures(request, name, figure),
         **context,
     )
 
@@ -69,6 +77,13 @@ def _trial(request: Request, name: str, number: int) -> str:
         return path(request, "trial_page", name=name, number=number)
     except NoMatchFound:
         return path(request, "show_trial", name=name, number=number)
+
+
+def _pictures(request: Request, name: str, figure: Figure) -> list[tuple[str, str]]:
+    """Words and path of each format."""
+    kinds = get_args(Format)
+    parts = {"name": name, "figure": figure}
+    return [(one.upper(), path(request, "study_figure_file", kind=one, **parts)) for one in kinds]
 
 
 def _clone(request: Request, name: str) -> str | None:
@@ -149,6 +164,23 @@ def change_study(
     return RedirectResponse(path(request, "study_page", name=name), 303)
 
 
+@router.get("/studies/{name}/model")
+def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> HTMLResponse:
+    """What the model of a search knows, as a part of its page: that takes seconds."""
+    with _thinking:
+        found = slices(office.views.of(name))
+    drops = [drop for one in found for _, _, drop in one.measured]
+    drops += [edge for one in found for each in one.expected for edge in (each.drop, each.low)]
+    return render(
+        request,
+        "model.html",
+        who,
+        slices=[(one, between(one.parameter)) for one in found],
+        down=axis("drop", drops),
+        trial=lambda number: _trial(request, name, number),
+    )
+
+
 @router.get("/studies/{name}/points")
 def study_points(office: InOffice, _who: Visitor, name: str) -> Response:
     """Cost and drop of all trials, as bytes."""
@@ -172,6 +204,17 @@ def study_csv(office: InOffice, _who: Visitor, name: str) -> Response:
     """All trials as a table."""
     named = {"Content-Disposition": f'attachment; filename="{plain(name)}.trials.csv"'}
     return Response(trials_csv(office.views.of(name)), media_type="text/csv", headers=named)
+
+
+@router.get("/studies/{name}/figures/{figure}.{kind}")
+def study_figure_file(
+    office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
+) -> Response:
+    """A picture to take away."""
+    with _drawing:  # matplotlib is not made for several at once
+        made = study_figure(office.views.of(name), figure, kind)
+    named = {"Content-Disposition": f'attachment; filename="{plain(name)}.{figure}.{kind}"'}
+    return Response(made, media_type=_PICTURES[kind], headers=named)
 
 
 def plain(name: str) -> str:

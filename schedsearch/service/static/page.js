@@ -22,5 +22,17 @@ for (const element of document.querySelectorAll("[data-submits]")) {
   element.addEventListener("change", () => /** @type {HTMLFormElement} */ (element.closest("form")).requestSubmit());
 }
 
+// What takes long is fetched when it is opened.
+document.addEventListener("toggle", async (event) => {
+  const part = /** @type {HTMLDetailsElement} */ (event.target);
+  const place = part.querySelector("[data-filled]");
+  if (!part.open || !part.dataset.src || !place) return;
+  const answer = await fetch(part.dataset.src).catch(() => null);
+  const page = new DOMParser().parseFromString(answer ? await answer.text() : "", "text/html");
+  const failed = page.querySelector("[role=alert]")?.textContent ?? "The server does not answer; close this and try again.";
+  if (answer?.ok) place.replaceWith(...page.body.children);
+  else place.textContent = failed;
+}, true);
+
 const live = /** @type {HTMLElement | null} */ (document.querySelector("[data-events]"));
 if (live?.dataset.events) follow(live.dataset.events);
