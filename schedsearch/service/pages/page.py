@@ -55,6 +55,14 @@ def path(request: Request, name: str, /, query: Any = None, **parts: object) -> 
     return f"{found}?{urlencode(query, doseq=True)}" if query else found
 
 
+def path_if(request: Request, name: str, /, query: Any = None, **parts: object) -> str | None:
+    """Likewise; None where the service has no such route."""
+    try:
+        return path(request, name, query, **parts)
+    except NoMatchFound:
+        return None
+
+
 def static(request: Request, file: str) -> str:
     """Where a file of the folder `static` is."""
     root = request.scope.get("root_path", "")
@@ -154,6 +162,7 @@ def render(
         "navigation": _navigation(request, who),
         "here": here(request),
         "path": partial(path, request),
+        "path_if": partial(path_if, request),
         "static": partial(static, request),
     }
     return templates.TemplateResponse(request, template, {**shared, **context}, status)
@@ -163,11 +172,8 @@ def _navigation(request: Request, who: Principal | None) -> list[tuple[str, str,
     """Path and words of each page that whoever asks may see, and whether it is this one."""
     found, own = [], _own_path(request)
     for name, words, scope in _NAVIGATION:
-        try:
-            place = path(request, name)
-        except NoMatchFound:
-            continue
-        if who is not None and who.may(scope):
+        place = path_if(request, name)
+        if place is not None and who is not None and who.may(scope):
             part = str(request.app.url_path_for(name))
             found.append((place, words, own == part or own.startswith(f"{part}/")))
     return found

@@ -8,7 +8,6 @@ from typing import Annotated, Any, Literal, get_args
 import yaml
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from starlette.routing import NoMatchFound
 
 from schedsearch.app.points import keeps, limits, points
 from schedsearch.app.report import trials_csv
@@ -21,7 +20,7 @@ from schedsearch.errors import InputError
 from schedsearch.service.api.common import Cursor, InOffice, Office, from_cursor, to_cursor
 from schedsearch.service.api.studies import shown, start_search, summary, wish_for
 from schedsearch.service.pages.findings import findings
-from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
+from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, path_if, render
 from schedsearch.service.pages.plots import axis, between
 from schedsearch.store.pages import Order, Page, Place, Wanted
 
@@ -66,17 +65,14 @@ def study_page(
         trial=lambda number: _trial(request, name, number),
         family=found and "family" in found.spec.search,
         depth=found.spec.facts.layers if found else 0,
-        clone=_clone(request, name),
         pictures=lambda figure: _pictures(request, name, figure),
         **context,
     )
 
 
 def _trial(request: Request, name: str, number: int) -> str:
-    try:
-        return path(request, "trial_page", name=name, number=number)
-    except NoMatchFound:
-        return path(request, "show_trial", name=name, number=number)
+    found = path_if(request, "trial_page", name=name, number=number)
+    return found or path(request, "show_trial", name=name, number=number)
 
 
 def _pictures(request: Request, name: str, figure: Figure) -> list[tuple[str, str]]:
@@ -84,13 +80,6 @@ def _pictures(request: Request, name: str, figure: Figure) -> list[tuple[str, st
     kinds = get_args(Format)
     parts = {"name": name, "figure": figure}
     return [(one.upper(), path(request, "study_figure_file", kind=one, **parts)) for one in kinds]
-
-
-def _clone(request: Request, name: str) -> str | None:
-    try:
-        return path(request, "start_page", {"from": name})
-    except NoMatchFound:
-        return None
 
 
 def _table(

@@ -26,6 +26,7 @@ function take(page) {
     sent.set(part.id, part.outerHTML);
     const focused = old.contains(document.activeElement) && document.activeElement?.id;
     for (const open of old.querySelectorAll("details[open][id]")) part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+    for (const one of /** @type {NodeListOf<HTMLInputElement>} */ (old.querySelectorAll("input:checked[id]"))) part.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("checked", "");
     const scrolled = [...old.querySelectorAll(".log, .scroll")].map((one) => one.scrollTop);
     old.replaceWith(part);
     part.querySelectorAll(".log, .scroll").forEach((one, at) => (one.scrollTop = scrolled[at] ?? 0));

@@ -11,7 +11,9 @@ from schedsearch.app.config import parse_study
 from schedsearch.app.configured import prepare
 from schedsearch.app.happened import decisions, questions, timeline
 from schedsearch.app.points import BEST, FRONT, UNKNOWN, WITHIN, limits
+from schedsearch.app.slices import slices
 from schedsearch.app.study_view import StudyView
+from schedsearch.core.pareto import full
 from schedsearch.core.trial import TrialState
 from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
@@ -205,3 +207,47 @@ def test_study_that_is_not_there_says_so(visited):
     answer = visited.client.get("/studies/other")
     assert answer.status_code == 404
     assert "There is no study `other`." in answer.text
+
+
+@pytest.mark.parametrize("figure", ["curve", "questions", "costs", "timeline", "image"])
+def test_every_plot_can_be_taken_away(visited, figure):
+    page = visited.client.get("/studies/small").text
+    for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        place = f"/studies/small/figures/{figure}.{kind}"
+        assert f'href="{place}" download' in page
+        answer = visited.client.get(place)
+        assert answer.content.startswith(begins)
+        named = answer.headers["content-disposition"]
+        assert named == f'attachment; filename="small.{figure}.{kind}"'
+
+
+def test_search_without_a_family_has_no_parameters_to_show(visited):
+    assert 'id="model"' not in visited.client.get("/studies/small").text
+    answer = visited.client.get("/studies/small/model")
+    assert answer.status_code == 422
+    assert "searches no parameters of a family" in answer.text
+
+
+def test_surrogate_agrees_with_what_was_measured(serve, tmp_path):
+    """In the middle of its interval where a trial was measured, and unsure far from all."""
+    text = SEARCHED.replace("small", "curve").replace("ranker: local\n", "")
+    text = text.replace(
+        "{tolerance: 0.04, first: 4}",
+        "{sampler: bayes, family: sigmoid, budget: {feasible: 0.4}, trials: 7}",
+    )
+    with prepare(parse_study(text, "study"), tmp_path, tmp_path / "store.db").open() as study:
+        study.run()
+        view = study.snapshot()
+    found = slices(view)
+    assert {one.parameter.name for one in found} == set(view.best_trial.params)
+    best = full(view.best_trial)
+    for one in found:
+        assert all(each.low <= each.drop <= each.high for each in one.expected)
+        near = min(one.expected, key=lambda each: abs(each.share - one.best))
+        assert near.low - 0.05 <= best[1] <= near.high + 0.05
+    service = serve(store=str(tmp_path / "store.db"))
+    logged_in(service, service.token("read"))
+    assert 'data-src="/studies/curve/model"' in service.client.get("/studies/curve").text
+    part = service.client.get("/studies/curve/model")
+    assert part.status_code == 200
+    assert all(f"<h3>{name}</h3>" in part.text for name in view.best_trial.params)
