@@ -58,7 +58,8 @@ def axis(label: str, values: Iterable[float], about: int = 5, whole: bool = Fals
 def counts(most: int, label: str) -> Axis:
     """From 0 to a number of tokens, whatever ticks there are between."""
     step = max(1, round(_round(most / 5)))
-    return _axis(label, 0, most, [(one, str(one)) for one in (*range(0, most, step), most)])
+    apart = range(0, most - step // 2, step) or (0,)
+    return _axis(label, 0, most, [(one, str(one)) for one in (*apart, most)])
 
 
 def layers(count: int, label: str = "decoder layer") -> Axis:

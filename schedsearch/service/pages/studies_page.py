@@ -8,6 +8,7 @@ from fastapi.responses import HTMLResponse
 
 from schedsearch.service.api.common import InOffice
 from schedsearch.service.pages.page import PageRoute, Visitor, path, render
+from schedsearch.service.pages.words import asked_for
 from schedsearch.service.schemas import State, StudyOut
 from schedsearch.service.views import every_study
 
@@ -38,6 +39,8 @@ def studies_page(
 ) -> HTMLResponse:
     """Show studies, those that fit a filter, in some order."""
     every = every_study(office.store)
+    searches = {one.study: one.content.get("search", {}) for one in office.store.service.launches()}
+    searches |= {one.spec.name: one.spec.search for one in office.store.studies()}
     shown = [
         one
         for one in every
@@ -59,6 +62,7 @@ def studies_page(
         who,
         studies=known + [one for one in shown if _ORDERS[sort](one) is None],
         total=len(every),
+        asked=lambda name: asked_for(searches.get(name, {})),
         states=get_args(State),
         filters=kept,
         now=(sort, descending),

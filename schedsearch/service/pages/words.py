@@ -49,6 +49,27 @@ def size(number: float | None) -> str:
     return f"{number:.4g}{_THIN}GiB"
 
 
+def asked_for(search: Mapping[str, Any]) -> str:
+    """What the settings of a search say that its result may cost or lose."""
+    words = []
+    for name in ("tolerance", "max_drop"):
+        if isinstance(search.get(name), int | float):
+            words.append(f"drop \N{LESS-THAN OR EQUAL TO} {search[name]:g}")
+    budget = search.get("budget")
+    if isinstance(budget, Mapping) and all(isinstance(one, int | float) for one in budget.values()):
+        words += [_BUDGETS.get(name, name + " {}").format(one) for name, one in budget.items()]
+    return ", ".join(words) or NONE
+
+
+_BUDGETS: Mapping[str, str] = {
+    "flops": "FLOPs \N{LESS-THAN OR EQUAL TO} {:.0%}",
+    "feasible": "{:.0%} of the feasible FLOPs",
+    "kv": "KV cache \N{LESS-THAN OR EQUAL TO} {:.0%}",
+    "mean_keep": "mean keep \N{LESS-THAN OR EQUAL TO} {:.0%}",
+    "milliseconds": "\N{LESS-THAN OR EQUAL TO} {:g} ms",
+}
+
+
 def iso(time: datetime) -> str:
     """A time as machines read it."""
     return f"{time.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

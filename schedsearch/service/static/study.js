@@ -36,9 +36,9 @@ function draw(u) {
   const place = (/** @type {number} */ at) => [u.valToPos(cost[at], "x", true), u.valToPos(drop[at], "y", true)];
   /** @type {[string, (kind: number) => boolean, number][]} */
   const layers = [
-    ["--faint", (k) => (k & 3) !== WITHIN && !(k & FRONT), 2.2],
-    ["--series-1", (k) => (k & 3) === WITHIN && !(k & FRONT), 2.6],
-    ["--series-1", (k) => (k & FRONT) > 0 && !(k & BEST), 4.5],
+    ["--faint", (k) => (k & 3) !== WITHIN && (k & FRONT) === 0, 2.2],
+    ["--series-1", (k) => (k & 3) === WITHIN && (k & FRONT) === 0, 2.6],
+    ["--series-1", (k) => (k & FRONT) > 0 && (k & BEST) === 0, 4.5],
   ];
   for (const [name, wanted, size] of layers) {
     context.fillStyle = context.strokeStyle = colour(name);
@@ -54,7 +54,7 @@ function draw(u) {
   }
   context.globalAlpha = 1;
   context.fillStyle = colour("--best");
-  const best = kind.findIndex((k) => k & BEST);
+  const best = kind.findIndex((k) => (k & BEST) > 0);
   if (best >= 0 && !Number.isNaN(cost[best])) star(context, ...(/** @type {[number, number]} */ (place(best))), 11 * ratio);
   context.restore();
 }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from schedsearch.app.configured import prepare
 from schedsearch.store.store import open_store
 from tests.e2e.pages.conftest import WIDTHS, Site, cut, overflow, served, visiting
 from tests.integration.service.test_study_page import SEARCHED
+from tests.pace import some
 
 NAME = "small"
 
@@ -26,8 +28,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield site
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize("width", WIDTHS)
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    some(product(WIDTHS, ("light", "dark")), [(380, "dark"), (1440, "light")]),
+)
 def test_pages_fit_every_width_and_theme(
     browser: Browser, site: Site, width: int, theme: str
 ) -> None:

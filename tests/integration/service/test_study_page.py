@@ -228,6 +228,7 @@ def test_search_without_a_family_has_no_parameters_to_show(visited):
     assert "searches no parameters of a family" in answer.text
 
 
+@pytest.mark.full
 def test_surrogate_agrees_with_what_was_measured(serve, tmp_path):
     """In the middle of its interval where a trial was measured, and unsure far from all."""
     text = SEARCHED.replace("small", "curve").replace("ranker: local\n", "")

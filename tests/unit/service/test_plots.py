@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from schedsearch.core.space import Parameter
 from schedsearch.service.pages.plots import axis, between, counts, layers, ratios, steps
-from schedsearch.service.pages.words import count, duration, figure, percent, size
+from schedsearch.service.pages.words import asked_for, count, duration, figure, percent, size
 
 finite = st.floats(-(2**20), 2**20, width=32)
 
@@ -71,3 +71,14 @@ def test_numbers_have_units():
     assert figure(-0.5, 1) == "\N{MINUS SIGN}0.5"
     assert count(10_000).replace("\N{NARROW NO-BREAK SPACE}", " ") == "10 000"
     assert size(2048).replace("\N{NARROW NO-BREAK SPACE}", " ") == "2 KiB"
+
+
+def test_what_a_search_is_asked_for_is_told_in_words():
+    def told(**search):
+        return asked_for(search).replace("\N{LESS-THAN OR EQUAL TO}", "<=")
+
+    assert told(tolerance=0.003) == "drop <= 0.003"
+    assert told(max_drop=0.1, budget={"feasible": 0.5}) == "drop <= 0.1, 50% of the feasible FLOPs"
+    assert told(budget={"flops": 0.4}) == "FLOPs <= 40%"
+    assert told(budget={"my_cost": 3}) == "my_cost 3"
+    assert told(sampler="random") == "\N{EN DASH}"
