@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium chromium-driver
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system demo demo-real test test-full test-kills test-compat chaos check bench bench-gpu clean
+.PHONY: setup setup-system demo demo-real test test-full test-kills test-compat chaos check check-scripts screenshots vendor bench bench-gpu clean
 
 setup: $(READY)
 
@@ -79,6 +79,19 @@ check: setup
 	$(BIN)/python -m schedsearch.app.study_file_page --check docs/study-file.md
 	$(BIN)/python -m schedsearch.service.openapi --check docs/api/openapi-1.json
 
+# Types of the scripts that pages have, which nothing else needs npm for.
+check-scripts:
+	npx --yes -p typescript@5.9.3 tsc --allowJs --checkJs --noEmit --strict --target es2022 --module es2022 \
+		--moduleResolution bundler --lib dom,dom.iterable,es2023 schedsearch/service/static/*.js
+
+# Every page at both widths and in both themes; look at each.
+screenshots: setup
+	$(BIN)/python -m tests.e2e.pages.screenshots demo-out/screenshots
+
+# Fetches the vendored files anew, as packages.json has them; a test compares them with their hashes.
+vendor: setup
+	$(BIN)/python -m schedsearch.service.vendored
+
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
 	$(BIN)/python bench/prefill.py --models llava-1.5-7b --batch 8 --turns 3 --out bench/results/prefill-cpu-batch-8.json
@@ -103,6 +116,7 @@ bench: setup
 	$(BIN)/python bench/coordinator.py --trials 10000 --workers 8 --store postgresql --out bench/results/coordinator-8-postgresql.json
 	$(BIN)/python bench/scaling.py --out bench/results/scaling.json --picture docs/images/scaling.png
 	$(BIN)/python bench/workers.py --out bench/results/workers.json
+	$(BIN)/python bench/dashboard.py --out bench/results/dashboard.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.
 bench-gpu:

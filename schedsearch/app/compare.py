@@ -1,17 +1,13 @@
 """The found schedule beside baselines of equal cost, on samples that no search has seen."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from statistics import median
 
+from schedsearch.app.baselines import baselines
 from schedsearch.app.bootstrap import Progress
 from schedsearch.app.held_out import HeldOut, Row
 from schedsearch.app.study import Study
 from schedsearch.core import intervals
-from schedsearch.core.families.base import Family
-from schedsearch.core.families.linear import Linear
-from schedsearch.core.families.step import Step
-from schedsearch.core.families.uniform import Uniform
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
@@ -121,7 +117,7 @@ def compare(
         replace(schedule, ranker=RankerSpec("random"), certificate=None),
         own,
     )
-    families = _families(study.sampler.first, schedule.ranker)
+    families = baselines(study.sampler.first, schedule.ranker)
     equals = [bench.at_equal_cost(*baseline, flops, own) for baseline in families]
     smaller = bench.smaller_images(flops, own)
     timing = study.executor.ask(
@@ -146,40 +142,4 @@ def compare(
         prefill_batch=timing.batch,
         evaluated=bench.evaluated,
         certified=proven,
-    )
-
-
-_Baseline = tuple[str, str, Family, Mapping[str, float], RankerSpec]
-
-
-def _families(first: int, ranker: RankerSpec) -> tuple[_Baseline, ...]:
-    """Name, description, family, its free parameters, and ranker.
-
-    With the ranker of the search, one share from layer 2 on would be FastV's step once more; so
-    `uniform` stands for what needs neither a search nor attention.
-    """
-    return (
-        (
-            "uniform",
-            "one share for all layers from 1 on, tokens at an even stride over the image",
-            Uniform(first=1),
-            {},
-            RankerSpec("uniform"),
-        ),
-        (
-            "linear",
-            f"a straight line from layer {first} to the last that falls by 1, cut off at 0 and 1, "
-            f"same ranker",
-            Linear(first=first),
-            {"fall": 1.0},
-            ranker,
-        ),
-        (
-            "FastV-style step",
-            "all tokens in layers 0 and 1, one share from layer 2 on, ranked once by the last "
-            "prompt row (arXiv 2403.06764)",
-            Step(first=2),
-            {"layer": 2},
-            RankerSpec("last"),
-        ),
     )

@@ -52,8 +52,17 @@ _NO_MATPLOTLIB = InputError(
 
 
 @contextmanager
-def picture(path: Path, width: float, panels: int, force: bool = False) -> Iterator[Any]:
-    """Row of panels, written to `path` when the block ends without an error."""
+def drawn(width: float, panels: int, kind: str) -> Iterator[tuple[io.BytesIO, Any]]:
+    """Row of panels, and the bytes of their picture, which are there once the block has ended.
+
+    Args:
+        width: Inches.
+        panels: How many.
+        kind: Format, as matplotlib calls it.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -61,14 +70,21 @@ def picture(path: Path, width: float, panels: int, force: bool = False) -> Itera
         raise _NO_MATPLOTLIB from None
     figure = Figure(figsize=(width, 3.6), layout="constrained")
     FigureCanvasAgg(figure)
-    yield figure, figure.subplots(1, panels, squeeze=False)[0]
-    picture = io.BytesIO()
-    suffix = "" if is_stream(path) else path.suffix
+    made = io.BytesIO()
+    yield made, figure.subplots(1, panels, squeeze=False)[0]
     with warnings.catch_warnings():
         # A name in letters that the font lacks is no reason to trouble anybody.
         warnings.filterwarnings("ignore", "Glyph .* missing from font")
-        figure.savefig(picture, dpi=120, format=suffix.removeprefix(".") or "png")
-    write_file(path, picture.getvalue(), picture_kind(path.suffix), force=force)
+        figure.savefig(made, dpi=120, format=kind)
+
+
+@contextmanager
+def picture(path: Path, width: float, panels: int, force: bool = False) -> Iterator[Any]:
+    """Row of panels, written to `path` when the block ends without an error."""
+    suffix = "" if is_stream(path) else path.suffix
+    with drawn(width, panels, suffix.removeprefix(".") or "png") as (made, axes):
+        yield axes[0].figure, axes
+    write_file(path, made.getvalue(), picture_kind(path.suffix), force=force)
 
 
 def save_application(result: "Application", path: Path, force: bool = False) -> None:

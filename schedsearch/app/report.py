@@ -90,7 +90,7 @@ def write_report(
         save_frontier(study.frontier, study.spec.metric, folder / "frontier.png", force)
     save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png", force)
     write_schedule(study, folder / "schedule.json", comparison, force=force)
-    write_file(folder / "trials.csv", _trials(study).encode(), _TRIALS, force=force)
+    write_file(folder / "trials.csv", trials_csv(study).encode(), _TRIALS, force=force)
     write_file(folder / "report.md", text.encode(), _TEXT, force=force)
     return folder
 
@@ -204,7 +204,7 @@ def _estimate(interval: Interval) -> Estimate:
     return Estimate(value=interval.value, low=interval.low, high=interval.high)
 
 
-def _trials(view: StudyView) -> str:
+def trials_csv(view: StudyView) -> str:
     """All trials as CSV, one column for everything that any of them has."""
     rows = [trial_row(trial) for trial in view.trials]
     columns = dict.fromkeys(name for row in sorted(rows, key=len, reverse=True) for name in row)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from schedsearch.app.markdown import escape, table
 from schedsearch.app.sample_size import changes_of, tolerances
+from schedsearch.app.study_view import StudyView
 from schedsearch.core.power import resolution, resolving
 from schedsearch.core.study import StudySpec
 from schedsearch.samplers.additive import Additive
@@ -38,7 +39,7 @@ def _written(value: Any) -> str:
     return " ".join(map(str, parts))
 
 
-def goal(study: "Study") -> str:
+def goal(study: StudyView) -> str:
     """What the search was for."""
     spec = study.spec
     if isinstance(study.sampler, GSearch):

@@ -43,6 +43,19 @@ class Parameter:
             value = self.low + share * (self.high - self.low)
         return min(self.high, max(self.low, value))
 
+    def share(self, value: float) -> float:
+        """Return where between the bounds a value lies: 0 to 1, so that `at` returns the value.
+
+        An integer lies in the middle of its part.
+        """
+        if self.integer:
+            return (value - self.low + 0.5) / (self.high - self.low + 1)
+        if self.low == self.high:
+            return 0.0
+        if self.log:
+            return math.log(value / self.low) / math.log(self.high / self.low)
+        return (value - self.low) / (self.high - self.low)
+
     def check(self, value: Any) -> float:
         """Return the value as a plain number.
 

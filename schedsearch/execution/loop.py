@@ -173,6 +173,7 @@ class _Loop:
                     self._ask()
                 self._hand_out(limits)
                 if not self._at_work:
+                    self._tell_end()
                     return (self._waiting and self._limit(limits)) or "finished"
                 for closed in self._work():
                     log.info("trial %d %s %s", closed.number, closed.state, closed.reason)
@@ -194,6 +195,14 @@ class _Loop:
         except BaseException as error:
             self._abandon(repr(error))
             raise
+
+    def _tell_end(self) -> None:
+        """Tell others where the run stands at its end: the last heartbeat may not know the result.
+
+        What fails here fails for others who look; the result is stored.
+        """
+        with suppress(SchedsearchError):
+            self._store.beat(self._lease, self._progress())
 
     def _ask(self) -> None:
         """Take in what others have enqueued, and open what the sampler asks."""

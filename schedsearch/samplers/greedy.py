@@ -200,6 +200,16 @@ class GSearch:
         bracket = (here.low + 1, here.high) if here.by_count else None
         return Status(f"pass {here.number}", standing.asked, left, here.layer, bracket)
 
+    def accepts(self, trial: Trial) -> bool | None:
+        """Say whether a trial's schedule was accepted, or not rejected by a screen.
+
+        None while the trial is open, and where it was not compared.
+        """
+        measured = trial.measurement
+        if not trial.state.finished or (measured is not None and measured.drop is None):
+            return None
+        return self._rule(trial.params).passes(trial)
+
     def nesting(self, history: Sequence[Trial]) -> Nesting:
         """Return how often a schedule was accepted although one that keeps more was not.
 

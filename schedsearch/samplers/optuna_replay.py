@@ -61,10 +61,10 @@ class Replay:
 
     def named(self) -> Iterator[Point]:
         """Yield what the sampler names, each with those before it running; 8 points at most."""
-        with _quiet():
+        with quiet():
             study = self.study()
         for _ in range(_TRIES):
-            with _quiet():
+            with quiet():
                 params = study.ask(self.distributions).params
             yield self.space.check(params)
 
@@ -147,7 +147,7 @@ def distribution_of(parameter: Parameter) -> BaseDistribution:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Let Optuna log nothing but errors, and not warn that a sampler is experimental."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(logging.ERROR)

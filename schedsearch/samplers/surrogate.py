@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.quasirandom import SobolEngine
 
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.space import Parameter, Space
+from schedsearch.core.space import Space
 from schedsearch.samplers.known import Point, enumerated
 
 _LEAST_NOISE = 1e-4
@@ -59,21 +59,6 @@ def sobol(space: Space, seed: int, skipped: int, points: int) -> list[Point]:
     return [point_at(space, shares) for shares in drawn.tolist()]
 
 
-def share(parameter: Parameter, value: float) -> float:
-    """Return where between its bounds a value lies: 0 to 1, so that `at` returns the value.
-
-    An integer lies in the middle of its part.
-    """
-    low, high = parameter.low, parameter.high
-    if parameter.integer:
-        return (value - low + 0.5) / (high - low + 1)
-    if low == high:
-        return 0.0
-    if parameter.log:
-        return math.log(value / low) / math.log(high / low)
-    return (value - low) / (high - low)
-
-
 def point_at(space: Space, shares: Iterable[float]) -> Point:
     """Return the point whose parameters lie at these shares of their ranges."""
     return {
@@ -84,7 +69,7 @@ def point_at(space: Space, shares: Iterable[float]) -> Point:
 
 def shares_of(space: Space, point: Mapping[str, float]) -> list[float]:
     """Return where between their bounds the parameters of a point lie."""
-    return [share(each, point[each.name]) for each in space.parameters]
+    return [each.share(point[each.name]) for each in space.parameters]
 
 
 def in_cube(space: Space, points: Iterable[Mapping[str, float]]) -> Tensor:

@@ -15,10 +15,11 @@ from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
 from schedsearch.service.api import access, events, searches, sets, studies, system, trials
 from schedsearch.service.api.common import Office
+from schedsearch.service.assets import Assets
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
 from schedsearch.service.guard import Guard
-from schedsearch.service.pages import login
+from schedsearch.service.pages import login, studies_page, study_page
 from schedsearch.service.problems import Problem, add_handlers
 from schedsearch.service.settings import ServiceSettings
 from schedsearch.service.views import Views
@@ -27,6 +28,7 @@ from schedsearch.store.store import open_store
 from schedsearch.version import VERSION
 
 API = "/api/v1"
+PAGES = (login, studies_page, study_page)
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
 
@@ -103,9 +105,12 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         max_body_size=settings.body,
     )
     app.state.office, app.state.gate = office, Gate(store.service, settings.failures)
+    app.state.assets = Assets()
     add_handlers(app)
     for part in (studies, searches, trials, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
-    app.include_router(login.router)
+    for page in PAGES:
+        app.include_router(page.router)
+    app.mount("/static/{version}", app.state.assets, name="static")
     return app

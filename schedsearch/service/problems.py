@@ -85,6 +85,11 @@ _STATUS: Mapping[type[SchedsearchError], int] = {
 }
 
 
+def status_of(error: SchedsearchError) -> int:
+    """HTTP status that says what kind of error it is."""
+    return next((status for kind, status in _STATUS.items() if isinstance(error, kind)), 503)
+
+
 def _methods(request: Request) -> list[str]:
     """What the path of a request can be asked."""
     return [
@@ -106,11 +111,10 @@ def add_handlers(app: FastAPI) -> None:
 
     @app.exception_handler(SchedsearchError)
     async def _ours(_request: Request, error: SchedsearchError) -> JSONResponse:
-        for kind, status in _STATUS.items():
-            if isinstance(error, kind):
-                return reply(status, str(error))
-        log.error("%s", error)
-        return reply(503, str(error), {"Retry-After": "5"})
+        if not isinstance(error, tuple(_STATUS)):
+            log.error("%s", error)
+            return reply(503, str(error), {"Retry-After": "5"})
+        return reply(status_of(error), str(error))
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

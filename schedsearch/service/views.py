@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from schedsearch.app.study_view import StudyView
 from schedsearch.service.schemas import StudyOut
 from schedsearch.store.store import Store
+from schedsearch.store.studies import StudySummary
 
 _MOST = 8
+_FEW = 1000
+"""So many trials are read and understood in less than a tenth of a second."""
 
 
 def every_study(store: Store) -> list[StudyOut]:
@@ -35,8 +38,16 @@ class Views:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._few = _FEW
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+
+    def at_hand(self, study: str) -> bool:
+        """Say whether a look at the study as it is now takes no time that anybody notices."""
+        found = self._store.study(study)
+        kept = self._kept.get(study)
+        known = kept is not None and kept.change == self._change(found)
+        return known or sum(found.trials.values()) <= self._few
 
     def of(self, study: str) -> StudyView:
         """The study as it is now.
@@ -45,8 +56,7 @@ class Views:
             InputError: There is none.
         """
         found = self._store.study(study)
-        proofs = len(self._store.certifications(study))
-        change = (found.created, tuple(sorted(found.trials.items())), proofs)
+        change = self._change(found)
         with self._lock:
             kept = self._kept.get(study)
             if kept is None or kept.change != change:
@@ -56,3 +66,8 @@ class Views:
             while len(self._kept) > _MOST:
                 self._kept.popitem(last=False)
             return kept.view
+
+    def _change(self, found: StudySummary) -> object:
+        """What differs whenever there is something new."""
+        proofs = len(self._store.certifications(found.spec.name))
+        return found.created, tuple(sorted(found.trials.items())), proofs

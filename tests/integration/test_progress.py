@@ -215,6 +215,7 @@ def test_store_is_told_once_a_period_and_between_short_trials_too(place, monkeyp
         return evaluate(task)
 
     place.search(inner=slow)
+    *beats, _end = beats
     assert 1 <= len(beats) <= (time.monotonic() - began) / 0.1 + 1
     assert all(b - a > 0.09 for a, b in zip(beats, beats[1:], strict=False))
 
@@ -318,3 +319,13 @@ def test_watch_says_that_the_coordinator_gives_no_sign(place):
     (listed,) = json.loads(said(place, "list", "--json")[1])
     assert listed["wish"] == "stop"
     assert listed["silence"] > 30
+
+
+def test_last_sign_of_a_search_tells_its_result(place):
+    found = place.search()
+    with place.store() as store:
+        told = store.study(STUDY).progress
+    assert found.best is not None
+    assert told is not None
+    assert told.best_flops_ratio == found.best.measurement.flops_ratio
+    assert (told.phase, told.trials_left, told.closed) == ("finished", 0, found.closed)

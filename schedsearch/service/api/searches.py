@@ -40,7 +40,7 @@ def start(
 
     def work() -> tuple[StudyOut, int, Mapping[str, str]]:
         launched(office, name)
-        begin(office, request, who, name)
+        start_search(office, request, who, name)
         return shown(office, name), 202, {}
 
     return once(office, who, idempotency_key, request, "", work)
@@ -49,23 +49,28 @@ def start(
 @router.post("/{name}/pause", status_code=202, responses=errors(404, 409), summary="Pause a search")
 def pause(request: Request, office: InOffice, who: Launches, name: str) -> StudyOut:
     """Have the search begin no other trial, and end; it can be started again."""
-    return _wished(request, office, who, name, "pause")
+    return wish_for(request, office, who, name, "pause")
 
 
 @router.post("/{name}/stop", status_code=202, responses=errors(404, 409), summary="Stop a search")
 def stop(request: Request, office: InOffice, who: Launches, name: str) -> StudyOut:
     """Have the search end at once, or wait no longer; it can be started again."""
-    return _wished(request, office, who, name, "stop")
+    return wish_for(request, office, who, name, "stop")
 
 
-def begin(office: Office, request: Request, who: Principal, name: str) -> None:
+def start_search(office: Office, request: Request, who: Principal, name: str) -> None:
     """Have a study searched as soon as there is room."""
     office.store.service.queue(name)
     audit(office, request, who, "start", name)
     office.caretaker.wake()
 
 
-def _wished(request: Request, office: Office, who: Principal, name: str, wish: str) -> StudyOut:
+def wish_for(request: Request, office: Office, who: Principal, name: str, wish: str) -> StudyOut:
+    """Have whoever searches a study pause or stop.
+
+    Raises:
+        ProblemError: Nobody does.
+    """
     found = shown(office, name)
     if found.state == "queued":
         office.store.service.withdraw(name)

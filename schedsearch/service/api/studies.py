@@ -25,7 +25,7 @@ from schedsearch.service.api.common import (
     to_cursor,
     version_of,
 )
-from schedsearch.service.api.searches import begin
+from schedsearch.service.api.searches import start_search
 from schedsearch.service.auth import Launches, Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
@@ -104,7 +104,7 @@ async def create(
         launch = office.launching.create(config, who.name)
         audit(office, request, who, "create", launch.study)
         if start:
-            begin(office, request, who, launch.study)
+            start_search(office, request, who, launch.study)
         made = shown(office, launch.study)
         return made, 201, {"ETag": etag(made.version or 0), "Location": _place(request, made.name)}
 

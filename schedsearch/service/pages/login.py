@@ -2,54 +2,43 @@
 
 import hmac
 import secrets
-from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Cookie, Form, Request
+from fastapi import APIRouter, Cookie, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.templating import Jinja2Templates
 
 from schedsearch.service.api.common import InOffice, Office
-from schedsearch.service.auth import COOKIE, Gate, Principal, origin_of
+from schedsearch.service.auth import COOKIE, origin_of
+from schedsearch.service.pages.page import PageRoute, gate_of, local, path, render, visitor_of
 from schedsearch.service.problems import ProblemError
 
-router = APIRouter(include_in_schema=False)
-templates = Jinja2Templates(Path(__file__).parent / "templates")
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _FORM = "schedsearch_login"
 """Cookie that shows that a login form came from here."""
 
 _Text = Annotated[str, Form(max_length=500)]
-
-
-def _gate(request: Request) -> Gate:
-    gate: Gate = request.app.state.gate
-    return gate
-
-
-def _visitor(request: Request) -> Principal | None:
-    """Whoever has logged in with this browser."""
-    try:
-        return _gate(request).by_session(request.cookies[COOKIE], origin_of(request))
-    except (KeyError, ProblemError):
-        return None
+_MOST = 2000
+_Next = Annotated[str, Query(alias="next", max_length=_MOST)]
+_NextField = Annotated[str, Form(alias="next", max_length=_MOST)]
 
 
 @router.get("/")
 def home(request: Request) -> Response:
-    """Say who is logged in, and where the interface is."""
-    who = _visitor(request)
-    if who is None:
-        return RedirectResponse(request.url_for("login_form").path, 303)
-    return templates.TemplateResponse(request, "home.html", {"who": who})
+    """To the studies, or to the form."""
+    name = "studies_page" if visitor_of(request) else "login_form"
+    return RedirectResponse(path(request, name), 303)
 
 
 @router.get("/login")
-def login_form(request: Request, office: InOffice, code: str | None = None) -> Response:
+def login_form(
+    request: Request, office: InOffice, code: str | None = None, following: _Next = ""
+) -> Response:
     """Ask for a token; a code that was printed at the start stands for one, once."""
-    if code is not None and (token := _gate(request).spend(code)) is not None:
-        return _logged_in(request, office, token)
-    return _form(request, office, "" if code is None else "The link has been used; log in here.")
+    if code is not None and (token := gate_of(request).spend(code)) is not None:
+        return _logged_in(request, office, token, following)
+    note = "" if code is None else "The link has been used; log in here."
+    return _form(request, office, note, following)
 
 
 @router.post("/login")
@@ -58,35 +47,35 @@ def login(
     office: InOffice,
     token: _Text,
     csrf: _Text,
+    following: _NextField = "",
     form: Annotated[str | None, Cookie(alias=_FORM)] = None,
 ) -> Response:
     """Log in by a token."""
     if not hmac.compare_digest((form or "").encode(), csrf.encode()) or not csrf:
-        return _form(request, office, "The form was too old; please try again.", 403)
+        return _form(request, office, "The form was too old; please try again.", following, 403)
     try:
-        return _logged_in(request, office, token.strip())
+        return _logged_in(request, office, token.strip(), following)
     except ProblemError as error:
-        return _form(
-            request, office, f"{error.detail[:1].upper()}{error.detail[1:]}.", error.status
-        )
+        note = f"{error.detail[:1].upper()}{error.detail[1:]}."
+        return _form(request, office, note, following, error.status)
 
 
 @router.post("/logout")
 def logout(request: Request, csrf: _Text) -> Response:
     """End the session."""
-    who = _visitor(request)
+    who = visitor_of(request)
     if who is not None:
         if not hmac.compare_digest(who.csrf.encode(), csrf.encode()):
             raise ProblemError(403, "the form is of another session; go back and try again")
-        _gate(request).log_out(who.session)
-    answer = RedirectResponse(request.url_for("login_form").path, 303)
+        gate_of(request).log_out(who.session)
+    answer = RedirectResponse(path(request, "login_form"), 303)
     answer.delete_cookie(COOKIE)
     return answer
 
 
-def _logged_in(request: Request, office: Office, token: str) -> Response:
-    secret, ends = _gate(request).log_in(token, origin_of(request))
-    answer = RedirectResponse(request.url_for("home").path, 303)
+def _logged_in(request: Request, office: Office, token: str, following: str) -> Response:
+    secret, ends = gate_of(request).log_in(token, origin_of(request))
+    answer = RedirectResponse(local(request, following), 303)
     answer.set_cookie(
         COOKIE,
         secret,
@@ -99,10 +88,12 @@ def _logged_in(request: Request, office: Office, token: str) -> Response:
     return answer
 
 
-def _form(request: Request, office: Office, note: str, status: int = 200) -> HTMLResponse:
+def _form(
+    request: Request, office: Office, note: str, following: str, status: int = 200
+) -> HTMLResponse:
     secret = secrets.token_urlsafe(16)
-    answer = templates.TemplateResponse(
-        request, "login.html", {"csrf": secret, "note": note}, status_code=status
+    answer = render(
+        request, "login.html", None, status, secret=secret, note=note, following=following
     )
     answer.set_cookie(
         _FORM, secret, secure=_secure(request, office), httponly=True, samesite="strict"

@@ -1,0 +1,219 @@
+"""One study: where it stands, what was found, how, and what can be done with it."""
+
+import re
+import threading
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
+
+from schedsearch.app.points import keeps, limits, points
+from schedsearch.app.report import trials_csv
+from schedsearch.app.report_search import goal
+from schedsearch.app.slices import slices
+from schedsearch.app.study_plots import Figure, Format, study_figure
+from schedsearch.core.study import StudySpec
+from schedsearch.core.trial import TrialState
+from schedsearch.errors import InputError
+from schedsearch.service.api.common import (
+    Cursor,
+    InOffice,
+    Office,
+    from_cursor,
+    shown,
+    summary,
+    to_cursor,
+)
+from schedsearch.service.api.searches import start_search, wish_for
+from schedsearch.service.pages.findings import findings
+from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, path_if, render
+from schedsearch.service.pages.plots import axis, between
+from schedsearch.store.pages import Order, Page, Place, Wanted
+
+router = APIRouter(include_in_schema=False, route_class=PageRoute)
+
+_ROWS = 25
+_PICTURES: Mapping[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
+_drawing, _thinking = threading.Lock(), threading.Lock()
+_SHOWN = tuple(one for one in TrialState if one not in (TrialState.PRUNED, TrialState.FAIL))
+
+Sort = Annotated[Order, Query()]
+
+
+@router.get("/studies/{name}")
+def study_page(
+    request: Request,
+    office: InOffice,
+    who: Visitor,
+    name: str,
+    whole: bool = False,
+    sort: Sort = "number",
+    descending: bool = True,
+    hide: bool = False,
+    cursor: Cursor = None,
+) -> HTMLResponse:
+    """Show a study; what takes long to find out comes when the page asks for it again, `whole`."""
+    study, found = shown(office, name), summary(office, name)
+    launch = office.store.service.launch(name)
+    context: dict[str, Any] = {"study": study, "launch": launch, "found": None, "page": None}
+    if found is not None:
+        query = {"sort": sort, "descending": descending, "hide": hide}
+        context |= _table(request, office, name, query, cursor)
+        if whole or office.views.at_hand(name):
+            view = office.views.of(name)
+            context |= {"found": findings(view), "goal": goal(view)}
+    written = dict(launch.content) if launch else found and _written(found.spec)
+    return render(
+        request,
+        "study.html",
+        who,
+        spec=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+        trial=lambda number: _trial(request, name, number),
+        family=found and "family" in found.spec.search,
+        depth=found.spec.facts.layers if found else 0,
+        pictures=lambda figure: _pictures(request, name, figure),
+        **context,
+    )
+
+
+def _trial(request: Request, name: str, number: int) -> str:
+    found = path_if(request, "trial_page", name=name, number=number)
+    return found or path(request, "show_trial", name=name, number=number)
+
+
+def _pictures(request: Request, name: str, figure: Figure) -> list[tuple[str, str]]:
+    """Words and path of each format."""
+    kinds = get_args(Format)
+    parts = {"name": name, "figure": figure}
+    return [(one.upper(), path(request, "study_figure_file", kind=one, **parts)) for one in kinds]
+
+
+def _table(
+    request: Request, office: Office, name: str, query: Mapping[str, Any], cursor: str | None
+) -> dict[str, Any]:
+    """A page of trials, and links to other orders and pages."""
+    wanted = Wanted(
+        states=_SHOWN if query["hide"] else (),
+        order=query["sort"],
+        descending=query["descending"],
+    )
+    after = None
+    if cursor is not None:
+        after = Place(*from_cursor(cursor, (float | int | None, int)))
+    page: Page = office.store.page(name, wanted, after, _ROWS)
+
+    def link(column: str, downwards: bool) -> str:
+        asked = {"sort": column, "descending": downwards, "hide": query["hide"]}
+        return _trials_at(request, name, asked)
+
+    following = None
+    if page.following:
+        following = _trials_at(request, name, {**query, "cursor": to_cursor([*page.following])})
+    return {
+        "page": page,
+        "now": (query["sort"], query["descending"]),
+        "hide": query["hide"],
+        "link": link,
+        "first": _trials_at(request, name, query) if cursor else None,
+        "following": following,
+    }
+
+
+def _trials_at(request: Request, name: str, query: Mapping[str, Any]) -> str:
+    plain = {
+        key: str(value).lower() if value in (True, False) else value for key, value in query.items()
+    }
+    return path(request, "study_page", plain, name=name) + "#trials"
+
+
+def _written(spec: StudySpec) -> dict[str, Any]:
+    """What is known of a study whose file is not."""
+    plain = spec.plain()
+    names = (
+        "name",
+        "model",
+        "revision",
+        "calibration",
+        "metric",
+        "ranker",
+        "rankers",
+        "search",
+        "seed",
+    )
+    return {name: plain[name] for name in names if plain.get(name) is not None}
+
+
+@router.post("/studies/{name}/{wish}")
+def change_study(
+    request: Request,
+    office: InOffice,
+    who: Submits,
+    name: str,
+    wish: Literal["start", "pause", "stop"],
+) -> Response:
+    """Start, pause or stop a search."""
+    if wish == "start":
+        start_search(office, request, who, name)
+    else:
+        wish_for(request, office, who, name, wish)
+    return RedirectResponse(path(request, "study_page", name=name), 303)
+
+
+@router.get("/studies/{name}/model")
+def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> HTMLResponse:
+    """What the model of a search knows, as a part of its page: that takes seconds."""
+    with _thinking:
+        found = slices(office.views.of(name))
+    drops = [drop for one in found for _, _, drop in one.measured]
+    drops += [edge for one in found for each in one.expected for edge in (each.drop, each.low)]
+    return render(
+        request,
+        "model.html",
+        who,
+        slices=[(one, between(one.parameter)) for one in found],
+        down=axis("drop", drops),
+        trial=lambda number: _trial(request, name, number),
+    )
+
+
+@router.get("/studies/{name}/points")
+def study_points(office: InOffice, _who: Visitor, name: str) -> Response:
+    """Cost and drop of all trials, as bytes."""
+    view = office.views.of(name)
+    try:
+        best = view.best_trial
+    except InputError:
+        best = None
+    made = points(view.trials, limits(view), best, view.costs)
+    return Response(made, media_type="application/octet-stream")
+
+
+@router.get("/studies/{name}/keeps")
+def study_keeps(office: InOffice, _who: Visitor, name: str) -> Response:
+    """Keep ratios of all trials, as bytes."""
+    return Response(keeps(office.views.of(name).trials), media_type="application/octet-stream")
+
+
+@router.get("/studies/{name}/trials.csv")
+def study_csv(office: InOffice, _who: Visitor, name: str) -> Response:
+    """All trials as a table."""
+    named = {"Content-Disposition": f'attachment; filename="{plain(name)}.trials.csv"'}
+    return Response(trials_csv(office.views.of(name)), media_type="text/csv", headers=named)
+
+
+@router.get("/studies/{name}/figures/{figure}.{kind}")
+def study_figure_file(
+    office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
+) -> Response:
+    """A picture to take away."""
+    with _drawing:  # matplotlib is not made for several at once
+        made = study_figure(office.views.of(name), figure, kind)
+    named = {"Content-Disposition": f'attachment; filename="{plain(name)}.{figure}.{kind}"'}
+    return Response(made, media_type=_PICTURES[kind], headers=named)
+
+
+def plain(name: str) -> str:
+    """A name as files may have it."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)

@@ -1,0 +1,107 @@
+// What pages compute: no element and no network in here, so that node can test it.
+
+const pad = (/** @type {number} */ value) => String(value).padStart(2, "0");
+
+/**
+ * A time in the reader's zone, as long as the server writes it.
+ * @param {Date} time
+ */
+export function localTime(time) {
+  const day = `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}`;
+  return `${day} ${pad(time.getHours())}:${pad(time.getMinutes())}`;
+}
+
+/**
+ * A span of time in its largest unit.
+ * @param {number} seconds
+ */
+export function ago(seconds) {
+  if (seconds < 5) return "just now";
+  if (seconds < 90) return `${Math.round(seconds)} s ago`;
+  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
+  if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`;
+  return `${Math.round(seconds / 86400)} days ago`;
+}
+
+/**
+ * Seconds to wait before trying again: 1, 2, 4, ... up to 15.
+ * @param {number} failures So far, in a row.
+ */
+export function patience(failures) {
+  return Math.min(15, 2 ** Math.max(0, failures - 1));
+}
+
+/**
+ * Seconds to wait before a page is fetched again, so that looking costs at most a quarter of it.
+ * @param {number} took Seconds that the last time has taken.
+ */
+export function rest(took) {
+  return Math.max(1, 3 * took);
+}
+
+/** What the kind of a trial says, as `schedsearch.app.points` writes it. */
+export const OPEN = 0, WITHIN = 1, BEYOND = 2, UNKNOWN = 3, FRONT = 4, BEST = 8;
+
+/**
+ * Costs, drops and kinds of all trials.
+ * @param {ArrayBuffer} bytes
+ */
+export function columns(bytes) {
+  const count = bytes.byteLength / 9;
+  return {
+    cost: new Float32Array(bytes, 0, count),
+    drop: new Float32Array(bytes, 4 * count, count),
+    kind: new Uint8Array(bytes, 8 * count, count),
+  };
+}
+
+/**
+ * Which point is nearest to a place, -1 if none is near.
+ * @param {ArrayLike<number>} xs
+ * @param {ArrayLike<number>} ys Values; what is not known is NaN.
+ * @param {(x: number) => number} across
+ * @param {(y: number) => number} down From values to pixels.
+ * @param {number} x
+ * @param {number} y
+ * @param {number} most Pixels.
+ */
+export function nearest(xs, ys, across, down, x, y, most) {
+  let found = -1, least = most * most;
+  for (let at = 0; at < xs.length; at++) {
+    const far = (across(xs[at]) - x) ** 2 + (down(ys[at]) - y) ** 2;
+    if (far <= least) (found = at), (least = far);
+  }
+  return found;
+}
+
+/**
+ * An image of keep ratios, a row for each layer: from pale (all kept) to dark blue (none).
+ * @param {Uint8Array} keeps Trial after trial, layer after layer.
+ * @param {number} layers
+ */
+export function shades(keeps, layers) {
+  const trials = keeps.length / layers;
+  const rgba = new Uint8ClampedArray(4 * keeps.length);
+  for (let trial = 0; trial < trials; trial++) {
+    for (let layer = 0; layer < layers; layer++) {
+      const keep = keeps[trial * layers + layer] / 255, at = 4 * (layer * trials + trial);
+      rgba[at] = 8 + 222 * keep;
+      rgba[at + 1] = 48 + 190 * keep;
+      rgba[at + 2] = 107 + 143 * keep;
+      rgba[at + 3] = 255;
+    }
+  }
+  return rgba;
+}
+
+/**
+ * How many decimals tell numbers at an equal distance apart.
+ * @param {number[]} splits
+ */
+export function digits(splits) {
+  const step = splits.length > 1 ? splits[1] - splits[0] : 1;
+  for (let found = 0; found < 8; found++) {
+    if (Math.abs(step - Number(step.toFixed(found))) < step * 1e-6) return found;
+  }
+  return 8;
+}

@@ -1,0 +1,109 @@
+// Keeps a page as the server would show it now: a stream says when, then the page is fetched again.
+import { patience, rest } from "./compute.js";
+
+const banner = /** @type {HTMLElement} */ (document.getElementById("connection"));
+/** What the server has sent of each live part. @type {Map<string, string>} */
+const sent = new Map();
+
+/** @param {string} words Empty: all is well. */
+function tell(words) {
+  if (banner.textContent !== words) banner.textContent = words;
+  banner.hidden = !words;
+}
+
+/** @param {ParentNode} page */
+const partsOf = (page) => /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-live][id]"));
+
+/**
+ * Replace what differs, keeping what was opened and where the focus was.
+ * @param {Document} page
+ */
+function take(page) {
+  for (const part of partsOf(page)) {
+    const old = document.getElementById(part.id);
+    if (!old) return location.reload(); // the first trial has come, and with it more to show
+    if (sent.get(part.id) === part.outerHTML) continue;
+    sent.set(part.id, part.outerHTML);
+    const focused = old.contains(document.activeElement) && document.activeElement?.id;
+    for (const open of old.querySelectorAll("details[open][id]")) part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
+    for (const one of /** @type {NodeListOf<HTMLInputElement>} */ (old.querySelectorAll("input:checked[id]"))) part.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("checked", "");
+    const scrolled = [...old.querySelectorAll(".log, .scroll")].map((one) => one.scrollTop);
+    old.replaceWith(part);
+    part.querySelectorAll(".log, .scroll").forEach((one, at) => (one.scrollTop = scrolled[at] ?? 0));
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+  if (page.title) document.title = page.title;
+  document.dispatchEvent(new Event("page:changed"));
+}
+
+/**
+ * Fetch this page and show what has changed.
+ * @returns {Promise<boolean>} Whether that has worked.
+ */
+export async function refresh() {
+  const address = new URL(location.href);
+  address.searchParams.set("whole", "true");
+  const answer = await fetch(address, { headers: { Accept: "text/html" } }).catch(() => null);
+  if (answer?.redirected) location.reload(); // the session has ended: log in, and come back
+  if (answer?.status === 404) tell("This is no longer here; it has been deleted.");
+  if (!answer?.ok) return false;
+  take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  return true;
+}
+
+/**
+ * Follow a stream of server-sent events for as long as the page is looked at.
+ * @param {string} address
+ */
+export function follow(address) {
+  for (const part of partsOf(document)) sent.set(part.id, part.outerHTML);
+  /** @type {EventSource | null} */
+  let stream = null;
+  let failures = 0, wanted = false, busy = false, gone = false;
+
+  async function update() {
+    wanted = true;
+    if (busy) return;
+    busy = true;
+    while (wanted && !document.hidden) {
+      wanted = false;
+      const begun = performance.now();
+      await refresh();
+      await new Promise((done) => setTimeout(done, 1000 * rest((performance.now() - begun) / 1000)));
+    }
+    busy = false;
+  }
+
+  function open() {
+    stream?.close();
+    stream = new EventSource(address);
+    stream.onopen = () => {
+      failures = 0;
+      tell("");
+    };
+    stream.addEventListener("study", update);
+    stream.addEventListener("trial", update);
+    stream.addEventListener("deleted", () => {
+      gone = address.includes("/studies/");
+      if (gone) stream?.close();
+      update();
+    });
+    stream.onerror = async () => {
+      stream?.close();
+      if (gone || document.hidden) return;
+      failures += 1;
+      const wait = patience(failures);
+      tell("The connection is lost. What you see may be old; searches go on. Trying again …");
+      if (failures % 4 === 1) await refresh(); // says so where the session has ended
+      setTimeout(open, 1000 * wait);
+    };
+  }
+
+  // A browser has few connections to a server, so pages that nobody looks at give theirs back.
+  document.addEventListener("visibilitychange", () => {
+    if (gone) return;
+    if (document.hidden) stream?.close();
+    else open();
+  });
+  if (!document.hidden) open();
+}

@@ -1,0 +1,58 @@
+// What pages compute, by the runner that comes with node: `node --test tests/unit/service`.
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import * as compute from "../../../schedsearch/service/static/compute.js";
+
+test("a time is written as the server writes it, in the zone of the reader", () => {
+  const time = new Date(2026, 0, 2, 3, 4, 59);
+  assert.equal(compute.localTime(time), "2026-01-02 03:04");
+});
+
+test("a span of time is told in its largest unit", () => {
+  const told = [0, 30, 120, 7200, 172800, 864000].map(compute.ago);
+  assert.deepEqual(told, ["just now", "30 s ago", "2 min ago", "2 h ago", "2 days ago", "10 days ago"]);
+});
+
+test("patience grows and has an end", () => {
+  assert.deepEqual([1, 2, 3, 4, 5, 50].map(compute.patience), [1, 2, 4, 8, 15, 15]);
+});
+
+test("looking takes at most a quarter of the time", () => {
+  for (const took of [0, 0.1, 1, 10]) assert.ok(took / (took + compute.rest(took)) <= 0.25);
+});
+
+test("columns are read as they are written", () => {
+  const bytes = new ArrayBuffer(18), view = new DataView(bytes);
+  [0.5, 1, 0.25, NaN].forEach((value, at) => view.setFloat32(4 * at, value, true));
+  view.setUint8(16, compute.WITHIN | compute.BEST);
+  view.setUint8(17, compute.UNKNOWN);
+  const { cost, drop, kind } = compute.columns(bytes);
+  assert.deepEqual([...cost], [0.5, 1]);
+  assert.deepEqual([...drop], [0.25, NaN]);
+  assert.deepEqual([...kind], [9, 3]);
+});
+
+test("the nearest point is found, and none where none is near", () => {
+  const same = (/** @type {number} */ x) => x;
+  const found = (/** @type {number} */ x, /** @type {number} */ y) => compute.nearest([0, 10, NaN], [0, 10, 5], same, same, x, y, 4);
+  assert.equal(found(1, 1), 0);
+  assert.equal(found(9, 12), 1);
+  assert.equal(found(5, 5), -1);
+});
+
+test("an image has a row for each layer, the darker the less is kept", () => {
+  const rgba = compute.shades(Uint8Array.of(255, 128, 0, 0, 255, 255), 3); // two trials, three layers
+  const light = (/** @type {number} */ trial, /** @type {number} */ layer) => rgba[4 * (2 * layer + trial)];
+  assert.equal(rgba.length, 24);
+  assert.ok(light(0, 0) > light(0, 1) && light(0, 1) > light(0, 2));
+  assert.equal(light(1, 0), light(0, 2));
+  assert.equal(light(1, 2), light(0, 0));
+  assert.equal(rgba[3], 255);
+});
+
+test("as many decimals are written as tell ticks apart", () => {
+  assert.equal(compute.digits([0, 1, 2]), 0);
+  assert.equal(compute.digits([0, 0.5]), 1);
+  assert.equal(compute.digits([0.6731, 0.67315]), 5);
+  assert.equal(compute.digits([3]), 0);
+});
