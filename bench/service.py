@@ -107,9 +107,8 @@ def serving(store: str) -> Iterator[Served]:
         )
         assert process.stderr is not None
         try:
-            said = process.stderr.readline() + process.stderr.readline() * store.count("://")
-            url = re.search(r"http://\S+", said)
-            assert url, said
+            told = (re.search(r"http://\S+", line) for line in process.stderr)
+            url = next(found for found in told if found)  # long addresses are wrapped
             yield Served(url.group(), token, process.pid)
         finally:
             process.terminate()
