@@ -105,3 +105,18 @@ export function digits(splits) {
   }
   return 8;
 }
+
+/**
+ * From the least to the greatest of what is known, with a margin.
+ * @param {ArrayLike<number>} values What is not known is NaN.
+ */
+export function extent(values) {
+  let low = Infinity, high = -Infinity;
+  for (let at = 0; at < values.length; at++) {
+    if (values[at] < low) low = values[at];
+    if (values[at] > high) high = values[at];
+  }
+  if (low > high) return [0, 1];
+  const margin = 0.04 * (high - low || Math.abs(high) || 1);
+  return [low - margin, high + margin];
+}

@@ -1,5 +1,5 @@
 // Of a study: cost against drop, and keep ratios of all trials.
-import { BEST, columns, digits, FRONT, nearest, OPEN, UNKNOWN, WITHIN, shades } from "./compute.js";
+import { BEST, columns, digits, extent, FRONT, nearest, OPEN, UNKNOWN, WITHIN, shades } from "./compute.js";
 import { refresh } from "./live.js";
 
 /** @typedef {{ cost: Float32Array, drop: Float32Array, kind: Uint8Array }} Points */
@@ -80,22 +80,12 @@ function region(u) {
 }
 
 function size() {
-  return { width: box?.clientWidth ?? 600, height: Math.max(300, Math.min(440, innerHeight * 0.6)) };
+  return { width: box?.clientWidth ?? 600, height: box?.clientHeight ?? 400 };
 }
 
 function build() {
   if (!box || !points) return;
-  plot?.destroy();
   const axis = { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 22, values: (/** @type {any} */ _u, /** @type {number[]} */ splits) => splits.map((one) => one.toFixed(digits(splits))) };
-  const known = (/** @type {Float32Array} */ values) => values.filter((one) => !Number.isNaN(one));
-  const range = (/** @type {Float32Array} */ values) => {
-    const some = known(values);
-    let low = Infinity, high = -Infinity;
-    for (const one of some) (low = Math.min(low, one)), (high = Math.max(high, one));
-    if (low > high) return [0, 1];
-    const margin = (high - low || 1) * 0.04;
-    return [low - margin, high + margin];
-  };
   const tip = Object.assign(document.createElement("div"), { className: "tip", hidden: true });
   // @ts-ignore uPlot is a global of the vendored script
   plot = new uPlot(
@@ -103,7 +93,7 @@ function build() {
       ...size(),
       legend: { show: false },
       cursor: { y: true, drag: { x: true, y: true, uni: 20 }, points: { show: false } },
-      scales: { x: { time: false, range: (/** @type {any} */ _u, /** @type {number} */ a, /** @type {number} */ b) => (a === null || a === b ? range(points?.cost ?? new Float32Array()) : [a, b]) }, y: { range: (/** @type {any} */ _u, /** @type {number} */ a, /** @type {number} */ b) => [a, b] } },
+      scales: { x: { time: false, range: asked }, y: { range: asked } },
       axes: [{ ...axis, size: 34, label: box.dataset.unit ?? "FLOPs ratio" }, { ...axis, label: "drop", size: 56 }],
       series: [{}, { show: true, paths: () => null, points: { show: false } }],
       hooks: {
@@ -116,11 +106,20 @@ function build() {
     [[0, 1], [0, 1]],
     box,
   );
-  home = { x: range(points.cost), y: range(points.drop) };
-  reset();
+  fit();
   plot.over.addEventListener("click", () => {
     if (hovered >= 0 && !plot.select.width) location.href = box.dataset.trial + String(hovered);
   });
+}
+
+const asked = (/** @type {any} */ _u, /** @type {number} */ low, /** @type {number} */ high) => [low, high];
+
+/** Show all points, unless somebody has zoomed in. */
+function fit() {
+  const still = zoomed();
+  home = { x: extent(points?.cost ?? []), y: extent(points?.drop ?? []) };
+  if (!still) reset();
+  plot.redraw();
 }
 
 /** @type {{ x: number[], y: number[] }} */ let home = { x: [0, 1], y: [0, 1] };
@@ -153,7 +152,8 @@ async function load() {
   points = columns(await answer.arrayBuffer());
   const limits = document.querySelector("[data-limits]");
   Object.assign(box.dataset, limits instanceof HTMLElement ? limits.dataset : {});
-  build();
+  if (plot) fit();
+  else build();
 }
 
 /** Draw the image of keep ratios: a column for each trial. @param {HTMLElement} part */
@@ -177,7 +177,7 @@ image?.querySelector("canvas")?.addEventListener("click", (event) => {
 
 unzoom?.addEventListener("click", reset);
 if (box) new ResizeObserver(() => plot?.setSize(size())).observe(box);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", build);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => (plot?.destroy(), (plot = null), build()));
 document.addEventListener("page:changed", load);
 if (document.querySelector("[data-unfinished]")) refresh();
 else load();

@@ -56,3 +56,11 @@ test("as many decimals are written as tell ticks apart", () => {
   assert.equal(compute.digits([0.6731, 0.67315]), 5);
   assert.equal(compute.digits([3]), 0);
 });
+
+test("an extent holds all that is known", () => {
+  assert.deepEqual(compute.extent([NaN, 0, 1, 0.5]), [-0.04, 1.04]);
+  assert.deepEqual(compute.extent([NaN]), [0, 1]);
+  assert.deepEqual(compute.extent([]), [0, 1]);
+  const [low, high] = compute.extent([0.5]);
+  assert.ok(low < 0.5 && 0.5 < high);
+});
