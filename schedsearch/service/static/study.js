@@ -119,7 +119,7 @@ function fit() {
   const still = zoomed();
   home = { x: extent(points?.cost ?? []), y: extent(points?.drop ?? []) };
   if (!still) reset();
-  plot.redraw();
+  plot.redraw(false, false); // or else the scale that was would be set again
 }
 
 /** @type {{ x: number[], y: number[] }} */ let home = { x: [0, 1], y: [0, 1] };
