@@ -76,7 +76,7 @@ def measured(study: Study, on_progress: OnProgress) -> PassTime:
     on_progress(len(turns), len(turns))
     high, low = span(subject)
     scores = fmean(one.score for done in timed[0].found for one in done.scores)
-    per_sample, per_flop = _line([(n, one.work.flops, one.seconds) for one in timed[1:]])
+    per_sample, per_flop = fitted([(n, one.work.flops, one.seconds) for one in timed[1:]])
     share = n / len(subject.ids)
     by_flops = per_flop * timed[1].work.flops / share
     return PassTime(
@@ -149,7 +149,7 @@ def _timed(study: Study, schedule: Schedule, ids: tuple[str, ...], shared: int =
     return _Timed(found, seconds)
 
 
-def _line(timed: list[tuple[int, int, float]]) -> tuple[float, float]:
+def fitted(timed: list[tuple[int, int, float]]) -> tuple[float, float]:
     """Seconds a sample and seconds a FLOP, neither below 0, that fit best."""
     samples, flops, seconds = (np.array(one, dtype=float) for one in zip(*timed, strict=True))
     if not flops.any():

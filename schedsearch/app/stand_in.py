@@ -14,6 +14,9 @@ from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
 DEPTHS: Mapping[str, float] = {"early": 0.35, "midway": 0.6, "late": 0.85}
 """Where the middle sample has read its image, as a share of the depth, by name."""
 
+_SHARE = 0.35
+"""Share of its vision tokens that the middle sample needs until then."""
+
 _SPREAD = 0.15
 """Standard deviation of that depth among samples."""
 
@@ -50,7 +53,7 @@ class Answers:
         rng, samples, layers = np.random.default_rng(seed), len(subject.ids), subject.shape.layers
         depths = np.arange(layers) / max(1, layers - 1)
         n_vision = np.array([one.n_vision for one in subject.tokens])
-        shares = rng.normal(0.35, 0.1, samples).clip(0.02, 1)
+        shares = rng.normal(_SHARE, 0.1, samples).clip(0.02, 1)
         shares[rng.random(samples) < 0.1] = 0.0
         reads = depths < rng.normal(fall, _SPREAD, samples)[:, None]
         needs = (n_vision * shares)[:, None] * np.where(reads, 1.0, 0.1)
@@ -58,7 +61,8 @@ class Answers:
         right[rng.permutation(samples)[: round(samples * full_score)]] = True
         misled = ~right & (rng.random(samples) < 0.25)
         levels = np.where(misled, rng.uniform(0.3, 1.2, samples), 0.0)
-        return cls(needs, right, needs * levels[:, None])
+        distractors = np.outer(n_vision * _SHARE * levels, depths < fall)
+        return cls(needs, right, distractors)
 
     def found(self, places: list[int], counts: np.ndarray) -> np.ndarray:
         """Whether samples are answered with these counts, shape (samples, layers)."""
