@@ -13,12 +13,12 @@ study: small
 model: demo
 data:
   calibration: demo:calibration
-  calibration_samples: 100
+  calibration_samples: 40
   certify: demo:certify
-  certify_samples: 50
+  certify_samples: 12
 metric: exact_match
 ranker: local
-search: {tolerance: 0.02, first: 1}
+search: {tolerance: 0.05, first: 4}
 certify: {tolerance: 0.2}
 """
 
@@ -53,10 +53,11 @@ def test_a_plan_follows_from_the_time_of_a_pass_and_keeps_nothing(run, study):
 def test_a_measured_plan_says_on_how_many_samples(run, study):
     ran = run("plan", study, "--workers", 1)
     assert ran.code == 0, ran.err
-    for text in ("a full pass over 100 samples", "measured on 100 of them", "midway", "GPU hours"):
+    for text in ("a full pass over 40 samples", "measured on 40 of them", "midway", "GPU hours"):
         assert text in ran.out
 
 
+@pytest.mark.full
 def test_the_most_workers_are_those_of_the_study_file(run, study):
     study.write_text(STUDY + "run: {executor: ray, workers: 2}\n")
     found = planned(run, study, "--executor", "local", "--seconds-per-pass", 1)
