@@ -1,6 +1,6 @@
 """What the runtime has to know of a model: where its parts are and which tokens are vision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -10,6 +10,7 @@ from torch import nn
 from schedsearch.core.flops import DecoderShape
 from schedsearch.errors import UnsupportedError
 from schedsearch.models.adapters.layers import check_config, check_layers
+from schedsearch.models.layout import TokenGrid
 from schedsearch.models.stage import Stage
 from schedsearch.models.tower import Tower, unclear
 
@@ -126,6 +127,22 @@ class Adapter:
         raise unclear(
             self.architecture(model), "which patches become which vision token is not known"
         )
+
+    def layout(
+        self,
+        model: Any,  # noqa: ARG002
+        inputs: Mapping[str, torch.Tensor],  # noqa: ARG002
+    ) -> list[TokenGrid] | None:
+        """Where the vision tokens of one prompt lie, for pictures of them; None if nobody knows.
+
+        Args:
+            model: The multimodal model.
+            inputs: Its arguments for one unpadded prompt with images.
+
+        Returns:
+            Grids in the order of the tokens.
+        """
+        return None
 
     def check(self, model: nn.Module) -> None:
         """Refuse a variant of the family that the runtime would serve wrongly.

@@ -1,10 +1,12 @@
 """Gemma 3."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from schedsearch.models.adapters.base import Adapter
+from schedsearch.models.layout import TokenGrid, grids_over
 from schedsearch.models.tower import Given, Tower
 
 
@@ -27,3 +29,8 @@ class Gemma3Adapter(Adapter):
             return pooled.flatten()
 
         return Tower(module, inner.encoder.layers[-1].self_attn, False, to_tokens)
+
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:
+        """A token for each square of pooled patches, an image or crop after the other."""
+        pixels, side = inputs["pixel_values"], model.config.mm_tokens_per_image**0.5
+        return grids_over(pixels, pixels.shape[-1] / side)

@@ -1,10 +1,12 @@
 """Idefics3 and SmolVLM."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from schedsearch.models.adapters.base import Adapter
+from schedsearch.models.layout import TokenGrid, grids_over
 from schedsearch.models.tower import Given, Tower, unclear
 
 
@@ -28,3 +30,13 @@ class Idefics3Adapter(Adapter):
             return tokens.flatten()
 
         return Tower(module, module.encoder.layers[-1].self_attn, False, to_tokens)
+
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:
+        """A token for each square of shuffled patches, tile by tile; not of padded ones."""
+        mask = inputs.get("pixel_attention_mask")
+        if mask is not None and not bool(mask.all()):
+            return None
+        config = model.config
+        return grids_over(
+            inputs["pixel_values"], config.vision_config.patch_size * config.scale_factor
+        )

@@ -1,10 +1,12 @@
 """InternVL2, 2.5 and 3 in their native form, and what to do with the other one."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from schedsearch.models.adapters.base import Adapter
+from schedsearch.models.layout import TokenGrid, grids_over
 from schedsearch.models.tower import Given, Tower, feature_layer, unclear
 
 REMOTE_CODE = "internvl_chat"
@@ -39,3 +41,9 @@ class InternVLAdapter(Adapter):
             return tokens.flatten()
 
         return Tower(trunk.vision_tower, layer.attention, True, to_tokens)
+
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:
+        """A token for each square of shuffled patches, tile by tile."""
+        config = model.config
+        patch, _ = config.vision_config.patch_size
+        return grids_over(inputs["pixel_values"], patch / config.downsample_ratio)

@@ -1,11 +1,13 @@
 """LLaVA-1.5, LLaVA-NeXT and LLaVA-OneVision."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 
 from schedsearch.models.adapters.base import Adapter
-from schedsearch.models.adapters.pixtral import pixtral_tower
+from schedsearch.models.adapters.pixtral import pixtral_layout, pixtral_tower
+from schedsearch.models.layout import TokenGrid, grids_over
 from schedsearch.models.tower import Given, Tower, feature_layer, unclear
 
 _STRATEGIES = {"clip_vision_model": "default", "siglip_vision_model": "full"}
@@ -34,6 +36,13 @@ class LlavaAdapter(Adapter):
         has_class = kind == "clip_vision_model"
         return Tower(module, layer.self_attn, has_class, _flat)
 
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:
+        """A token for each patch of a crop, in the order of the images."""
+        patch = model.config.vision_config.patch_size
+        if model.config.vision_config.model_type == "pixtral":
+            return pixtral_layout(inputs, patch)
+        return grids_over(inputs["pixel_values"], patch)
+
 
 def _flat(scores: torch.Tensor, _given: Given) -> torch.Tensor:
     return scores.flatten()
@@ -57,6 +66,10 @@ class LlavaNextAdapter(LlavaAdapter):
             self.architecture(model),
             "newlines between its rows come from no patch, and tiles are cropped or resampled",
         )
+
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:  # noqa: ARG002
+        """Not known: tiles are cropped, and newlines stand between their rows."""
+        return None
 
 
 class LlavaOnevisionAdapter(LlavaNextAdapter):

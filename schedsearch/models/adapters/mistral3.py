@@ -1,9 +1,13 @@
 """Mistral Small 3.1 and later on `Mistral3ForConditionalGeneration`."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from schedsearch.models.adapters.base import Adapter
-from schedsearch.models.adapters.pixtral import pixtral_tower
+from schedsearch.models.adapters.pixtral import pixtral_layout, pixtral_tower
+from schedsearch.models.layout import TokenGrid
 from schedsearch.models.tower import Tower
 
 
@@ -19,3 +23,8 @@ class Mistral3Adapter(Adapter):
         config, module = model.config, model.model.vision_tower
         merge, layer = config.spatial_merge_size, config.vision_feature_layer
         return pixtral_tower(module, layer, merge, self.architecture(model))
+
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:
+        """A token for each square of merged patches."""
+        config = model.config
+        return pixtral_layout(inputs, config.vision_config.patch_size, config.spatial_merge_size)

@@ -1,11 +1,14 @@
 """Pixtral's vision tower, which several families share."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import torch
 from torch.nn.functional import avg_pool2d
 
+from schedsearch.core.sample import Grid
+from schedsearch.models.layout import TokenGrid
 from schedsearch.models.tower import Given, Tower, feature_layer
 
 
@@ -23,6 +26,18 @@ def pixtral_tower(module: Any, layer: Any, merge: int, architecture: str) -> Tow
 
     to_tokens = partial(_merged, patch=patch, merge=merge)
     return Tower(module, chosen.attention, False, to_tokens, blocks)
+
+
+def pixtral_layout(
+    inputs: Mapping[str, torch.Tensor], patch: int, merge: int = 1
+) -> list[TokenGrid]:
+    """A token for each square of `merge` patches, images padded to the greatest of the prompt."""
+    cell = patch * merge
+    sizes = [(height * patch, width * patch) for height, width in _grids(inputs, patch)]
+    return [
+        TokenGrid(Grid(height // cell, width // cell), pixels[:, :height, :width])
+        for pixels, (height, width) in zip(inputs["pixel_values"], sizes, strict=True)
+    ]
 
 
 def _grids(given: Given, patch: int) -> list[tuple[int, int]]:

@@ -1,14 +1,16 @@
 """Qwen2-VL, Qwen2.5-VL and Qwen3-VL."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
+from schedsearch.core.sample import Grid
 from schedsearch.errors import UnsupportedError
 from schedsearch.models.adapters.base import Adapter, AliveTokens
+from schedsearch.models.layout import TokenGrid
 from schedsearch.models.stage import gather_rows
 from schedsearch.models.tower import Given, Tower
 
@@ -37,6 +39,16 @@ class QwenVLAdapter(Adapter):
 
         # The tower calls its attention once for each frame.
         return Tower(module, module.blocks[-1].attn, False, to_tokens)
+
+    def layout(self, model: Any, inputs: Mapping[str, torch.Tensor]) -> list[TokenGrid] | None:
+        """A token for each square of merged patches, over images as a whole; not of videos."""
+        if "image_grid_thw" not in inputs or "video_grid_thw" in inputs:
+            return None
+        merge = model.model.visual.spatial_merge_size
+        return [
+            TokenGrid(Grid(height // merge, width // merge), None)
+            for _, height, width in inputs["image_grid_thw"].tolist()
+        ]
 
 
 def _window_order(module: Any, grid_thw: torch.Tensor) -> torch.Tensor:
