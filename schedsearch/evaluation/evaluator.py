@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from schedsearch.core.exhibit import ScoredSample
 from schedsearch.core.flops import SampleTokens
 from schedsearch.core.reading import counted
 from schedsearch.core.sample import SampleSet
@@ -19,6 +20,7 @@ from schedsearch.evaluation.answers import end_tokens
 from schedsearch.evaluation.batch_scorer import BatchScorer
 from schedsearch.evaluation.batching import BatchSize, buckets_of, run_in_batches
 from schedsearch.evaluation.encoding import Encoder, Row, by_id
+from schedsearch.evaluation.exhibits import Recorder, Shot
 from schedsearch.evaluation.full_model import FullModel
 from schedsearch.evaluation.metrics import (
     ComparedMetric,
@@ -30,6 +32,9 @@ from schedsearch.evaluation.metrics import (
 from schedsearch.evaluation.prefix.prefixes import Prefixes
 from schedsearch.evaluation.work import full_work_of
 from schedsearch.models.adapters import adapter_for
+
+_ANSWER = 32
+"""Tokens of the longest answer that is shown, where the metric generates none."""
 
 Progress = Callable[[int, int], None]
 """Called with samples done and samples in all."""
@@ -250,6 +255,35 @@ class Evaluator:
                 if on_progress is not None:
                     on_progress(sum(left == 0 for left in missing.values()), len(missing))
         return [scores[one] for one in task.sample_ids]
+
+    def exhibits(self, schedule: Schedule, asked: Sequence[ScoredSample]) -> list[Shot]:
+        """What becomes of some samples token by token; see `Recorder.record`.
+
+        Args:
+            schedule: What they are shown under.
+            asked: The samples, with their scores.
+
+        Raises:
+            DataError: Unknown id, or a sample that cannot be encoded.
+            RunError: The model failed on a sample.
+        """
+        self._check_ids(one.id for one in asked)
+        metric, places = self.metric, {name: at for at, name in enumerate(self._samples)}
+        longest = metric.max_new_tokens if isinstance(metric, GeneratedMetric) else _ANSWER
+        recorder = Recorder(
+            self.model,
+            self.processor,
+            self._encoder,
+            end_tokens(self.model),
+            self._size,
+            self._prefixes.relieve,
+            longest,
+        )
+        rows = []
+        for one in asked:
+            sample = self._samples[one.id]
+            rows.append((places[one.id], Row(sample, self._encoder.encode(sample)), one))
+        return recorder.record(schedule, self._set.split, rows)
 
     def _check_ids(self, ids: Iterable[str]) -> None:
         unknown = [one for one in ids if one not in self._samples]

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn
 
+from schedsearch.core.exhibit import ScoredSample
 from schedsearch.core.latency import PrefillTiming
 from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
@@ -17,6 +18,7 @@ from schedsearch.errors import SchedsearchError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
 from schedsearch.evaluation.downsample import Downsampler
 from schedsearch.evaluation.evaluator import Evaluator
+from schedsearch.evaluation.exhibits import Shot
 from schedsearch.evaluation.identity import evaluation_context
 from schedsearch.evaluation.latency.timing import time_prefill
 from schedsearch.evaluation.metric_identity import metric_identity
@@ -174,6 +176,12 @@ class ModelWorker:
         except SchedsearchError as error:
             return Evaluated(failure=_said(error), work=evaluator.work - before)
         return Evaluated(scores, work=evaluator.work - before)
+
+    def exhibits(
+        self, split: Split, schedule: Schedule, asked: Sequence[ScoredSample]
+    ) -> list[Shot]:
+        """What becomes of samples of a set token by token; see `Evaluator.exhibits`."""
+        return self.evaluator(split).exhibits(schedule, asked)
 
     def means(
         self,
