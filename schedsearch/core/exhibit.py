@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from schedsearch.core.sample import Split
 
@@ -94,6 +94,7 @@ class Exhibit:
 
     def __post_init__(self) -> None:
         size = -(-self.n_vision // 8)
+        assert self.split in get_args(Split), "no such split"
         assert self.split != "certify", "what proves a schedule is not shown"
         assert self.views and self.kept, "no tokens or no layers"
         assert all(len(one) == size for one in self.kept), f"{size} bytes are wanted of each layer"

@@ -15,6 +15,7 @@ from schedsearch.store.tables import (
     ContextRow,
     CountsRow,
     EvaluationRow,
+    ExhibitRow,
     SampleRow,
     ScheduleRow,
     StudyContextRow,
@@ -32,7 +33,7 @@ def prune(connection: Connection, studies: Collection[str]) -> dict[str, int]:
     """
     if connection.dialect.name == "postgresql":
         # In the order in which other transactions come to them, so that none waits in a circle.
-        tables = "study, trial, certification, counts, sample, evaluation, context"
+        tables = "study, trial, exhibit, certification, counts, sample, evaluation, context"
         connection.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
     keys = [idle(connection, name).id for name in studies]
     trials = select(TrialRow.id).where(TrialRow.study_id.in_(keys))
@@ -40,6 +41,7 @@ def prune(connection: Connection, studies: Collection[str]) -> dict[str, int]:
     lost = _delete(
         connection,
         delete(AttemptRow).where(AttemptRow.trial_id.in_(trials)),
+        delete(ExhibitRow).where(ExhibitRow.trial_id.in_(trials)),
         delete(TrialRow).where(TrialRow.study_id.in_(keys)),
         delete(CertificationRow).where(CertificationRow.study_id.in_(keys)),
         delete(StudyContextRow).where(StudyContextRow.study_id.in_(keys)),

@@ -8,7 +8,16 @@ from itertools import chain
 from typing import Any, TypeVar
 
 from pydantic_core import from_json
-from sqlalchemy import JSON, DateTime, Dialect, Double, Integer, Text, TypeDecorator
+from sqlalchemy import (
+    JSON,
+    DateTime,
+    Dialect,
+    Double,
+    Integer,
+    LargeBinary,
+    Text,
+    TypeDecorator,
+)
 from sqlalchemy.types import TypeEngine
 
 from schedsearch.store.failures import DamagedCell
@@ -165,6 +174,22 @@ class UtcTime(Cell[datetime]):
         if not isinstance(value, datetime):
             return super().decode(value)
         return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
+
+
+class Picture(Cell[bytes]):
+    """A picture in the format WebP, by how it begins and as long as it says."""
+
+    cache_ok = True
+    impl = LargeBinary
+    content = "a picture"
+
+    def decode(self, value: Any) -> bytes | None:
+        """Return a picture as it is."""
+        if isinstance(value, bytes) and value[:4] == b"RIFF" and value[8:12] == b"WEBP":
+            length = int.from_bytes(value[4:8], "little") + 8
+            if length == len(value):
+                return value
+        return super().decode(value)
 
 
 class Structure(Cell[Any]):

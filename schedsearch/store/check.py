@@ -37,6 +37,7 @@ from schedsearch.store.codec import (
     wish_of,
 )
 from schedsearch.store.evaluations import unused_contexts
+from schedsearch.store.exhibits import exhibit_from_json
 from schedsearch.store.failures import DamagedCell
 from schedsearch.store.lease import sinceless
 from schedsearch.store.schema import absence, missing
@@ -62,6 +63,7 @@ _READERS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("trial", "target"): target_from_json,
     ("trial", "params"): params_to_json,
     ("trial", "state"): TrialState,
+    ("exhibit", "content"): exhibit_from_json,
     ("certification", "request"): request_from_json,
     ("certification", "result"): certification_from_json,
     ("counts", "kept"): lambda kept: [Whole().decode(int(count)) for count in kept.split(",")],

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, fields
 from functools import cache, lru_cache
 from numbers import Integral
-from typing import Any, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from schedsearch.core.canonical import is_number
 from schedsearch.core.facts import Facts
@@ -72,7 +72,7 @@ def spec_from_json(body: Mapping[str, Any]) -> StudySpec:
             parts["ranker"] = RankerSpec.from_mapping(**body["ranker"])
         if "rankers" in body:
             parts["rankers"] = tuple(RankerSpec.from_mapping(**one) for one in body["rankers"])
-        return _of_types(StudySpec(**{**body, **parts}))
+        return of_types(StudySpec(**{**body, **parts}))
 
 
 def holder_to_json(holder: Holder) -> dict[str, Any]:
@@ -84,15 +84,15 @@ def holder_from_json(body: Mapping[str, Any]) -> Holder:
     """Return who holds a lease."""
     with decoding("the holder of a lease"):
         fields_of_process = {name: value for name, value in body.items() if name != "seconds"}
-        process = _of_types(Process(**fields_of_process))
+        process = of_types(Process(**fields_of_process))
         # Earlier versions did not say it, and gave a sign as often.
-        return _of_types(Holder(process, body.get("seconds", LEASE_SECONDS)))
+        return of_types(Holder(process, body.get("seconds", LEASE_SECONDS)))
 
 
 def progress_from_json(body: Mapping[str, Any]) -> Progress:
     """Return what a coordinator told about its search; its JSON is its fields."""
     with decoding("the progress of a search"):
-        return _of_types(Progress(**body))
+        return of_types(Progress(**body))
 
 
 def wish_of(word: str) -> Wish:
@@ -114,7 +114,7 @@ def target_to_json(target: Target | None) -> dict[str, Any] | None:
 def target_from_json(body: Mapping[str, Any]) -> Target:
     """Return the model that a schedule was made for."""
     with decoding("the model of a schedule"):
-        return _of_types(Target(**body))
+        return of_types(Target(**body))
 
 
 def schedule_from_json(
@@ -225,7 +225,7 @@ def storable(text: str, what: str) -> str:
     return text
 
 
-def _of_types(value: T) -> T:
+def of_types(value: T) -> T:
     """Return a dataclass after a look at its fields, which JSON may have given any type."""
     made: Any = type(value)
     for name, kind in _types(made).items():
@@ -237,8 +237,9 @@ def _of_types(value: T) -> T:
 @cache
 def _types(kind: Hashable) -> dict[str, Any]:
     return {
-        name: get_origin(hint) if get_origin(hint) in (Mapping, tuple) else hint
+        name: str if origin is Literal else origin if origin in (Mapping, tuple) else hint
         for name, hint in get_type_hints(kind).items()
+        for origin in [get_origin(hint)]
     }
 
 

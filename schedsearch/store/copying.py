@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, tuple_
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import evaluations, lease, studies
+from schedsearch.store import evaluations, exhibits, lease, studies
 from schedsearch.store.database import Database, insert_or_ignore
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.tables import (
@@ -17,6 +17,7 @@ from schedsearch.store.tables import (
     ContextRow,
     CountsRow,
     EvaluationRow,
+    ExhibitRow,
     SampleRow,
     ScheduleRow,
     StudyContextRow,
@@ -57,6 +58,7 @@ class _Study:
     trials: list[_Row]
     schedules: list[_Row]
     attempts: list[_Row]
+    exhibits: list[_Row]
     certifications: list[_Row]
     contexts: list[_Row]
 
@@ -128,6 +130,13 @@ def _read(connection: Connection, name: str) -> _Study:
             joined=TrialRow,
             where=AttemptRow.trial_id.in_(trials),
             order=[number, AttemptRow.number],
+        ),
+        rows(
+            *_columns(ExhibitRow, "id", "trial_id"),
+            number,
+            joined=TrialRow,
+            where=ExhibitRow.trial_id.in_(trials),
+            order=[ExhibitRow.id],
         ),
         rows(
             *_columns(CertificationRow, "id", "study_id"),
@@ -215,8 +224,11 @@ def _check(connection: Connection, study: _Study) -> bool:
 
 
 def _content(study: _Study) -> _Study:
-    """What a study and its copy have in common; a search that finds nothing to do takes a token."""
-    return replace(study, study={**study.study, "lease_token": 0}, contexts=[])
+    """What a study and its copy have in common; a search that finds nothing to do takes a token.
+
+    Exhibits may be recorded at any time.
+    """
+    return replace(study, study={**study.study, "lease_token": 0}, exhibits=[], contexts=[])
 
 
 def _put(connection: Connection, study: _Study) -> bool:
@@ -229,6 +241,7 @@ def _put(connection: Connection, study: _Study) -> bool:
         _put_rows(connection, key, study)
     else:
         _check(connection, study)
+    _put_exhibits(connection, key, study)
     for context in study.contexts:
         evaluations.context_id(connection, key, context["digest"], context["description"])
     return is_new
@@ -251,8 +264,7 @@ def _put_rows(connection: Connection, key: int, study: _Study) -> None:
             for row in study.trials
         ],
     )
-    numbers = select(TrialRow.number, TrialRow.id).where(TrialRow.study_id == key)
-    trials = {number: trial for number, trial in connection.execute(numbers)}
+    trials = _trials(connection, key)
     _insert(
         connection,
         AttemptRow,
@@ -261,6 +273,21 @@ def _put_rows(connection: Connection, key: int, study: _Study) -> None:
     _insert(
         connection, CertificationRow, [{**row, "study_id": key} for row in study.certifications]
     )
+
+
+def _put_exhibits(connection: Connection, key: int, study: _Study) -> None:
+    """Add the exhibits that are not there."""
+    trials = _trials(connection, key)
+    rows = [{**_without(row, "trial"), "trial_id": trials[row["trial"]]} for row in study.exhibits]
+    if rows:
+        connection.execute(insert_or_ignore(connection, ExhibitRow), rows)
+        exhibits.keep_latest(connection, key)
+
+
+def _trials(connection: Connection, key: int) -> dict[int, int]:
+    """Keys of a study's trials by their numbers."""
+    numbers = select(TrialRow.number, TrialRow.id).where(TrialRow.study_id == key)
+    return {number: trial for number, trial in connection.execute(numbers)}
 
 
 def _insert(connection: Connection, table: type[Base], rows: list[dict[str, Any]]) -> None:

@@ -1,7 +1,7 @@
 """The store: what was searched, what was found, and what need not be evaluated again."""
 
 import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, TypeVarTuple
 from sqlalchemy import Connection
 
 from schedsearch.core.certificate import Certification, Request
+from schedsearch.core.exhibit import Exhibit
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.schedule import Schedule
@@ -23,6 +24,7 @@ from schedsearch.store import (
     check,
     copying,
     evaluations,
+    exhibits,
     lease,
     pages,
     rescue,
@@ -451,6 +453,46 @@ class Store:
     def certification_times(self, study: str) -> list[datetime]:
         """Return when each of `certifications` was begun."""
         return self._read(study, certifications.times)
+
+    # Exhibits
+
+    def add_exhibits(
+        self,
+        study: str,
+        number: int,
+        shots: Sequence[tuple[Exhibit, bytes]],
+        again: bool = False,
+    ) -> None:
+        """Add exhibits of a trial with their pictures; a study keeps the latest of them.
+
+        Args:
+            study: Its name.
+            number: Of the trial.
+            shots: What is added.
+            again: Whether they replace what there is of the same samples; else that stays.
+
+        Raises:
+            InputError: There is no such trial.
+        """
+        self._write(study, exhibits.add, number, shots, again)
+
+    def exhibits(self, study: str, number: int) -> list[Exhibit]:
+        """Return the exhibits of a trial: changed answers first, then in the order of their sets.
+
+        Raises:
+            InputError: There is no such trial.
+        """
+        return self._read(study, exhibits.of_trial, number)
+
+    def exhibit_pictures(
+        self, study: str, number: int, samples: Collection[str] | None = None
+    ) -> dict[str, bytes]:
+        """Return the pictures (WebP) of a trial's exhibits by sample; of some samples, or of all.
+
+        Raises:
+            InputError: There is no such trial.
+        """
+        return self._read(study, exhibits.pictures, number, samples)
 
     # Care
 

@@ -6,12 +6,12 @@ from typing import Any
 from sqlalchemy import CheckConstraint, ForeignKey, MetaData, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-from schedsearch.store.cells import Amount, Mapping, Numbers, Real, UtcTime, Whole, Words
+from schedsearch.store.cells import Amount, Mapping, Numbers, Picture, Real, UtcTime, Whole, Words
 
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0008"
+REVISION = "0009"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -34,6 +34,7 @@ class Base(DeclarativeBase):
         datetime: UtcTime(),
         dict[str, Any]: Mapping(),
         list[float]: Numbers(),
+        bytes: Picture(),
     }
 
 
@@ -192,6 +193,22 @@ class CertificationRow(Base):
     """What the samples show, as short digests between blanks."""
     result: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
     """What came of it; empty until all is known."""
+    created: Mapped[datetime]
+
+
+class ExhibitRow(Base):
+    """What became of one sample of a trial, token by token; bounded, as pictures take room."""
+
+    __tablename__ = "exhibit"
+    # Those that were added first make room for others, so ids have to grow.
+    __table_args__ = (UniqueConstraint("trial_id", "sample"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    trial_id: Mapped[int] = mapped_column(ForeignKey("trial.id"))
+    sample: Mapped[str]
+    """Hash of its content; of a sample without a score there is no key."""
+    content: Mapped[dict[str, Any]]
+    picture: Mapped[bytes]
     created: Mapped[datetime]
 
 

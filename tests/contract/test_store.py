@@ -22,7 +22,7 @@ from schedsearch.core.flops import DecoderShape, SampleTokens
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import Evaluation, Store, open_store, schema, upgrade
+from schedsearch.store import Evaluation, Store, exhibits, open_store, schema, upgrade
 from schedsearch.store import lease as leases
 from schedsearch.store.address import url_of
 from schedsearch.store.codec import measurement_to_columns
@@ -33,9 +33,11 @@ from tests.postgres import new_database
 from tests.unit.core.strategies import targeted_schedules
 from tests.unit.store.strategies import (
     CERTIFICATION,
+    EXHIBIT,
     FULL,
     HALF,
     MEASURED,
+    PICTURE,
     PROGRESS,
     SPEC,
     complete,
@@ -710,6 +712,64 @@ def test_samples_that_have_been_looked_at_are_refused(store, change, told):
     assert store.begin_certification("second", other, ["b2", "c3"]) is None
 
 
+def exhibit(number: int, **changes):
+    return dataclasses.replace(EXHIBIT, sample=f"sample {number}", place=number, **changes)
+
+
+SHOTS = [(exhibit(number), PICTURE) for number in range(5)]
+
+
+def test_exhibits_come_back_with_their_pictures(store):
+    store.enqueue(STUDY, FULL)
+    assert store.exhibits(STUDY, 0) == []
+    store.add_exhibits(STUDY, 0, SHOTS[:3])
+    assert store.exhibits(STUDY, 0) == [one for one, _ in SHOTS[:3]]
+    assert store.exhibit_pictures(STUDY, 0) == {f"sample {n}": PICTURE for n in range(3)}
+    assert store.exhibit_pictures(STUDY, 0, ["sample 2", "none"]) == {"sample 2": PICTURE}
+    assert store.check().problems == ()
+    with pytest.raises(InputError, match="no trial 1"):
+        store.exhibits(STUDY, 1)
+    with pytest.raises(InputError, match="no trial 1"):
+        store.add_exhibits(STUDY, 1, SHOTS)
+
+
+def test_changed_answers_come_first_then_the_order_of_the_set(store):
+    store.enqueue(STUDY, FULL)
+    same = exhibit(0, answer="fork")
+    others = [exhibit(2), exhibit(1), exhibit(4, split="held-out")]
+    store.add_exhibits(STUDY, 0, [(one, PICTURE) for one in (same, others[2], *others[:2])])
+    assert store.exhibits(STUDY, 0) == [others[1], others[0], others[2], same]
+
+
+def test_exhibit_stays_unless_it_is_recorded_again(store):
+    store.enqueue(STUDY, FULL)
+    store.add_exhibits(STUDY, 0, SHOTS[:2])
+    new = [(exhibit(0, answer="spoon"), PICTURE)]
+    store.add_exhibits(STUDY, 0, new)
+    assert store.exhibits(STUDY, 0)[0].answer == "knife"
+    store.add_exhibits(STUDY, 0, new, again=True)
+    assert [one.answer for one in store.exhibits(STUDY, 0)] == ["spoon", "knife"]
+
+
+def test_a_study_keeps_the_latest_of_too_many_exhibits(store, monkeypatch):
+    monkeypatch.setattr(exhibits, "MOST", 3)
+    store.create_study(dataclasses.replace(SPEC, name="second"))
+    for study in (STUDY, "second"):
+        store.enqueue(study, FULL)
+        store.enqueue(study, HALF)
+        store.add_exhibits(study, 0, SHOTS[:2])
+    store.add_exhibits(STUDY, 1, SHOTS[2:4])
+    assert [one.place for one in store.exhibits(STUDY, 0)] == [1]
+    assert [one.place for one in store.exhibits(STUDY, 1)] == [2, 3]
+    assert len(store.exhibits("second", 0)) == 2
+
+
+def test_text_that_no_database_takes_is_shown_otherwise(store):
+    store.enqueue(STUDY, FULL)
+    store.add_exhibits(STUDY, 0, [(exhibit(0, question="a\0b \ud800", answer="\0"), PICTURE)])
+    assert store.exhibits(STUDY, 0)[0].question == "a\ufffdb ?"
+
+
 def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     store.create_study(second := dataclasses.replace(SPEC, name="second"))
     shared = store.context_id("second", "c0ffee", {"dtype": "float32"})
@@ -721,12 +781,15 @@ def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     with store.lease("second") as lease:
         open_running(store, lease, HALF)
         store.begin_certification("second", REQUEST, ["a1", "b2"])
+        store.add_exhibits("second", 1, SHOTS[:2])
+        store.add_exhibits(STUDY, 0, SHOTS[:1])
         before = store.check().rows
         with pytest.raises(RunError, match="study `second` is being searched"):
             store.prune(["second"])
     expected = {
         "study": 1, "trial": 2, "attempt": 1, "schedule": 1, "study_context": 2,
         "context": 1, "evaluation": 1, "sample": 1, "counts": 1, "certification": 1,
+        "exhibit": 2,
     }  # fmt: skip
     assert store.prune(["second"], dry_run=True) == expected
     assert store.check().rows == before

@@ -28,8 +28,10 @@ from tests.unit.execution.synthetic import (
 from tests.unit.store.strategies import (
     CERTIFICATION,
     EVALUATIONS,
+    EXHIBIT,
     FULL,
     HALF,
+    PICTURE,
     SPEC,
     complete,
 )
@@ -59,6 +61,7 @@ def filled(places):
             store.open_trial(lease, {"layer": 0.1}, HALF)
         store.begin_certification(SPEC.name, CERTIFICATION.request, ["a1", "b2"])
         store.end_certification(SPEC.name, CERTIFICATION)
+        store.add_exhibits(SPEC.name, 1, [(EXHIBIT, PICTURE)])
     return places
 
 
@@ -105,6 +108,8 @@ def test_copy_has_all_that_was_found(filled, monkeypatch):
             lambda store: store.trials(SPEC.name),
             lambda store: [store.attempts(SPEC.name, number) for number in range(3)],
             lambda store: store.certifications(SPEC.name),
+            lambda store: store.exhibits(SPEC.name, 1),
+            lambda store: store.exhibit_pictures(SPEC.name, 1),
             lambda store: store.contexts(SPEC.name),
             lambda store: store.effort(SPEC.name),
             lambda store: [(one.spec, one.version, one.created) for one in store.studies()],
@@ -122,6 +127,16 @@ def test_repeated_copy_changes_nothing(filled):
     before = check_store(filled[1])
     assert [(one.evaluations, one.is_new) for one in copy(filled)] == [(0, False)] * 2
     assert check_store(filled[1]) == before
+
+
+def test_exhibits_that_were_recorded_later_are_copied_to_the_same_study(filled):
+    copy(filled)
+    new = replace(EXHIBIT, sample="b2", place=9)
+    with open_store(filled[0]) as here:
+        here.add_exhibits(SPEC.name, 1, [(new, PICTURE)])
+    assert [one.is_new for one in copy(filled)] == [False, False]
+    with open_store(filled[1]) as there:
+        assert there.exhibits(SPEC.name, 1) == [EXHIBIT, new]
 
 
 def test_only_the_studies_that_are_named_are_copied(filled):

@@ -190,6 +190,12 @@ def test_revision_that_no_schedsearch_has_is_damage(store, revision):
         ("counts", "kept", "'6,six'", "id 1"),
         ("sample", "key", NOT_UTF8, "id 1"),
         ("context", "description", "'\"text\"'", "id 1"),
+        ("exhibit", "content", "'{}'", "id 1"),
+        ("exhibit", "content", "json_set(content, '$.kept[3]', '/4A=')", "id 1"),  # they came back
+        ("exhibit", "content", "json_set(content, '$.split', 'certify')", "id 1"),
+        ("exhibit", "content", "json_set(content, '$.score', 'high')", "id 1"),
+        ("exhibit", "content", "json_set(content, '$.views[0].box[2]', 1.5)", "id 1"),
+        ("exhibit", "picture", "substr(picture, 1, 15)", "id 1"),
         ("evaluation", "score", "'good'", "context_id 1, counts_id 1, sample_id 1"),
         ("evaluation", "prediction", NOT_UTF8, "context_id 1, counts_id 1, sample_id 1"),
     ],

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from schedsearch.core.certificate import Certificate, Certification, Link, Request
+from schedsearch.core.exhibit import Box, Exhibit, TokenView
 from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.intervals import Interval
 from schedsearch.core.progress import Progress
@@ -78,6 +79,22 @@ _CERTIFICATE = Certificate(
     schedule=HALF.digest(),
 )
 CERTIFICATION = Certification(_REQUEST, "by hand", 80, (_LINK,), 1, _LINK, _CERTIFICATE)
+EXHIBIT = Exhibit(
+    sample="a1" * 32,
+    name="shapes/7",
+    split="calibration",
+    place=7,
+    question="what is left of the cup ?",
+    references=("a fork", "fork"),
+    answer="knife",
+    full_answer="fork",
+    score=0.0,
+    full_score=1.0,
+    views=(TokenView(2, 3, Box(0.0, 0.0, 1.0, 0.5)), TokenView(1, 3, None)),
+    kept=(b"\xff\x80", b"\xff\x80", b"\xaa\x80", b"\x00\x00"),
+)
+PICTURE = b"RIFF\x0c\x00\x00\x00WEBPVP8 \x00\x00\x00\x00"
+"""As far as the store looks at it."""
 EVALUATIONS = {(f"sample {i}", (9, 9, 4, i % 3)): Evaluation(i / 3, "yes") for i in range(2000)}
 
 texts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
