@@ -15,6 +15,11 @@ from schedsearch.errors import DataError, InputError
 Progress = Callable[[str], OnProgress]
 
 
+def silent(_name: str) -> OnProgress:
+    """Progress that nobody is told."""
+    return lambda _done, _all: None
+
+
 @dataclass(frozen=True)
 class DataRef:
     """How a command names its data.

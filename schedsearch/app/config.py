@@ -12,6 +12,7 @@ from schedsearch.app.running import RunConfig
 from schedsearch.app.search_config import BRANCHES, MISSING, SearchConfig, settings_class
 from schedsearch.core.certificate import ALPHA
 from schedsearch.core.complaints import complaint, field_places
+from schedsearch.core.exhibit import MOST_SAMPLES
 from schedsearch.core.reading import read_file
 from schedsearch.core.section import GREATEST_SEED, Count, NameIn, Params, Section, Text
 from schedsearch.core.shown import shown
@@ -142,6 +143,8 @@ class StudyConfig(Section):
         ranker_params: Its parameters, where they differ from the defaults; of one ranker.
         search: How the search goes.
         certify: What is to be proven of its result, where `data` has samples for it.
+        exhibits: Samples of which the search records, as its last step, what each layer kept, both
+            answers and a small picture; 0: none. May be changed at any time.
         run: Where it runs; may be changed at any time.
         seed: Of everything random.
     """
@@ -159,6 +162,7 @@ class StudyConfig(Section):
     ranker_params: Params = {}
     search: SearchConfig
     certify: CertifyConfig | None = None
+    exhibits: int = Field(default=8, ge=0, le=MOST_SAMPLES)
     run: RunConfig | None = None
     seed: int = Field(default=0, ge=0, le=GREATEST_SEED)
 

@@ -6,8 +6,10 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from schedsearch.app.bootstrap import silent
 from schedsearch.app.config import check_study
 from schedsearch.app.configured import Prepared, prepare
+from schedsearch.app.exhibits import exhibit_last
 from schedsearch.errors import SchedsearchError
 from schedsearch.store.launches import Launch
 from schedsearch.store.patience import PATIENCE
@@ -18,7 +20,7 @@ log = logging.getLogger("schedsearch.launched")
 
 
 def main() -> int:
-    """Search what the launch says, prove what is found, and note how that ended."""
+    """Search what the launch says, prove and show what is found, and note how that ended."""
     study, attempt = sys.argv[1], int(sys.argv[2])
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
     target = os.environ["SCHEDSEARCH_STORE"]
@@ -51,6 +53,8 @@ def _searched(ready: Prepared) -> str:
         if run.ending == "finished" and run.best is not None and ready.certify is not None:
             asked = ready.config.certify
             study.certify(ready.certify, **(asked.model_dump() if asked else {}))
+        if run.ending == "finished" and run.best is not None:
+            exhibit_last(study, ready.config.exhibits, silent)
         return run.ending
 
 

@@ -4,13 +4,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from schedsearch.app.bootstrap import Progress
+from schedsearch.app.bootstrap import Progress, silent
+from schedsearch.app.exhibits import SAMPLES, Recorded, exhibit
 from schedsearch.app.sample_size import Told, tolerances
 from schedsearch.app.samplers import make_sampler
 from schedsearch.app.scorers import Identity, Watch, check_scorer, check_unchanged
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.certificate import ALPHA, Certification
-from schedsearch.core.reading import OnProgress
+from schedsearch.core.sample import SampleSet
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
@@ -21,10 +22,6 @@ from schedsearch.store.store import Store
 
 if TYPE_CHECKING:
     from schedsearch.app.open import Calibration
-
-
-def _silent(_name: str) -> OnProgress:
-    return lambda _done, _all: None
 
 
 # Enough tasks that a trial can be stopped early, each large enough to fill a processor.
@@ -124,7 +121,7 @@ class Study(StudyView):
         tasks: Mapping[str, float] | None = None,
         alpha: float = ALPHA,
         per_image: int = 1,
-        progress: Progress = _silent,
+        progress: Progress = silent,
     ) -> Certification:
         """Prove what the result loses at most, on samples that the search never saw.
 
@@ -158,6 +155,18 @@ class Study(StudyView):
             per_image=per_image,
             progress=progress,
         )
+
+    def exhibit(
+        self,
+        trial: int | None = None,
+        samples: int = SAMPLES,
+        *,
+        held_out: SampleSet | None = None,
+        again: bool = False,
+        progress: Progress = silent,
+    ) -> Recorded:
+        """Record which tokens each layer kept of some samples; see `schedsearch.app.exhibits`."""
+        return exhibit(self, trial, samples, held_out=held_out, again=again, progress=progress)
 
     def metric_identity(self) -> Identity:
         """What the metric's scores depend on now."""

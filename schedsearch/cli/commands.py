@@ -13,6 +13,7 @@ from schedsearch.cli.compare import compare
 from schedsearch.cli.db import db
 from schedsearch.cli.demo import demo
 from schedsearch.cli.edge import check_place
+from schedsearch.cli.exhibit import exhibit
 from schedsearch.cli.options import (
     MOST,
     AsJson,
@@ -56,6 +57,7 @@ app.command("list")(studies.list_studies)
 app.command()(studies.show)
 app.command()(studies.export)
 app.command()(studies.report)
+app.command()(exhibit)
 app.command()(compare)
 app.command()(serve)
 app.add_typer(token)

@@ -87,6 +87,7 @@ def search(
     config = read_study_file(file)
 
     from schedsearch.app.configured import prepare
+    from schedsearch.app.exhibits import exhibit_last
 
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
     where = asked(executor, address, workers, gpus_per_worker)
@@ -106,6 +107,8 @@ def search(
         proof = None
         if run.ending == "finished" and run.best is not None:
             proof = certificate.of_search(study, ready, as_json)
+            with progress() as start:
+                exhibit_last(study, config.exhibits, start)
         if as_json:
             print_json({**vars(run), "certification": proof})
         if run.ending != "finished":

@@ -7,6 +7,9 @@ from typing import NamedTuple, get_args
 
 from schedsearch.core.sample import Split
 
+MOST_SAMPLES = 64
+"""That are asked to become exhibits of one trial."""
+
 PICTURE_BYTES = 32 << 10
 """No picture of an exhibit is larger."""
 

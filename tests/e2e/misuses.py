@@ -47,6 +47,7 @@ _EXCEPTIONS = {("db backup", "file"): "output file", ("token create", "name"): "
 _QUICK = {
     "limit": "2",
     "repeats": "1",
+    "samples": "2",
     "schedules": "0",
     "seconds_per_pass": "1",
     "steps": "20",

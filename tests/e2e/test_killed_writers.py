@@ -138,6 +138,7 @@ READS = {
     ("plan", "file"),
     ("search", "file"),
     ("certify", "file"),
+    ("exhibit", "file"),
     ("report", "file"),
     ("compare", "file"),
     ("apply", "schedule"),
