@@ -18,6 +18,7 @@ from schedsearch.app.report_search import (
     which_ranker,
 )
 from schedsearch.core.intervals import Interval
+from schedsearch.core.schedule import Schedule
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
@@ -80,34 +81,53 @@ def without_folders(message: str) -> str:
 
 
 def _summary(study: "Study", comparison: "Comparison | None") -> str:
-    best = study.best_trial
-    assert best.measurement is not None
-    keep = fmean(best.schedule.keep)
-    words = [
-        f"Averaged over the layers, the found schedule keeps {_percent(keep)} of the vision "
-        f"tokens: {_percent(best.measurement.flops_ratio)} of the decoder's FLOPs in prefill, "
-        f"{_percent(best.measurement.kv_ratio)} of its KV cache."
-    ]
-    proven = study.certification
-    if proven is not None and proven.certificate is not None:
-        words.append(f"**{escape(proven.certificate.claim)}** schedule.json has it.")
-        if proven.best is not None and proven.best.schedule != best.schedule:
-            words.append(
-                f"It is milder than the found one, of which that cannot be proven: "
-                f"{_percent(proven.best.flops_ratio)} of the FLOPs."
-            )
+    """Which schedule is handed out and what is proven of it, before any other is spoken of."""
+    best, proven = study.best_trial, study.certification
+    measured, link = best.measurement, None if proven is None else proven.best
+    assert measured is not None
+    found = best.schedule, measured.flops_ratio, measured.kv_ratio
+    lost = [] if comparison is None else [("the found schedule", comparison.drop)]
+    if proven is not None and proven.certificate is not None and link is not None:
+        claim = f"**{escape(proven.certificate.claim)}**"
+        if link.schedule == best.schedule:
+            words = [_costs("schedule.json is the found schedule. Averaged", *found), claim]
+        else:
+            certified = link.schedule, link.flops_ratio, link.kv_ratio
+            words = [
+                _costs("schedule.json is the certified schedule. Averaged", *certified),
+                claim,
+                _costs(
+                    f"The search found a cheaper one, trial {best.number}, of which that could "
+                    f"not be proven, so it is not the one in schedule.json; averaged",
+                    *found,
+                ),
+            ]
+            if comparison is not None and comparison.certified is not None:
+                lost.insert(0, ("the certified schedule", comparison.certified.drop))
+    else:
+        words = [
+            _costs("schedule.json is the found schedule. Averaged", *found),
+            "What it loses on questions like these is not certified.",
+        ]
     if comparison is None:
         words.append("No held-out samples were given, so what it costs in quality is not known.")
     else:
-        time = _percent(1 / comparison.prefill_speedup)
+        time, metric = _percent(1 / comparison.prefill_speedup), escape(comparison.metric)
+        drops = ", ".join(f"{name} loses {estimate(drop)} {metric}" for name, drop in lost)
         words.append(
-            f"On {comparison.samples} held-out samples its {escape(comparison.metric)} is "
-            f"{estimate(comparison.drop)} below that of the full model (paired, with 95 % "
-            f"interval), and a prefill takes {time} of the time."
+            f"On {comparison.samples} held-out samples {drops} against the full model (paired, "
+            f"with 95 % interval); a prefill with the found schedule takes {time} of the time."
         )
     if not study.finished:
         words.append("**The search is not finished:** this is its result so far.")
     return " ".join(words)
+
+
+def _costs(begin: str, schedule: Schedule, flops: float, kv: float) -> str:
+    return (
+        f"{begin} over the layers, it keeps {_percent(fmean(schedule.keep))} of the vision tokens: "
+        f"{_percent(flops)} of the decoder's FLOPs in prefill, {_percent(kv)} of its KV cache."
+    )
 
 
 def _searched(study: "Study") -> str:

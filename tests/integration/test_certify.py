@@ -12,6 +12,7 @@ import pytest
 
 from schedsearch import DataError, InputError, Schedule, open_study, reduce
 from schedsearch.app.report import write_report, write_schedule
+from schedsearch.app.report_text import render
 from schedsearch.app.study import Study
 from schedsearch.core import bounds, intervals
 from schedsearch.core.certificate import Certification
@@ -172,6 +173,33 @@ def test_report_says_the_claim(study, found, tmp_path):
     assert found.certificate.claim in text.replace("\\", "")
     assert "## Certificate" in text
     assert "did not choose it" in text
+
+
+def test_report_says_first_which_schedule_it_hands_out_and_what_is_proven_of_it(
+    study, found, monkeypatch
+):
+    def summary() -> str:
+        return render(study, None).split("\n\n")[1].replace("\\", "")
+
+    claim, best = found.certificate.claim, study.best_trial
+    assert found.best.schedule == study.best
+    assert summary().startswith("schedule.json is the found schedule. ")
+    assert f" of its KV cache. **{claim}** No held-out" in summary()
+    assert "cheaper" not in summary()
+
+    whole = Schedule.full(8)
+    link = replace(found.found, schedule=whole, flops_ratio=0.9321)
+    proof = replace(found.certificate, schedule=whole.digest())
+    milder = replace(found, links=(link, *found.links), proven=1, certificate=proof)
+    monkeypatch.setattr(Study, "certification", property(lambda _: milder))
+    certified, cheaper = summary().split(" The search found a cheaper one, ")
+    assert certified.startswith("schedule.json is the certified schedule. ")
+    assert "93.2 % of the decoder's FLOPs" in certified and certified.endswith(f"**{claim}**")
+    assert cheaper.startswith(f"trial {best.number}, of which that could not be proven")
+    assert f"{100 * best.measurement.flops_ratio:.1f} % of the decoder's FLOPs" in cheaper
+
+    monkeypatch.setattr(Study, "certification", property(lambda _: None))
+    assert "is not certified" in summary() and claim not in summary()
 
 
 def test_runtime_says_the_claim_and_warns_of_other_weights(found, caplog):
