@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from schedsearch.app.plots import check_picture, save_frontier, save_report
+from schedsearch.app.report_html import render_html
 from schedsearch.app.report_text import model_name, render, without_folders
 from schedsearch.app.study_view import StudyView, trial_row
 from schedsearch.core import intervals
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 
 _TEXT = Kind("a report", re.compile(rb"\A# Study "))
+_PAGE = Kind("a report", re.compile(rb"\A<!doctype html>\s*<!-- A report of schedsearch -->"))
 _TRIALS = Kind("a table of trials", re.compile(rb"\Anumber,state,samples,"))
 
 
@@ -54,14 +56,20 @@ def check_report(folder: Path, frontier: bool, force: bool = False) -> None:
     check_folder(folder)
     for name in ("schedule.png", "frontier.png") if frontier else ("schedule.png",):
         check_picture(folder / name, force)
-    for name, kind in (("schedule.json", SCHEDULE), ("trials.csv", _TRIALS), ("report.md", _TEXT)):
+    kinds = {
+        "schedule.json": SCHEDULE,
+        "trials.csv": _TRIALS,
+        "report.html": _PAGE,
+        "report.md": _TEXT,
+    }
+    for name, kind in kinds.items():
         check_target(folder / name, kind, force=force)
 
 
 def write_report(
     study: "Study", comparison: "Comparison | None", folder: Path, force: bool = False
 ) -> Path:
-    """Write schedule.json, schedule.png, trials.csv and report.md, and return their folder.
+    """Write schedule.json, schedule.png, trials.csv, report.html and report.md; return the folder.
 
     Searches over many costs or candidates get frontier.png too.
 
@@ -91,6 +99,10 @@ def write_report(
     save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png", force)
     write_schedule(study, folder / "schedule.json", comparison, force=force)
     write_file(folder / "trials.csv", trials_csv(study).encode(), _TRIALS, force=force)
+    files = [folder / name for name in ("schedule.png", *["frontier.png"] * frontier)]
+    drawn = {file.name: file.read_bytes() for file in files if file.is_file()}
+    page = render_html(study, text, drawn)
+    write_file(folder / "report.html", page.encode(), _PAGE, force=force)
     write_file(folder / "report.md", text.encode(), _TEXT, force=force)
     return folder
 

@@ -19,6 +19,7 @@ from schedsearch.app.report_search import (
 )
 from schedsearch.core.intervals import Interval
 from schedsearch.core.schedule import Schedule
+from schedsearch.samplers.greedy import GSearch
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
@@ -53,8 +54,10 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         f"# Study {escape(study.name)}",
         _summary(study, comparison),
         "![Vision tokens kept by layer, and scores on held-out samples](schedule.png)",
-        "Beside this file lie schedule.json, the schedule with its results; schedule.png; and "
-        "trials.csv, every schedule that was tried.",
+        *_frontier(study),
+        "Beside this file lie schedule.json, the schedule with its results; schedule.png; "
+        "trials.csv, every schedule that was tried; and report.html, which says the same and shows "
+        "for some samples which tokens each layer kept.",
         _searched(study),
         *which_ranker(study),
         rule(study),
@@ -67,6 +70,12 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         _APPLY,
     )
     return "\n\n".join(parts) + "\n"
+
+
+def _frontier(study: "Study") -> tuple[str, ...]:
+    if isinstance(study.sampler, GSearch):
+        return ()
+    return ("![The least drop at every cost, and how the search found it](frontier.png)",)
 
 
 def model_name(name: str) -> str:

@@ -109,7 +109,10 @@ WRITERS = {
     "report": Writer(
         ("study.yaml", "--store", "s.db", "--out", "out"),
         "out",
-        frozenset({"schedule.json", "schedule.png", "frontier.png", "trials.csv", "report.md"}),
+        frozenset(
+            ("schedule.json", "schedule.png", "frontier.png", "trials.csv")
+            + ("report.html", "report.md")
+        ),
     ),
     "compare": Writer(
         ("study.yaml", "--store", "s.db", "--out", "out", "--trials", "1", "--budget", "flops:0.8"),
@@ -272,6 +275,9 @@ def check(path: Path) -> None:
         assert text.startswith("# ") and text.endswith("\n")
         if path.name == "report.md":
             assert "## Apply it" in text
+    elif path.suffix == ".html":
+        text = path.read_text("utf-8")
+        assert text.startswith("<!doctype html>") and text.endswith("</html>")
     elif path.name == "latency.json":
         LatencyModel.load(path)
     elif path.name in ("s.json", "schedule.json"):

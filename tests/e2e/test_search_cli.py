@@ -72,7 +72,7 @@ def test_search_list_show_export_and_report(run, study, store, tmp_path):
     assert ran.code == 0, ran.err
     assert "random" in ran.out
     names = {path.name for path in folder.iterdir()}
-    assert names == {"schedule.json", "report.md", "schedule.png", "trials.csv"}
+    assert names == {"schedule.json", "report.html", "report.md", "schedule.png", "trials.csv"}
     assert Schedule.load(folder / "schedule.json") == found
 
 

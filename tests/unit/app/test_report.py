@@ -22,7 +22,7 @@ from tests.engine.embedded import embedded
 from tests.markdown import headings, tables
 
 ODD = r"a|b *c* _d_ `e` <f> [g](h) \ $i$ ~~j~~ # &amp; ![k]"
-FILES = {"report.md", "schedule.json", "schedule.png", "trials.csv"}
+FILES = {"report.html", "report.md", "schedule.json", "schedule.png", "trials.csv"}
 
 
 def opened(folder: Path, name: str = "small", data=None, **sampler):
@@ -66,7 +66,7 @@ def compared(schedule: Schedule, data: str = "unseen", *more: Row) -> Comparison
     )
 
 
-def test_report_folder_holds_four_files(study, tmp_path):
+def test_report_folder_holds_five_files(study, tmp_path):
     folder = write_report(study, compared(study.best), tmp_path / "new" / "folder")
 
     assert folder == tmp_path / "new" / "folder"
