@@ -7,6 +7,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import Response as Plain
 
 from schedsearch.app.report import schedule_file
+from schedsearch.core.schedule import Schedule
 from schedsearch.core.schedule_file import schedule_bytes
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.errors import InputError
@@ -71,7 +72,7 @@ def list_trials(
 @router.get("/trials/{number}", responses=errors(404, 409), summary="Show a trial")
 def show_trial(office: InOffice, _who: Reads, name: str, number: Number) -> TrialDetailOut:
     """Return a trial with all attempts at it."""
-    found = _trial(office, name, number)
+    found = find_trial(office, name, number)
     attempts = [AttemptOut.model_validate(one) for one in office.store.attempts(name, number)]
     return TrialDetailOut(**TrialOut.of(found).model_dump(), attempts=attempts)
 
@@ -86,20 +87,26 @@ def answers(
     cursor: Cursor = None,
 ) -> AnswersOut:
     """Return score and answer of each sample that was read, beside those of the full model."""
-    schedule = _trial(office, name, number).schedule
+    (after,) = from_cursor(cursor, (str,)) if cursor is not None else ("",)
+    found = answers_of(office, name, find_trial(office, name, number).schedule, after, limit + 1)
+    following = to_cursor([found[limit - 1].sample]) if len(found) > limit else None
+    return AnswersOut(answers=found[:limit], cursor=following)
+
+
+def answers_of(
+    office: Office, name: str, schedule: Schedule, after: str, limit: int
+) -> list[AnswerOut]:
+    """At most so many samples of a schedule by key, those after a key, and the full model's."""
     visions = office.store.spec(name).facts.n_visions
     counts = [schedule.counts(n) for n in visions]
     kept_all = all(count == n for n, row in zip(visions, counts, strict=True) for count in row)
     ranker = {"name": schedule.ranker.name, "params": dict(schedule.ranker.params)}
-    (after,) = from_cursor(cursor, (str,)) if cursor is not None else ("",)
-    own = office.store.answers(name, None if kept_all else ranker, counts, after, limit + 1)
-    following = to_cursor([own[limit - 1].sample]) if len(own) > limit else None
-    own = own[:limit]
+    own = office.store.answers(name, None if kept_all else ranker, counts, after, limit)
     kept = [(n,) * schedule.layers for n in visions]
     asked = [one.sample for one in own]
     beside = office.store.answers(name, None, kept, limit=len(own), samples=asked)
     full = {one.sample: one for one in beside}
-    rows = [
+    return [
         AnswerOut(
             sample=one.sample,
             score=one.score,
@@ -109,7 +116,6 @@ def answers(
         )
         for one in own
     ]
-    return AnswersOut(answers=rows, cursor=following)
 
 
 Budget = Annotated[
@@ -194,7 +200,12 @@ def schedule(
     return Response(schedule_bytes(file), media_type=_SCHEDULE, headers=named)
 
 
-def _trial(office: Office, name: str, number: int) -> Trial:
+def find_trial(office: Office, name: str, number: int) -> Trial:
+    """The trial of a number.
+
+    Raises:
+        ProblemError: There is none.
+    """
     _check(office, name)
     found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
     if not found or found[0].number != number:

@@ -1,5 +1,6 @@
 """Trials by REST, compared with what the store and the command line say."""
 
+import base64
 import json
 from dataclasses import replace
 
@@ -23,6 +24,7 @@ from tests.unit.execution.synthetic import (
     local,
     spec,
 )
+from tests.unit.store.strategies import EXHIBIT, PICTURE
 
 SETTINGS = GSearchSettings(tolerance=0.1, first=3, method="bisection", screens=[])
 
@@ -114,6 +116,33 @@ def test_trial_has_its_attempts_and_answers(searched):
     assert {one["prediction"] for one in answers} != {one["full_prediction"] for one in answers}
     missing = searched.client.get(f"{API}/studies/{STUDY}/trials/9999", headers=headers)
     assert "trial 9999" in problem(missing, 404)
+
+
+def test_exhibits_of_a_trial_and_their_pictures(searched):
+    headers, store = searched.by("read"), searched.store
+    place = f"{API}/studies/{STUDY}/trials/1/exhibits"
+    assert searched.client.get(place, headers=headers).json() == {"exhibits": []}
+    store.add_exhibits(STUDY, 1, [(EXHIBIT, PICTURE)])
+    (found,) = searched.client.get(place, headers=headers).json()["exhibits"]
+    for name in ("sample", "name", "split", "question", "answer", "full_answer", "changed"):
+        assert found[name] == getattr(EXHIBIT, name)
+    assert (found["score"], found["full_score"]) == (0.0, 1.0)
+    assert found["counts"] == [9, 9, 5, 0]
+    assert [base64.b64decode(one) for one in found["kept"]] == [*EXHIBIT.kept]
+    box = {"left": 0, "top": 0, "width": 1, "height": 0.5}
+    assert found["views"] == [
+        {"rows": 2, "columns": 3, "box": box},
+        {"rows": 1, "columns": 3, "box": None},
+    ]
+    picture = searched.client.get(f"{place}/{EXHIBIT.sample}/picture", headers=headers)
+    assert (picture.status_code, picture.content) == (200, PICTURE)
+    assert picture.headers["content-type"] == "image/webp"
+    assert picture.headers["cache-control"].startswith("private")
+    assert picture.headers["x-content-type-options"] == "nosniff"
+    for missing in ("2/exhibits/{}/picture", "9999/exhibits", "1/exhibits/none/picture"):
+        path = f"{API}/studies/{STUDY}/trials/{missing.format(EXHIBIT.sample)}"
+        problem(searched.client.get(path, headers=headers), 404)
+    assert searched.client.get(f"{place}/{EXHIBIT.sample}/picture").status_code == 401
 
 
 def exported(monkeypatch, capsysbinary, store, *options):
