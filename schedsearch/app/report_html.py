@@ -1,14 +1,12 @@
 """The report as one page: the same text and pictures, and samples token by token."""
 
 import base64
-import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from markdown_it import MarkdownIt
-from PIL import Image
 
 from schedsearch.core.exhibit import Exhibit, TokenView
 
@@ -54,15 +52,11 @@ class Shown:
     Attributes:
         exhibit: It.
         picture: URL that holds its picture.
-        width: Of the picture, in pixels.
-        height: Of the picture, in pixels.
         layers: Those that are drawn.
     """
 
     exhibit: Exhibit
     picture: str
-    width: int
-    height: int
     layers: tuple[Layer, ...]
 
 
@@ -94,12 +88,11 @@ def render_html(study: "Study", text: str, pictures: Mapping[str, bytes]) -> str
 
 def shown(exhibit: Exhibit, picture: bytes) -> Shown:
     """An exhibit with its picture, made ready to be drawn."""
-    width, height = Image.open(io.BytesIO(picture)).size
     layers = tuple(
         Layer(layer, exhibit.counts[layer], tuple(_parts(exhibit, layer)))
         for layer in telling_layers(exhibit.counts)
     )
-    return Shown(exhibit, _url(picture, "image/webp"), width, height, layers)
+    return Shown(exhibit, _url(picture, "image/webp"), layers)
 
 
 def telling_layers(counts: Sequence[int]) -> list[int]:

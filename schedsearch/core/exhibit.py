@@ -77,6 +77,8 @@ class Exhibit:
         full_answer: What the full model says.
         score: Under the schedule.
         full_score: Under the full model.
+        width: Of its picture, in pixels.
+        height: Of its picture, in pixels.
         views: Its vision tokens, in the order of the prompt.
         kept: For each layer which of them it processes: a bit for each token, the first one in the
             highest bit of the first byte, as `numpy.packbits` has them.
@@ -92,11 +94,14 @@ class Exhibit:
     full_answer: str
     score: float
     full_score: float
+    width: int
+    height: int
     views: tuple[TokenView, ...]
     kept: tuple[bytes, ...]
 
     def __post_init__(self) -> None:
         size = -(-self.n_vision // 8)
+        assert self.width > 0 and self.height > 0, "no picture"
         assert self.split in get_args(Split), "no such split"
         assert self.split != "certify", "what proves a schedule is not shown"
         assert self.views and self.kept, "no tokens or no layers"

@@ -133,7 +133,8 @@ class Recorder:
         layout = adapter_for(self.model).layout(self.model, self.encoder.inputs([row]))
         images = [open_image(source) for source in sample.images]
         image_processor = getattr(self.processor, "image_processor", None)
-        picture, views = picture_of(layout, images, row.prompt.n_vision, image_processor)
+        seen = picture_of(layout, images, row.prompt.n_vision, image_processor)
+        picture, (width, height), views = seen
         exhibit = Exhibit(
             sample=row.prompt.key,
             name=_short(sample.id),
@@ -145,6 +146,8 @@ class Recorder:
             full_answer=_short(full_answer),
             score=scored.score,
             full_score=scored.full_score,
+            width=width,
+            height=height,
             views=views,
             kept=tuple(one.tobytes() for one in np.packbits(kept.numpy(), axis=1)),
         )

@@ -29,7 +29,7 @@ def picture_of(
     images: Sequence[Image.Image],
     n_vision: int,
     image_processor: Any,
-) -> tuple[bytes, tuple[TokenView, ...]]:
+) -> tuple[bytes, tuple[int, int], tuple[TokenView, ...]]:
     """A picture of a prompt's images or tiles, as the vision tower sees them where that is known.
 
     Args:
@@ -39,7 +39,7 @@ def picture_of(
         image_processor: Says how pixels were normalised.
 
     Returns:
-        WebP of at most `PICTURE_BYTES`, and the vision tokens in their order.
+        WebP of at most `PICTURE_BYTES`, its width and height, and the vision tokens in their order.
     """
     seen: list[Image.Image] = []
     for number, one in enumerate(layout or ()):
@@ -51,12 +51,12 @@ def picture_of(
     grids = [one.grid for one in layout or ()]
     if not grids or len(seen) < len(grids) or sum(one.tokens for one in grids) != n_vision:
         sheet, _ = _sheet(list(images))
-        return _encoded(sheet), (TokenView(1, n_vision, None),)
+        return *_encoded(sheet), (TokenView(1, n_vision, None),)
     sheet, boxes = _sheet(seen)
     views = [
         TokenView(grid.rows, grid.columns, box) for grid, box in zip(grids, boxes, strict=True)
     ]
-    return _encoded(sheet), tuple(views)
+    return *_encoded(sheet), tuple(views)
 
 
 def _image(pixels: torch.Tensor, image_processor: Any) -> Image.Image:
@@ -98,11 +98,11 @@ def _within(image: Image.Image, side: int) -> Image.Image:
     return image.resize((max(1, round(image.width * share)), max(1, round(image.height * share))))
 
 
-def _encoded(sheet: Image.Image) -> bytes:
+def _encoded(sheet: Image.Image) -> tuple[bytes, tuple[int, int]]:
     while True:
         for way in _WAYS:
             raw = io.BytesIO()
             sheet.save(raw, "WEBP", **way)
             if raw.tell() <= PICTURE_BYTES:
-                return raw.getvalue()
+                return raw.getvalue(), sheet.size
         sheet = _within(sheet, max(sheet.size) // 2)

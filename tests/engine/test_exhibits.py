@@ -84,6 +84,7 @@ def test_picture_is_the_image_and_its_grid_covers_it(shots):
         (view,) = exhibit.views
         assert (view.rows, view.columns, view.box) == (8, 8, (0.0, 0.0, 1.0, 1.0))
         assert len(raw) <= PICTURE_BYTES
+        assert (exhibit.width, exhibit.height) == Image.open(io.BytesIO(raw)).size == (64, 64)
         shown = np.asarray(Image.open(io.BytesIO(raw)).convert("RGB"), dtype=float)
         whole = np.asarray(sample.images[0]().convert("RGB").resize((64, 64)), dtype=float)
         assert abs(shown - whole).mean() < 1e-6  # small enough to lose nothing
@@ -108,7 +109,8 @@ def test_several_images_are_on_one_picture(name):
         assert all(0 <= one.top < one.top + one.height <= 1 for one in boxes)
     else:
         assert [view.rows for view in exhibit.views] == [1]
-    assert Image.open(io.BytesIO(raw)).size[0] <= 512
+    assert Image.open(io.BytesIO(raw)).size == (exhibit.width, exhibit.height)
+    assert max(exhibit.width, exhibit.height) <= 512
 
 
 def test_pictures_are_small_whatever_they_show():
@@ -116,10 +118,10 @@ def test_pictures_are_small_whatever_they_show():
     images = [Image.fromarray(one) for one in noise]
     for count in (1, 2, 16):
         layout = [TokenGrid(Grid(2, 3), None)] * count
-        raw, views = picture_of(layout, images[:count], 6 * count, None)
+        raw, _, views = picture_of(layout, images[:count], 6 * count, None)
         assert len(raw) <= PICTURE_BYTES
         assert len(views) == count
-    raw, (view,) = picture_of(layout, images, 95, None)  # other tokens than the grids have
+    raw, _, (view,) = picture_of(layout, images, 95, None)  # other tokens than the grids have
     assert (view.rows, view.columns, view.box) == (1, 95, None)
 
 

@@ -52,6 +52,8 @@ class ExhibitOut(Body):
     score: float
     full_score: float
     changed: bool = Field(description="Whether the schedule changes the answer.")
+    width: int = Field(description="Of the picture, in pixels.")
+    height: int
     views: tuple[TokenViewOut, ...]
     counts: tuple[int, ...] = Field(description="Vision tokens that each layer processes.")
     kept: list[str] = Field(

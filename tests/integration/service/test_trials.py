@@ -124,7 +124,16 @@ def test_exhibits_of_a_trial_and_their_pictures(searched):
     assert searched.client.get(place, headers=headers).json() == {"exhibits": []}
     store.add_exhibits(STUDY, 1, [(EXHIBIT, PICTURE)])
     (found,) = searched.client.get(place, headers=headers).json()["exhibits"]
-    for name in ("sample", "name", "split", "question", "answer", "full_answer", "changed"):
+    for name in (
+        "sample",
+        "name",
+        "split",
+        "question",
+        "answer",
+        "full_answer",
+        "changed",
+        "width",
+    ):
         assert found[name] == getattr(EXHIBIT, name)
     assert (found["score"], found["full_score"]) == (0.0, 1.0)
     assert found["counts"] == [9, 9, 5, 0]

@@ -90,6 +90,8 @@ EXHIBIT = Exhibit(
     full_answer="fork",
     score=0.0,
     full_score=1.0,
+    width=20,
+    height=10,
     views=(TokenView(2, 3, Box(0.0, 0.0, 1.0, 0.5)), TokenView(1, 3, None)),
     kept=(b"\xff\x80", b"\xff\x80", b"\xaa\x80", b"\x00\x00"),
 )
