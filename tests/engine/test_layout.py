@@ -19,8 +19,10 @@ from schedsearch.models.adapters import adapter_for
 from tests.engine.families import FAMILIES
 from tests.engine.processors import PROCESSORS
 from tests.engine.test_tower_ranker import REFUSED, embeddings
+from tests.pace import some
 
 SERVED = [name for name in FAMILIES if name not in REFUSED]
+FAST = ("llava", "internvl_qwen2", "qwen2_5_vl", "idefics3", "mistral3")
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def part(size: int, cells: int, at: int) -> slice:
     return slice(size * at // cells, size * (at + 1) // cells)
 
 
-@pytest.mark.parametrize("name", SERVED)
+@pytest.mark.parametrize("name", some(SERVED, FAST))
 def test_a_token_changes_with_the_pixels_of_its_cell_and_no_other(name: str) -> None:
     model, processor = FAMILIES[name].build("sdpa"), PROCESSORS[name]()
     images = [drawn(1, 32, 16), drawn(2, 16, 24)]  # of sizes that no processor has to round
