@@ -100,6 +100,9 @@ def test_whole_life_of_a_study_by_rest(tmp_path):
         assert states[0] == "created"
         best = client.get("/studies/small/best").json()
         assert "proven with 95 % confidence" in best["claim"]
+        places = [f"/studies/small/trials/{number}/exhibits" for number in trials]
+        exhibits = [one for place in places for one in client.get(place).json()["exhibits"]]
+        assert len(exhibits) == 8 and all(min(one["counts"]) < 64 for one in exhibits)
         schedule = tmp_path / "schedule.json"
         schedule.write_bytes(client.get("/studies/small/schedule").content)
     applied = subprocess.run(
