@@ -14,8 +14,8 @@ from schedsearch.models.layout import TokenGrid
 _SIDE, _SHEET_SIDE = 256, 512
 """Pixels of the longer side: of one image or tile, of a sheet of several."""
 
-_GAP = 0.02
-"""Between the images of a sheet, in shares of a cell."""
+_GAP = 4
+"""Pixels between the images of a sheet."""
 
 _WAYS: tuple[dict[str, Any], ...] = (
     {"lossless": True},
@@ -77,16 +77,18 @@ def _sheet(images: Sequence[Image.Image]) -> tuple[Image.Image, list[Box]]:
     across = math.ceil(math.sqrt(len(images)))
     if across == 1:
         return _within(images[0], _SIDE), [Box(0.0, 0.0, 1.0, 1.0)]
-    down = math.ceil(len(images) / across)
-    cell = _SHEET_SIDE // across
-    sheet = Image.new("RGB", (across * cell, down * cell), "white")
+    side = _SHEET_SIDE // across - _GAP
+    small = [_within(image, max(1, side)) for image in images]
+    width = max(one.width for one in small) + _GAP
+    height = max(one.height for one in small) + _GAP
+    down = math.ceil(len(small) / across)
+    sheet = Image.new("RGB", (across * width - _GAP, down * height - _GAP), "white")
     boxes = []
-    for number, image in enumerate(images):
-        small = _within(image, max(1, cell - math.ceil(_GAP * cell)))
-        left, top = number % across * cell, number // across * cell
-        sheet.paste(small, (left, top))
+    for number, one in enumerate(small):
+        left, top = number % across * width, number // across * height
+        sheet.paste(one, (left, top))
         shares = (left / sheet.width, top / sheet.height)
-        boxes.append(Box(*shares, small.width / sheet.width, small.height / sheet.height))
+        boxes.append(Box(*shares, one.width / sheet.width, one.height / sheet.height))
     return sheet, boxes
 
 

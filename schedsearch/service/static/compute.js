@@ -78,40 +78,17 @@ export function extent(values) {
   return [low - margin, high + margin];
 }
 
-/** @typedef {{rows: number, columns: number, box: {left: number, top: number, width: number, height: number} | null}} View */
-
 /**
- * Bytes of packed bits.
- * @param {string} text In base64.
+ * A pixel for each token: grey where its bit is 0, else nothing.
+ * @param {string} kept In base64, the first token in the highest bit of the first byte.
+ * @param {number} first Of the tokens.
+ * @param {number} count
  */
-export function bits(text) {
-  return Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-}
-
-/**
- * Rectangles around runs of tokens whose bit is 0, in shares of the picture: x, y, width, height.
- * @param {Uint8Array} kept The first token in the highest bit of the first byte.
- * @param {View[]} views
- * @param {boolean} strip Tokens of no known place side by side, and no others.
- * @returns {number[][]}
- */
-export function removed(kept, views, strip = false) {
-  const found = [];
-  let first = 0;
-  for (const { rows, columns, box } of views) {
-    const area = strip ? !box && { left: 0, top: 0, width: 1, height: 1 } : box;
-    for (let row = 0; area && row < rows; row++) {
-      for (let column = 0, run = 0; column <= columns; column++) {
-        const at = first + row * columns + column;
-        if (column < columns && !((kept[at >> 3] >> (7 - (at & 7))) & 1)) run++;
-        else if (run) {
-          const [w, h] = [area.width / columns, area.height / rows];
-          found.push([area.left + (column - run) * w, area.top + row * h, run * w, h]);
-          run = 0;
-        }
-      }
-    }
-    first += rows * columns;
+export function greyed(kept, first, count) {
+  const bytes = atob(kept), found = new Uint8ClampedArray(4 * count);
+  for (let at = 0; at < count; at++) {
+    const token = first + at;
+    if (!((bytes.charCodeAt(token >> 3) << (token & 7)) & 128)) found.set([124, 133, 137, 237], 4 * at);
   }
   return found;
 }

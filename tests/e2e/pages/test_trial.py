@@ -60,7 +60,7 @@ def test_slider_shows_other_tokens_layer_by_layer(browser, site, searched, width
         page = visit.go(place(0))
         slider, told = page.get_by_label(re.compile("^Layer")), page.locator(".told")
         canvas = page.locator(".seen canvas")
-        page.wait_for_function("() => document.querySelector('.seen canvas').width > 300 / 2")
+        page.wait_for_function("() => document.querySelector('.seen canvas').width == 8")
         assert told.count() == len(exhibits) == 6
         slider.focus()
         seen = []
@@ -72,7 +72,7 @@ def test_slider_shows_other_tokens_layer_by_layer(browser, site, searched, width
             assert told.all_inner_texts() == [words] * 6
             assert slider.get_attribute("aria-valuetext") == words
             drawn, pixels = canvas.nth(2).evaluate(DRAWN)
-            assert abs(drawn - (1 - exhibits[2].counts[layer] / 64)) < 0.01
+            assert drawn == 1 - exhibits[2].counts[layer] / 64  # a pixel for each token
             seen.append(pixels)
         assert seen[0] != seen[2] != seen[4] != seen[5]
         assert exhibits[0].full_answer in page.locator(".exhibits li").first.inner_text()
@@ -82,6 +82,8 @@ def test_slider_shows_other_tokens_layer_by_layer(browser, site, searched, width
         )
         sizes = page.evaluate(SIZES)
         assert sizes == [[64, 64, "64", "64"]] * 6  # as the page was told, so that nothing moves
+        box, picture = (one.bounding_box() for one in (canvas.first, page.locator(".seen").first))
+        assert box == pytest.approx(picture, abs=0.1)
         assert overflow(page) <= 0
         assert cut(page) == []
 

@@ -83,46 +83,25 @@ def drawn(draw: random.Random) -> Exhibit:
     return replace(EXHIBIT, views=tuple(views), kept=tuple(layers))
 
 
-def test_script_finds_the_removed_tokens_that_an_exhibit_has():
+def test_script_greys_the_removed_tokens_that_an_exhibit_has():
     if shutil.which("node") is None:
         pytest.skip("node is missing; `make setup-system` brings it")
     draw = random.Random(7)
     exhibits = [drawn(draw) for _ in range(40)]
-    asked = []
+    asked, expected = [], []
     for one in exhibits:
-        body = exhibit_to_json(one)
-        for view in body["views"]:
-            view["box"] = view["box"] and dict(zip(Box._fields, view["box"], strict=True))
-        asked.append({"views": body["views"], "kept": body["kept"]})
+        for layer, kept in enumerate(exhibit_to_json(one)["kept"]):
+            first = 0
+            for view, gone in one.removed(layer):
+                asked.append([kept, first, view.tokens])
+                expected.append([at in gone for at in range(view.tokens)])
+                first += view.tokens
     program = (
-        f"import {{ bits, removed }} from {json.dumps((FOLDER / 'compute.js').as_uri())};"
-        f"console.log(JSON.stringify({json.dumps(asked)}.map(({{views, kept}}) => kept.map((one) =>"
-        "[false, true].map((strip) => removed(bits(one), views, strip))))))"
+        f"import {{ greyed }} from {json.dumps((FOLDER / 'compute.js').as_uri())};"
+        f"console.log(JSON.stringify({json.dumps(asked)}.map((one) => [...greyed(...one)])))"
     )
     command = ["node", "--input-type=module", "--eval", program]
     found = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-    for exhibit, layers in zip(exhibits, found, strict=True):
-        for layer, (grids, strip) in enumerate(layers):
-            expected = {cell for view, gone in exhibit.removed(layer) for cell in cells(view, gone)}
-            assert not (grids and strip) and bool(strip) <= (not exhibit.knows_places)
-            assert {one for run in (*grids, *strip) for one in split(run, exhibit)} == expected
-
-
-def cells(view: TokenView, gone: tuple[int, ...]) -> list[tuple[float, float]]:
-    """Middle of each token."""
-    box = view.box or Box(0.0, 0.0, 1.0, 1.0)
-    across, down = box.width / view.columns, box.height / view.rows
-    places = [divmod(at, view.columns) for at in gone]
-    return [middle(box.left, box.top + row * down, column, across, down) for row, column in places]
-
-
-def split(run: tuple[float, ...], exhibit: Exhibit) -> list[tuple[float, float]]:
-    """Middle of each token within a rectangle of them."""
-    x, y, width, height = run
-    view = next(one for one in exhibit.views if one.box is None or x < one.box.left + 0.25 - 1e-9)
-    across = (view.box or Box(0.0, 0.0, 1.0, 1.0)).width / view.columns
-    return [middle(x, y, at, across, height) for at in range(round(width / across))]
-
-
-def middle(left: float, top: float, at: int, across: float, down: float) -> tuple[float, float]:
-    return round(left + (at + 0.5) * across, 6), round(top + down / 2, 6)
+    assert [[alpha > 0 for alpha in one[3::4]] for one in found] == expected
+    colours = {tuple(one[at : at + 4]) for one in found for at in range(0, len(one), 4)}
+    assert colours == {(0, 0, 0, 0), (124, 133, 137, 237)}
