@@ -41,6 +41,7 @@ def main() -> None:
         if not store.exists():
             with prepare(read_study_file(STUDY), Path(made), store).open() as study:
                 study.run()
+                study.exhibit(samples=8)
         with open_store(store) as opened:
             name = opened.studies()[0].spec.name
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
