@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
+from PIL import Image, features
 
 from schedsearch.core.exhibit import PICTURE_BYTES, Box, TokenView
+from schedsearch.errors import UnsupportedError
 from schedsearch.models.layout import TokenGrid
 
 _SIDE, _SHEET_SIDE = 256, 512
@@ -40,7 +41,15 @@ def picture_of(
 
     Returns:
         WebP of at most `PICTURE_BYTES`, its width and height, and the vision tokens in their order.
+
+    Raises:
+        UnsupportedError: Pillow cannot write WebP.
     """
+    if not features.check("webp"):
+        raise UnsupportedError(
+            "pictures are stored as WebP, which this Pillow was built without; install a wheel of "
+            "it: pip install --force-reinstall pillow"
+        )
     seen: list[Image.Image] = []
     for number, one in enumerate(layout or ()):
         whole = images[number] if number < len(images) else None

@@ -8,11 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from schedsearch import RankerSpec, Schedule
+from schedsearch import RankerSpec, Schedule, UnsupportedError
 from schedsearch.core.exhibit import KEPT_BYTES, PICTURE_BYTES, ScoredSample
 from schedsearch.core.sample import Grid, Sample
 from schedsearch.evaluation import evaluator as evaluators
-from schedsearch.evaluation import exhibits
+from schedsearch.evaluation import exhibits, pictures
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.metrics import make_metric
 from schedsearch.evaluation.pictures import picture_of
@@ -123,6 +123,12 @@ def test_pictures_are_small_whatever_they_show():
         assert len(views) == count
     raw, _, (view,) = picture_of(layout, images, 95, None)  # other tokens than the grids have
     assert (view.rows, view.columns, view.box) == (1, 95, None)
+
+
+def test_pillow_without_webp_is_an_error_with_its_remedy(monkeypatch):
+    monkeypatch.setattr(pictures.features, "check", lambda _name: False)
+    with pytest.raises(UnsupportedError, match="WebP.*install a wheel"):
+        picture_of(None, [Image.new("RGB", (8, 8))], 4, None)
 
 
 def test_sample_of_too_many_tokens_is_left_out(monkeypatch):
