@@ -10,6 +10,7 @@ from schedsearch.core.exhibit import Exhibit
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
 from schedsearch.service.api.common import InOffice, Office
+from schedsearch.service.api.exhibits import ExhibitOut
 from schedsearch.service.api.trials import Number, answers_of, find_trial
 from schedsearch.service.pages.page import PageRoute, Visitor, render
 from schedsearch.service.pages.plots import layers, ratios, steps
@@ -74,6 +75,7 @@ def trial_page(
         exhibits=exhibits,
         first=_first_told(exhibits),
         named=named,
+        kept={one.sample: " ".join(ExhibitOut.of(one).kept) for one in exhibits},
     )
 
 

@@ -79,16 +79,15 @@ export function extent(values) {
 }
 
 /**
- * A pixel for each token: grey where its bit is 0, else nothing.
- * @param {string} kept In base64, the first token in the highest bit of the first byte.
- * @param {number} first Of the tokens.
+ * A pixel for each token: grey where its bit is 0.
+ * @param {string} kept In base64, high bits first.
+ * @param {number} from
  * @param {number} count
  */
-export function greyed(kept, first, count) {
+export function greyed(kept, from, count) {
   const bytes = atob(kept), found = new Uint8ClampedArray(4 * count);
-  for (let at = 0; at < count; at++) {
-    const token = first + at;
-    if (!((bytes.charCodeAt(token >> 3) << (token & 7)) & 128)) found.set([124, 133, 137, 237], 4 * at);
+  for (let at = 0, bit = from; at < count; at++, bit++) {
+    if (!((bytes.charCodeAt(bit >> 3) << bit % 8) & 128)) found.set([124, 133, 137, 237], 4 * at);
   }
   return found;
 }

@@ -1,41 +1,28 @@
-// Kept tokens over the pictures of a trial's samples, layer by layer.
+// Kept tokens over the pictures of samples, layer by layer.
 import { greyed } from "./compute.js";
 
-/** @typedef {{rows: number, columns: number, box: Record<string, number> | null}} View */
-/** @typedef {{sample: string, views: View[], counts: number[], kept: string[]}} Exhibit */
-
 const slider = /** @type {HTMLInputElement} */ (document.getElementById("layer"));
-const shown = /** @type {HTMLElement} */ (document.getElementById("layer-shown"));
+const items = /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-kept]"));
 
-/** @param {Exhibit[]} exhibits */
-function show(exhibits) {
-  const layer = Number(slider.value);
-  shown.textContent = slider.value;
-  let words = "";
-  for (const { sample, views, counts, kept } of exhibits.toReversed()) {
-    const item = document.getElementById(`sample-${sample}`);
+function show() {
+  document.getElementById("layer-shown")?.replaceChildren(slider.value);
+  for (const item of items) {
+    const { kept = "", counts = "" } = item.dataset;
+    const [bits, count] = [kept, counts].map((one) => one.split(" ")[Number(slider.value)]);
     let tokens = 0;
-    for (const [at, { rows, columns, box }] of views.entries()) {
-      // A pixel of a canvas is a token; the browser makes it as large as its part of the picture.
-      const canvas = /** @type {HTMLCanvasElement} */ (item?.querySelectorAll("canvas")[at]);
-      for (const edge in box) canvas.style.setProperty(edge, `${100 * box[edge]}%`);
-      [canvas.width, canvas.height] = [columns, rows];
-      const pixels = new ImageData(greyed(kept[layer], tokens, rows * columns), columns);
-      canvas.getContext("2d")?.putImageData(pixels, 0, 0);
-      tokens += rows * columns;
+    for (const canvas of item.querySelectorAll("canvas")) {
+      // A pixel is a token, made as large as its part of the picture.
+      const [left, top, width, height] = canvas.dataset.box?.split(" ") ?? [];
+      Object.assign(canvas.style, { left, top, width, height });
+      const pixels = greyed(bits, tokens, canvas.width * canvas.height);
+      canvas.getContext("2d")?.putImageData(new ImageData(pixels, canvas.width), 0, 0);
+      tokens += canvas.width * canvas.height;
     }
-    words = `layer ${layer} keeps ${counts[layer]} of ${tokens} tokens`;
-    item?.querySelector(".told")?.replaceChildren(words);
+    const words = `layer ${slider.value} keeps ${count} of ${tokens} tokens`;
+    item.querySelector(".told")?.replaceChildren(words);
+    if (item === items[0]) slider.setAttribute("aria-valuetext", words);
   }
-  slider.setAttribute("aria-valuetext", words);
 }
 
-const answer = await fetch(slider.dataset.exhibits ?? "").catch(() => null);
-if (answer?.ok) {
-  const { exhibits } = await answer.json();
-  slider.addEventListener("input", () => show(exhibits));
-  show(exhibits);
-} else {
-  slider.disabled = true;
-  shown.textContent = "cannot be shown now; reload the page";
-}
+slider.addEventListener("input", show);
+show();

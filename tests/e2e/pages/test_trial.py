@@ -105,12 +105,3 @@ def test_best_trial_is_taken_away_and_runs(browser, site, searched, tmp_path):
         assert page.locator("#layer").count() == 0
         page.get_by_role("link", name=STUDY).click()
         page.wait_for_url("**/studies/*")
-
-
-def test_slider_says_when_the_tokens_cannot_be_fetched(browser, site):
-    with visiting(browser, site) as visit:
-        visit.page.route("**/api/**/exhibits", lambda route: route.fulfill(status=503))
-        visit.forgiven = ("503",)
-        page = visit.go(place(0))
-        page.get_by_text("cannot be shown now; reload the page").wait_for()
-        assert page.get_by_label(re.compile("^Layer")).is_disabled()
