@@ -14,6 +14,7 @@ import os
 import platform
 import random
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
@@ -68,6 +69,13 @@ class Answering(coordinator.Instant):
             return Outcome(ticket, task, tuple(found))
 
 
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
 @contextmanager
 def running(command: list[str], address: str) -> Iterator[None]:
     """A server until the block ends."""
@@ -98,7 +106,7 @@ def looked_at(
     session.send("Network.clearBrowserCache")
     session.send("Network.setCacheDisabled", {"cacheDisabled": True})
     began = time.perf_counter()
-    page.goto(address)
+    page.goto(address, wait_until="commit", timeout=300_000)
     ready(page)
     complete = 1e3 * (time.perf_counter() - began)
     page.wait_for_timeout(500)
@@ -152,7 +160,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=10_000)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--port", type=int, default=8765)
     parser.add_argument("--store", type=Path, help="one of an earlier run; made where it lacks")
     parser.add_argument("--optuna-dashboard", default=shutil.which("optuna-dashboard"))
     parser.add_argument("--out", type=Path)
@@ -172,10 +179,10 @@ def main() -> None:
             browser = playwright.chromium.launch(
                 executable_path=shutil.which("chromium"), args=["--no-sandbox"]
             )
-            looks = {"schedsearch": ours(store, options.port, browser, token)}
+            looks = {"schedsearch": ours(store, free_port(), browser, token)}
             if options.optuna_dashboard:
                 program = options.optuna_dashboard
-                looks["optuna-dashboard"] = theirs(database, options.port + 1, browser, program)
+                looks["optuna-dashboard"] = theirs(database, free_port(), browser, program)
             seen: dict[str, list[dict[str, float]]] = {name: [] for name in looks}
             for _ in range(options.repeats):
                 for name, one in looks.items():

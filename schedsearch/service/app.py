@@ -29,6 +29,7 @@ from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
 from schedsearch.service.guard import Guard
 from schedsearch.service.pages import login, studies_page, study_page, trial_page
+from schedsearch.service.pages.page import compile_templates
 from schedsearch.service.problems import Problem, add_handlers
 from schedsearch.service.settings import ServiceSettings
 from schedsearch.service.views import Views
@@ -93,6 +94,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        compile_templates()
         app.state.watcher = Watcher(store)
         app.state.unpacking = CapacityLimiter(1)
         office.caretaker.start()
