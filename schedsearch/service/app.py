@@ -13,7 +13,16 @@ from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.config import StudyConfig
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
-from schedsearch.service.api import access, events, searches, sets, studies, system, trials
+from schedsearch.service.api import (
+    access,
+    comparison,
+    events,
+    searches,
+    sets,
+    studies,
+    system,
+    trials,
+)
 from schedsearch.service.api.common import Office
 from schedsearch.service.assets import Assets
 from schedsearch.service.auth import Gate
@@ -107,7 +116,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     app.state.office, app.state.gate = office, Gate(store.service, settings.failures)
     app.state.assets = Assets()
     add_handlers(app)
-    for part in (studies, searches, trials, events, sets, access, system):
+    for part in (studies, searches, trials, comparison, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     for page in PAGES:
