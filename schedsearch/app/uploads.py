@@ -1,5 +1,6 @@
 """Calibration sets that were uploaded: named by their content, and read from a folder here."""
 
+import fcntl
 import json
 import os
 import re
@@ -7,33 +8,37 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from schedsearch.app.received import FILE, SECONDS, Received
 from schedsearch.app.unpacking import Kind, TooLargeError, begins_as
+from schedsearch.core.partials import new_partial, remove_left_overs
 from schedsearch.errors import DataError, InputError, RunError
 from schedsearch.store.launches import StateError
 from schedsearch.store.sample_sets import SampleSetEntry
 from schedsearch.store.service import ServiceStore
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_PART = "part-"
-"""Begins the names of folders that a process which has gone may have left."""
+_PART = "part"
+"""What folders are called that hold what is on its way; locked as long as their server lives."""
+
+_LOCK = ".lock"
+"""File that is locked by whoever changes which sets there are."""
 
 _PASSED_ON = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
 
 class Uploads:
-    """Sets in a folder, one folder each; no other process writes there.
+    """Sets in a folder, one folder each; only servers on the same store write there.
 
     A set is there if both the store and the folder have it.
 
     Args:
         store: Knows whose they are.
-        folder: Has them; made here, and cleared of what former uploads left.
+        folder: Has them; made here, and cleared of what servers left that have gone.
         quota: Most bytes of all together, files in whole blocks. Archives on their way may take
             as much again, and so may the one that is being unpacked.
         samples: The most of a set.
@@ -52,8 +57,7 @@ class Uploads:
         self._unpacking = threading.Lock()
         self._child: subprocess.Popen[bytes] | None = None
         self._closed = threading.Event()
-        for path in self._folder.glob(f"{_PART}*"):
-            shutil.rmtree(path, ignore_errors=True)
+        remove_left_overs(self._folder / _PART)
 
     def file(self, digest: str) -> Path:
         """The JSONL file of a set.
@@ -103,7 +107,7 @@ class Uploads:
             InputError: There is none.
             StateError: A study that waits or is at work names it.
         """
-        with self._changing:
+        with _place(self._folder) as gone, self._alone():
             path = str(self.file(digest))
             for launch in self._store.launches():
                 named = path in launch.content.get("data", {}).values()
@@ -112,10 +116,8 @@ class Uploads:
                         f"set {digest} is named by study `{launch.study}`, which is "
                         f"{launch.state}; stop that first"
                     )
-            gone = Path(tempfile.mkdtemp(prefix=_PART, dir=self._folder))
             (self._folder / digest).rename(gone / digest)
             self._store.remove_sample_set(digest)
-        shutil.rmtree(gone, ignore_errors=True)
 
     def close(self) -> None:
         """Give up what is being unpacked, so that nobody waits for it."""
@@ -131,20 +133,32 @@ class Uploads:
         """
         with self._changing:
             if size > 0 and self._arriving + size > left:
-                raise TooLargeError(
-                    f"the archive takes more room than there is: all sets together may take "
-                    f"{self._quota} bytes, of which {left} are left; have sets deleted"
-                )
+                raise self._too_large(left)
             self._arriving += size
+
+    def _too_large(self, left: int) -> TooLargeError:
+        return TooLargeError(
+            f"the archive takes more room than there is: all sets together may take "
+            f"{self._quota} bytes, of which {left} are left; have sets deleted"
+        )
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep other threads, and other servers, from changing which sets there are."""
+        with self._changing, (self._folder / _LOCK).open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def keep(self, place: Path, kind: Kind, name: str, who: str) -> tuple[SampleSetEntry, bool]:
         """What `Upload.keep` returns, of the archive in a place."""
         with self._unpacking:  # so that what is left stays left
             found = self._received(place, kind)
-            with self._changing:
+            with self._alone():
                 known = self.find(found.digest)
                 if known is not None:
                     return known, False
+                if found.size > (left := self.left()):  # other servers have kept sets meanwhile
+                    raise self._too_large(left)
                 if any(one.digest == found.digest for one in self._store.sample_sets()):
                     self._store.remove_sample_set(found.digest)  # its files were lost
                 self._store.add_sample_set(found.digest, name, found.samples, found.size, who)
@@ -201,7 +215,8 @@ class Upload:
         self._uploads = uploads
         self._left = left
         self._size = 0
-        self._place = Path(tempfile.mkdtemp(prefix=_PART, dir=folder))
+        self._held = ExitStack()
+        self._place = self._held.enter_context(_place(folder))
         self._file = (self._place / "archive").open("wb")
 
     def check(self, expected: int) -> None:
@@ -251,9 +266,20 @@ class Upload:
     def close(self) -> None:
         """Remove what is here, but for a set that is kept."""
         self._file.close()
-        shutil.rmtree(self._place, ignore_errors=True)
+        self._held.close()
         self._uploads.arrived(-self._size, self._left)
         self._size = 0
+
+
+@contextmanager
+def _place(folder: Path) -> Iterator[Path]:
+    """A folder in the folder for as long as it takes, which other servers leave alone."""
+    place, lock = new_partial(folder / _PART, is_folder=True)
+    try:
+        yield place
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+        os.close(lock)
 
 
 def _crashed(status: int) -> DataError:

@@ -51,6 +51,10 @@ def serve(
     searches: Annotated[
         int, typer.Option(min=1, max=1000, help="The most that run at once; others wait.")
     ] = 1,
+    quota: Annotated[
+        int,
+        typer.Option(min=0, max=1 << 60, metavar="BYTES", help="The most of all uploads together."),
+    ] = 10 << 30,
     https: Annotated[
         bool, typer.Option("--https", help="Browsers reach it by https alone, through a proxy.")
     ] = False,
@@ -78,6 +82,7 @@ def serve(
         hosts=(*LOOPBACK, *([host] if not _is_any(host) else []), *(allow_host or ())),
         root_path=root_path.rstrip("/"),
         searches=searches,
+        quota=quota,
         secure=https,
     )
     app = make_app(settings)

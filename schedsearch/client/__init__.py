@@ -14,11 +14,23 @@ The token is in SCHEDSEARCH_TOKEN:
 from schedsearch.client.client import Client
 from schedsearch.client.problems import RefusedError, UnreachableError
 from schedsearch.client.study import Study
-from schedsearch.client.values import Best, NewToken, SampleSet, Status, Token
+from schedsearch.client.values import (
+    Best,
+    Compared,
+    Comparison,
+    HeldOut,
+    NewToken,
+    SampleSet,
+    Status,
+    Token,
+)
 
 __all__ = [
     "Best",
     "Client",
+    "Compared",
+    "Comparison",
+    "HeldOut",
     "NewToken",
     "RefusedError",
     "SampleSet",

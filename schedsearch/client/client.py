@@ -9,7 +9,7 @@ from typing import Any, Self
 from schedsearch.client.archives import SAMPLES, kind_of, packed, read_archive
 from schedsearch.client.connection import TIMEOUT, Connection
 from schedsearch.client.study import Study, path_of
-from schedsearch.client.values import NewToken, SampleSet, Status, Token
+from schedsearch.client.values import Comparison, NewToken, SampleSet, Status, Token
 from schedsearch.core.reading import read_file
 from schedsearch.errors import InputError
 
@@ -124,6 +124,18 @@ class Studies:
         """
         for one in self._connection.pages("studies", "studies", {"state": state}):
             yield Study(self._connection, Status.of(one))
+
+    def compare(self, *names: str) -> Comparison:
+        """Studies side by side: what each has found, what that costs, what unseen samples said.
+
+        Args:
+            names: Of the studies, at most 8.
+
+        Raises:
+            InputError: There is no such study, or its search has not begun.
+        """
+        asked = {"study": list(names)}
+        return Comparison.of(self._connection.json("GET", "comparison", params=asked))
 
 
 class Sets:

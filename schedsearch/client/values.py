@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from schedsearch.core.files import write_file
+from schedsearch.core.intervals import Interval
 from schedsearch.core.progress import Progress
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.schedule_file import SCHEDULE
@@ -116,6 +117,89 @@ class Best:
 
 
 @dataclass(frozen=True)
+class HeldOut:
+    """What samples said of a schedule that no search had seen.
+
+    Attributes:
+        what: Where the schedule comes from, in words.
+        flops_ratio: As `schedsearch.core.flops.flops_ratio` defines it.
+        kv_ratio: As `schedsearch.core.flops.kv_ratio` defines it.
+        score: With its 95 % interval; None where it was not asked.
+        drop: Full model minus this schedule, paired, with its 95 % interval; None where `score` is.
+        samples: How many there were.
+        proven: Whether it is proven of the schedule that it loses no more than was allowed.
+        schedule: The schedule.
+    """
+
+    what: str
+    flops_ratio: float
+    kv_ratio: float
+    score: Interval | None
+    drop: Interval | None
+    samples: int
+    proven: bool
+    schedule: Schedule
+
+    @classmethod
+    def of(cls, body: Body) -> Self:
+        """One row of an answer."""
+        made = {name: _interval(body[name], body["samples"]) for name in ("score", "drop")}
+        return _taken(cls, body, schedule=_schedule(body["schedule"]), **made)
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A study beside others.
+
+    Attributes:
+        study: Its name.
+        model: What is searched.
+        calibration_digest: Of the samples that the search sees.
+        metric: What is lost.
+        sampler: How it is searched.
+        trials: How many there are.
+        full_passes: What the search has cost, in passes of the full model.
+        best: The result so far, on calibration samples; None before there is one.
+        held_out: What other samples said, as its certificate was tested; empty without one.
+    """
+
+    study: str
+    model: str
+    calibration_digest: str
+    metric: str
+    sampler: str
+    trials: int
+    full_passes: float
+    best: Trial | None
+    held_out: tuple[HeldOut, ...]
+
+    @classmethod
+    def of(cls, body: Body) -> Self:
+        """One study of an answer."""
+        best = trial_of(body["best"]) if body["best"] else None
+        return _taken(cls, body, best=best, held_out=tuple(map(HeldOut.of, body["held_out"])))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Studies side by side.
+
+    Attributes:
+        studies: They, in the order in which they were named.
+        differ: What they differ in of model, calibration set and metric: figures across these mean
+            little.
+    """
+
+    studies: tuple[Compared, ...]
+    differ: tuple[str, ...]
+
+    @classmethod
+    def of(cls, body: Body) -> Self:
+        """The comparison in an answer."""
+        return cls(tuple(map(Compared.of, body["studies"])), tuple(body["differ"]))
+
+
+@dataclass(frozen=True)
 class Token:
     """A token, without its secret.
 
@@ -188,6 +272,10 @@ def trial_of(body: Body) -> Trial:
         measurement=_taken(Measurement, body) if complete else None,
         expected=body["drop"] if state is TrialState.SCREENED else None,
     )
+
+
+def _interval(body: Body | None, samples: int) -> Interval | None:
+    return _taken(Interval, body, n=samples) if body else None
 
 
 def _schedule(body: Body) -> Schedule:

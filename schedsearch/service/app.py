@@ -15,6 +15,7 @@ from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
 from schedsearch.service.api import (
     access,
+    comparison,
     events,
     exhibits,
     searches,
@@ -118,7 +119,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
     app.state.office, app.state.gate = office, Gate(store.service, settings.failures)
     app.state.assets = Assets()
     add_handlers(app)
-    for part in (studies, searches, trials, exhibits, events, sets, access, system):
+    for part in (studies, searches, trials, exhibits, comparison, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     for page in PAGES:

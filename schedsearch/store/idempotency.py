@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, and_, delete, or_, select, update
 
 from schedsearch.errors import SchedsearchError
 from schedsearch.store.codec import storable
@@ -14,6 +14,9 @@ from schedsearch.store.tables import AnswerRow
 
 KEPT = timedelta(hours=24)
 """For so long a key is remembered."""
+
+WORKING = timedelta(minutes=5)
+"""Longer than any request works: one without an answer by then has died with its server."""
 
 
 class KeyInUseError(SchedsearchError):
@@ -42,7 +45,8 @@ def begin(connection: Connection, who: str, key: str, request: str) -> Reply | N
         KeyInUseError: It was used for another request, or its request is at work.
     """
     now = datetime.now(UTC)
-    connection.execute(delete(AnswerRow).where(AnswerRow.created < now - KEPT))
+    died = and_(AnswerRow.status.is_(None), AnswerRow.created < now - WORKING)
+    connection.execute(delete(AnswerRow).where(or_(AnswerRow.created < now - KEPT, died)))
     added = connection.execute(
         insert_or_ignore(connection, AnswerRow).values(
             who=who,

@@ -164,6 +164,19 @@ def summary(office: Office, name: str) -> StudySummary | None:
         return None
 
 
+def check_begun(office: Office, name: str) -> None:
+    """Refuse a study that has no trials.
+
+    Raises:
+        ProblemError: There is none of this name, or its search has not begun.
+    """
+    if summary(office, name) is not None:
+        return
+    if office.store.service.launch(name) is not None:
+        raise ProblemError(409, f"the search of `{name}` has not begun; there are no trials")
+    raise not_found(f"study `{name}`")
+
+
 def launched(office: Office, name: str) -> Launch:
     """The launch of a study.
 

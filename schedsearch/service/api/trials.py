@@ -16,9 +16,9 @@ from schedsearch.service.api.common import (
     InOffice,
     Limit,
     Office,
+    check_begun,
     errors,
     from_cursor,
-    summary,
     to_cursor,
 )
 from schedsearch.service.auth import Reads
@@ -57,7 +57,7 @@ def list_trials(
     cursor: Cursor = None,
 ) -> TrialsOut:
     """Return trials; those that lack what they are sorted by come last."""
-    _check(office, name)
+    check_begun(office, name)
     wanted = Wanted(tuple(state or ()), max_cost, max_drop, layer, order, descending)
     after = None
     if cursor is not None:
@@ -132,7 +132,7 @@ def best(
     office: InOffice, _who: Reads, name: str, budget: Budget = None, max_drop: MaxDrop = None
 ) -> BestOut:
     """Return what is certified, else what was found; or another trial, by cost or drop."""
-    _check(office, name)
+    check_begun(office, name)
     view = office.views.of(name)
     link = view.certification.best if view.certification else None
     if link is not None and budget is None and max_drop is None:
@@ -179,7 +179,7 @@ def schedule(
     trial: Annotated[int | None, Query(ge=0, le=_MOST, description="Of this number.")] = None,
 ) -> Response:
     """Return a schedsearch.schedule/1 file: what `schedsearch export` writes."""
-    _check(office, name)
+    check_begun(office, name)
     view = office.views.of(name)
     try:
         if trial is not None:
@@ -206,16 +206,8 @@ def find_trial(office: Office, name: str, number: int) -> Trial:
     Raises:
         ProblemError: There is none.
     """
-    _check(office, name)
+    check_begun(office, name)
     found = office.store.page(name, after=Place(number - 1, number - 1), limit=1).trials
     if not found or found[0].number != number:
         raise not_found(f"trial {number} of `{name}`")
     return found[0]
-
-
-def _check(office: Office, name: str) -> None:
-    if summary(office, name) is None:
-        known = office.store.service.launch(name) is not None
-        if known:
-            raise ProblemError(409, f"the search of `{name}` has not begun; there are no trials")
-        raise not_found(f"study `{name}`")

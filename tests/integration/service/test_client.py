@@ -31,6 +31,7 @@ from schedsearch.execution.scoring import Scoring
 from schedsearch.service.app import make_app
 from schedsearch.service.settings import ServiceSettings
 from schedsearch.store.store import Store, open_store
+from tests.integration.searched import searched_store
 from tests.integration.service.conftest import STUDY, Noted
 from tests.integration.service.test_trials import SETTINGS
 from tests.unit.execution.synthetic import CHUNK, SEARCH, SUBJECT, evaluate, local, spec
@@ -264,6 +265,24 @@ def test_saved_schedule_is_what_the_service_gives(searched, tmp_path):
     with pytest.raises(InputError, match=r"schedule\.txt"):
         (tmp_path / "schedule.txt").write_text("irreplaceable")
         best.save(tmp_path / "schedule.txt")
+
+
+def test_studies_are_compared(tmp_path):
+    (tmp_path / "store.db").write_bytes(searched_store())
+    listening = Listening(tmp_path).begin()
+    try:
+        with listening.client("read") as client:
+            one, other = (found := client.studies.compare(SEARCHED, "other")).studies
+            with pytest.raises(InputError, match="there is no study `none`"):
+                client.studies.compare("none")
+        best = StudyView(listening.store, SEARCHED).best_trial
+        [proof] = listening.store.certifications(SEARCHED)
+    finally:
+        listening.end()
+    assert (one.best, found.differ, other.held_out) == (best, (), ())
+    [row], link = one.held_out, proof.links[0]
+    assert (row.schedule.keep, row.proven, row.samples) == (link.schedule.keep, True, proof.n)
+    assert (row.drop.value, row.drop.high) == (link.drop.value, link.drop.high)
 
 
 def test_trials_that_are_closed_while_somebody_waits_are_told(listening, client):

@@ -1,10 +1,14 @@
 """Studies by REST: created, changed, queued, begun, stopped; and what they may not name."""
 
 import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 
 import pytest
+from sqlalchemy import update
 
 from schedsearch.store.launches import CLAIM_SECONDS
+from schedsearch.store.tables import AnswerRow
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import API, problem
 
@@ -186,6 +190,32 @@ def test_same_request_with_the_same_key_is_done_once(service):
         service, STUDY.replace("small", "third"), service.by("launch") | {"Idempotency-Key": "k2"}
     )
     assert again.status_code == 201  # what was refused has used up no key
+
+
+def make_older(service, age):
+    """Have every key taken so long ago."""
+    with service.store._database.writing() as connection:
+        connection.execute(update(AnswerRow).values(created=datetime.now(UTC) - age))
+
+
+@pytest.mark.parametrize(("age", "status"), [(timedelta(), 409), (timedelta(minutes=6), 201)])
+def test_key_of_a_request_that_died_with_its_server_is_free_soon(serve, age, status):
+    first, second = serve(), serve()
+    headers = first.by("launch") | {"Idempotency-Key": "k1"}
+    digest = sha256(f"POST {API}/studies\n{STUDY}".encode()).hexdigest()
+    first.store.service.begin_reply("launch (token 1)", "k1", digest)
+    make_older(first, age)
+    answer = create(second, headers=headers)
+    assert answer.status_code == status
+    if status == 201:
+        assert create(first, headers=headers).content == answer.content
+
+
+def test_answer_is_remembered_for_longer_than_a_request_works(service):
+    headers = service.by("launch") | {"Idempotency-Key": "k1"}
+    made = create(service, headers=headers)
+    make_older(service, timedelta(hours=23))
+    assert create(service, headers=headers).content == made.content
 
 
 def test_two_people_cannot_change_a_study_unseen(service):

@@ -13,6 +13,7 @@ from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.settings import GSearchSettings
 from schedsearch.store.store import open_store
+from tests.integration.searched import searched_store
 from tests.integration.service.test_access import API, problem
 from tests.unit.execution.synthetic import (
     CHUNK,
@@ -204,3 +205,43 @@ def test_metrics_count_trials_by_state(searched):
     assert f'schedsearch_trials{{state="COMPLETE",study="{STUDY}"}} {complete}.0' in text
     assert searched.client.get("/healthz").json() == {"status": "alive"}
     assert searched.client.get("/readyz").json() == {"status": "ready"}
+
+
+def test_studies_stand_side_by_side_in_the_order_of_their_names(serve, tmp_path):
+    (tmp_path / "store.db").write_bytes(searched_store())
+    service, asked = serve(), {"study": ["other", STUDY, "other"]}
+    answer = service.client.get(f"{API}/comparison", params=asked, headers=service.by("read"))
+    assert answer.status_code == 200, answer.text
+    other, one = answer.json()["studies"]
+    assert (other["study"], one["study"], answer.json()["differ"]) == ("other", STUDY, [])
+    best = StudyView(service.store, STUDY).best_trial
+    assert one["best"]["number"] == best.number
+    assert tuple(one["best"]["schedule"]["keep"]) == best.schedule.keep
+    assert one["best"]["flops_ratio"] == best.measurement.flops_ratio
+    assert one["full_passes"] == service.store.effort(STUDY).spent
+    counts = [len(service.store.trials(name)) for name in (STUDY, "other")]
+    assert [one["trials"], other["trials"]] == counts
+    [proof] = service.store.certifications(STUDY)
+    [row] = one["held_out"]
+    assert (row["proven"], row["samples"]) == (True, proof.n)
+    assert row["drop"]["high"] == proof.links[0].drop.high
+    assert other["held_out"] == []
+
+
+def test_studies_of_other_metrics_are_compared_with_a_warning(searched):
+    searched.store.create_study(replace(spec("words"), metric="anls", search=SETTINGS.plain()))
+    asked = {"study": [STUDY, "words"]}
+    answer = searched.client.get(f"{API}/comparison", params=asked, headers=searched.by("read"))
+    assert answer.json()["differ"] == ["metric"]
+    assert answer.json()["studies"][1]["best"] is None
+
+
+@pytest.mark.parametrize(
+    ("names", "status"), [([], 422), (["none"], 404), (["waits"], 409), ([STUDY] * 9, 422)]
+)
+def test_studies_that_cannot_be_compared_are_refused(searched, names, status):
+    searched.store.service.add_launch("waits", {}, "me", "local")
+    answer = searched.client.get(
+        f"{API}/comparison", params={"study": names}, headers=searched.by("read")
+    )
+    problem(answer, status)

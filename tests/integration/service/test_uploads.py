@@ -1,10 +1,14 @@
 """Sets that are uploaded by REST: kept once, listed, named by studies, deleted, refused."""
 
 import struct
+import subprocess
+import sys
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from schedsearch.app.unpacking import TooLargeError
 from schedsearch.evaluation.data.jsonl import JsonlSet
 from tests.archives import png, rows, tar, zipped
 from tests.integration.service.test_access import API, problem
@@ -28,7 +32,7 @@ def sets(service):
 def left_over(service):
     """What lies in the folder of sets besides those that are kept."""
     there = {path.name for path in (service.settings.folder / "sets").iterdir()}
-    return sorted(there - {one["digest"] for one in sets(service)})
+    return sorted(there - {one["digest"] for one in sets(service)} - {".lock"})
 
 
 def test_set_is_kept_under_the_digest_that_its_file_has_anywhere(service, tmp_path):
@@ -203,6 +207,56 @@ def test_sets_outlive_the_server(service, serve):
     assert [one["digest"] for one in sets(other)] == [digest]
     names = other.client.get(f"{API}/names", headers=other.by("read")).json()
     assert f"set:{digest}" in names["sets"]
+
+
+LEAVES = """
+import sys
+from pathlib import Path
+from schedsearch.app.uploads import Uploads
+from schedsearch.store.store import open_store
+
+begun = Uploads(open_store(sys.argv[1]).service, Path(sys.argv[2]), 10**6).begin()
+begun.write(b"half of an archive")
+print("begun", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_a_living_server_unpacks_is_left_alone_and_what_a_dead_one_left_is_cleared(serve):
+    first = serve()
+    folder = first.settings.folder / "sets"
+    command = [sys.executable, "-c", LEAVES, first.settings.store, folder]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"begun\n"
+        left = left_over(serve())
+        assert len(left) == 1, "it is on its way"
+        other.kill()
+    assert left_over(first) == left
+    serve()
+    assert left_over(first) == []
+
+
+def kept(service, archive):
+    """What a service says that is sent an archive; by the use case, which threads may share."""
+    sent = service.client.app.state.office.uploads.begin()
+    try:
+        sent.write(archive)
+        return sent.keep("tar.gz", "mine", "me")[1]
+    except TooLargeError:
+        return "too large"
+    finally:
+        sent.close()
+
+
+def test_servers_with_one_folder_keep_a_set_once_and_one_quota(serve):
+    both = serve(quota=30_000), serve(quota=30_000)
+    one, *more = (tar(FILES | {"a.png": png((red, 0, 9))}, "w:gz") for red in (1, 2, 3))
+    with ThreadPoolExecutor() as threads:
+        assert sorted(threads.map(kept, both, (one, one))) == [False, True]
+        assert len(sets(both[0])) == 1
+        assert sorted(map(str, threads.map(kept, both, more))) == ["True", "too large"]
+    assert len(sets(both[0])) == 2
+    assert left_over(both[1]) == []
 
 
 def test_image_of_another_set_cannot_be_named(service):

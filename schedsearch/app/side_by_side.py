@@ -1,0 +1,61 @@
+"""Studies side by side: what each has found, what that costs, what unseen samples said of it."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from schedsearch.app.study_view import StudyView
+from schedsearch.core.certificate import Certification, Link
+from schedsearch.core.trial import Measurement, Trial
+from schedsearch.errors import InputError
+from schedsearch.store.failures import DamagedError
+
+
+@dataclass(frozen=True)
+class Beside:
+    """A study beside others.
+
+    Attributes:
+        view: It.
+        best: Its result so far; None before there is one.
+        proof: What samples said that the search had not seen; None where none were asked.
+    """
+
+    view: StudyView
+    best: Trial | None
+    proof: Certification | None
+
+    @property
+    def measured(self) -> Measurement | None:
+        """What the result costs and loses."""
+        return self.best.measurement if self.best else None
+
+    @property
+    def held_out(self) -> Sequence[tuple[Link, bool]]:
+        """Schedules that were tested on such samples, and whether each is proven."""
+        if self.proof is None:
+            return ()
+        rows = [(link, at < self.proof.proven) for at, link in enumerate(self.proof.links)]
+        tested = any(link.schedule == self.proof.found.schedule for link, _ in rows)
+        return rows if tested else [*rows, (self.proof.found, False)]
+
+
+def beside(view: StudyView) -> Beside:
+    """What a study has to show beside others."""
+    try:
+        best = view.best_trial
+    except DamagedError:
+        raise
+    except InputError:
+        best = None
+    return Beside(view, best, view.certification)
+
+
+def differences(views: Iterable[StudyView]) -> list[str]:
+    """What studies differ in, so that their figures are not of the same thing."""
+    specs = [view.spec for view in views]
+    asked = {
+        "model": [spec.model for spec in specs],
+        "calibration set": [spec.calibration_digest for spec in specs],
+        "metric": [spec.metric for spec in specs],
+    }
+    return [name for name, given in asked.items() if any(one != given[0] for one in given[1:])]

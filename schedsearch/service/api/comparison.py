@@ -1,0 +1,104 @@
+"""Studies side by side."""
+
+from typing import Annotated, Self
+
+from fastapi import APIRouter, Query
+from pydantic import Field
+
+from schedsearch.app.side_by_side import Beside, beside, differences
+from schedsearch.core.certificate import Link
+from schedsearch.service.api.common import InOffice, check_begun, errors
+from schedsearch.service.auth import Reads
+from schedsearch.service.schemas import Body, ScheduleOut, TrialOut
+
+router = APIRouter(tags=["studies"])
+
+_MOST = 8
+Named = Annotated[
+    list[str], Query(min_length=1, max_length=_MOST, description="Name of a study; one or more.")
+]
+
+
+class IntervalOut(Body):
+    """An estimate with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+class HeldOutOut(Body):
+    """What samples said of a schedule that no search had seen."""
+
+    what: str
+    flops_ratio: float
+    kv_ratio: float
+    score: IntervalOut | None
+    drop: IntervalOut | None
+    samples: int
+    proven: bool
+    schedule: ScheduleOut
+
+    @classmethod
+    def of(cls, link: Link, samples: int, proven: bool) -> Self:
+        """A schedule that was tested, as it is returned."""
+        return cls(
+            what=link.what,
+            flops_ratio=link.flops_ratio,
+            kv_ratio=link.kv_ratio,
+            score=IntervalOut.model_validate(link.score) if link.score else None,
+            drop=IntervalOut.model_validate(link.drop) if link.drop else None,
+            samples=samples,
+            proven=proven,
+            schedule=ScheduleOut.of(link.schedule),
+        )
+
+
+class ComparedOut(Body):
+    """A study beside others."""
+
+    study: str
+    model: str
+    calibration_digest: str
+    metric: str
+    sampler: str
+    trials: int
+    full_passes: float = Field(description="What the search cost, in passes of the full model.")
+    best: TrialOut | None = Field(description="The result so far, on calibration samples.")
+    held_out: list[HeldOutOut] = Field(description="Of its certificate.")
+
+    @classmethod
+    def of(cls, one: Beside) -> Self:
+        """A study beside others, as it is returned."""
+        view, samples = one.view, one.proof.n if one.proof else 0
+        return cls(
+            study=view.name,
+            model=view.spec.model,
+            calibration_digest=view.spec.calibration_digest,
+            metric=view.spec.metric,
+            sampler=str(view.spec.search["sampler"]),
+            trials=len(view.trials),
+            full_passes=view.effort.spent,
+            best=TrialOut.of(one.best) if one.best else None,
+            held_out=[HeldOutOut.of(link, samples, proven) for link, proven in one.held_out],
+        )
+
+
+class ComparisonOut(Body):
+    """Studies side by side, in the order in which they were named."""
+
+    studies: list[ComparedOut]
+    differ: list[str] = Field(
+        description="Of model, calibration set and metric: figures across these mean little."
+    )
+
+
+@router.get("/comparison", responses=errors(404, 409), summary="Compare studies")
+def compare(office: InOffice, _who: Reads, study: Named) -> ComparisonOut:
+    """Return what studies have found, what it costs, and what unseen samples said of it."""
+    names = list(dict.fromkeys(study))
+    for name in names:
+        check_begun(office, name)
+    views = [office.views.of(name) for name in names]
+    found = [ComparedOut.of(beside(view)) for view in views]
+    return ComparisonOut(studies=found, differ=differences(views))
