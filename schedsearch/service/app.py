@@ -18,7 +18,15 @@ from schedsearch.service.assets import Assets
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
 from schedsearch.service.guard import Guard
-from schedsearch.service.pages import login, studies_page, study_page
+from schedsearch.service.pages import (
+    cluster_page,
+    compare_page,
+    login,
+    start_page,
+    studies_page,
+    study_page,
+    tokens_page,
+)
 from schedsearch.service.problems import Problem, add_handlers
 from schedsearch.service.settings import ServiceSettings
 from schedsearch.service.views import Views
@@ -27,7 +35,7 @@ from schedsearch.store.store import open_store
 from schedsearch.version import VERSION
 
 API = "/api/v1"
-PAGES = (login, studies_page, study_page)
+PAGES = (login, studies_page, compare_page, start_page, cluster_page, tokens_page, study_page)
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
 
