@@ -82,7 +82,7 @@ def start_study(
     filled: Annotated[Mapping[str, str], Depends(_filled)],
     text: _Text = "",
     key: _Short = "",
-    ask: Literal["check", "fill", "create", "start"] = "check",
+    ask: Annotated[Literal["check", "fill", "create", "start"], Form()] = "check",
 ) -> Response:
     """Check a study file, write fields into it, or keep it and have it searched."""
     text = text.replace("\r\n", "\n")

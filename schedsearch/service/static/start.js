@@ -1,22 +1,23 @@
 // The form of a new study: the server checks what is written, and fields write into the file.
-const form = /** @type {HTMLFormElement} */ (document.getElementById("start"));
-const text = /** @type {HTMLTextAreaElement} */ (document.getElementById("text"));
-/** Fields that were changed and are not in the file yet. @type {Set<HTMLInputElement>} */
+/** @type {(id: string) => any} */
+const by = (id) => document.getElementById(id);
+/** @type {HTMLFormElement} */
+const form = by("start");
+/** @type {HTMLTextAreaElement} */
+const text = by("text");
+/** Fields that were changed and are not in the file yet. @type {Set<any>} */
 const changed = new Set();
-let timer = 0, wanted = false, busy = false;
+let timer = 0, wanted = false, busy = false, sent = false;
 
 /** @param {Document} page As the server would show it now. */
 function take(page) {
-  const verdict = /** @type {HTMLElement} */ (document.getElementById("verdict"));
-  const found = page.getElementById("verdict");
-  if (found && found.innerHTML !== verdict.innerHTML) verdict.replaceChildren(...found.childNodes);
-  for (const part of /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-field]"))) {
-    const old = /** @type {HTMLElement} */ (document.querySelector(`[data-field="${part.dataset.field}"]`));
-    const [now, then] = [part, old].map((one) => /** @type {HTMLInputElement} */ (one.querySelector("input, select")));
-    old.hidden = part.hidden;
+  by("verdict").replaceChildren(...(page.getElementById("verdict")?.childNodes ?? []));
+  for (const now of /** @type {any} */ (page.querySelectorAll("[data-field] :is(input, select)"))) {
+    const then = by(now.id);
+    then.parentElement.hidden = now.parentElement.hidden;
     then.toggleAttribute("aria-invalid", now.hasAttribute("aria-invalid"));
     if (changed.has(then) || document.activeElement === then) continue;
-    if (then.tagName === "SELECT") then.replaceChildren(...now.childNodes);
+    if (now.options) then.replaceChildren(...now.options);
     else then.value = now.value;
   }
 }
@@ -29,35 +30,27 @@ async function update() {
     wanted = false;
     const fields = [...changed], before = text.value;
     changed.clear();
-    const asked = new URLSearchParams({ ask: fields.length ? "fill" : "check", text: before });
-    for (const name of ["csrf", "key"]) asked.set(name, /** @type {HTMLInputElement} */ (form.elements.namedItem(name)).value);
+    const asked = new FormData(form);
+    for (const { name } of form.querySelectorAll("[data-field] :is(input, select)")) asked.delete(name);
     for (const field of fields) asked.set(field.name, field.value);
+    asked.set("ask", fields.length ? "fill" : "check");
     const answer = await fetch(form.action, { method: "POST", body: asked }).catch(() => null);
     if (answer?.redirected) return location.reload(); // the session has ended
-    if (!answer?.ok) {
-      fields.forEach((field) => changed.add(field));
-      timer = setTimeout(update, 3000);
-      break;
-    }
-    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
-    const file = /** @type {HTMLTextAreaElement} */ (page.getElementById("text")).value;
-    if (text.value !== before) {
-      fields.forEach((field) => changed.add(field)); // somebody went on writing meanwhile
-      wanted = true;
-    } else if (fields.length) text.value = file;
-    take(page);
+    const page = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
+    wanted ||= text.value !== before; // somebody went on writing meanwhile
+    if (!page || wanted) fields.forEach((field) => changed.add(field));
+    else if (fields.length) text.value = page.querySelector("textarea")?.value ?? before;
+    if (page) take(page);
+    else timer = setTimeout(update, 3000);
   }
   busy = false;
 }
 
-form.addEventListener("input", (event) => {
-  const field = /** @type {HTMLInputElement} */ (event.target);
-  if (field.closest("[data-field]")) changed.add(field);
+form.addEventListener("input", ({ target }) => {
+  if (target !== text) changed.add(target);
   clearTimeout(timer);
   timer = setTimeout(update, 300);
 });
-
-let sent = false;
 form.addEventListener("submit", async (event) => {
   if (sent || (!changed.size && !busy)) return;
   event.preventDefault(); // what was filled in is written into the file first
@@ -67,5 +60,4 @@ form.addEventListener("submit", async (event) => {
   sent = true;
   form.requestSubmit(event.submitter);
 });
-
 if (text.value !== text.defaultValue) update(); // the browser has come back to it
