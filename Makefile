@@ -91,6 +91,7 @@ screenshots: setup
 # Fetches the vendored files anew, as packages.json has them; a test compares them with their hashes.
 vendor: setup
 	$(BIN)/python -m schedsearch.service.vendored
+	$(BIN)/python -m schedsearch.service.vendored tests/e2e/pages/vendor
 
 bench: setup
 	$(BIN)/python bench/prefill.py --out bench/results/prefill-cpu.json
