@@ -109,7 +109,15 @@ def serve(
             timeout_graceful_shutdown=8,
             server_header=False,
         )
-        uvicorn.Server(config).run(sockets=[listener])
+
+        class Server(uvicorn.Server):
+            """Waits for requests that are at work when it ends, but not for streams of events."""
+
+            async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+                await app.state.watcher.close()
+                await super().shutdown(sockets)
+
+        Server(config).run(sockets=[listener])
 
 
 @token.command("create")

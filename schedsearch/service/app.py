@@ -10,9 +10,10 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from schedsearch.app.backends import Backend, LocalBackend
+from schedsearch.app.config import StudyConfig
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
-from schedsearch.service.api import access, events, sets, studies, system, trials
+from schedsearch.service.api import access, events, searches, sets, studies, system, trials
 from schedsearch.service.api.common import Office
 from schedsearch.service.assets import Assets
 from schedsearch.service.auth import Gate
@@ -48,10 +49,13 @@ class _Guarded(FastAPI):
         super().__init__(**options)
 
     def openapi(self) -> dict[str, Any]:
-        """The document, with the problem that errors refer to."""
+        """The document, with what routes refer to that take or answer more than it knows of."""
         document = super().openapi()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
-        schemas[Problem.__name__] = Problem.model_json_schema()
+        for model in (Problem, StudyConfig):
+            described = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            schemas |= described.pop("$defs", {})
+            schemas[model.__name__] = described
         return document
 
     def build_middleware_stack(self) -> ASGIApp:
@@ -108,10 +112,10 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         openapi_url=f"{API}/openapi.json",
         max_body_size=settings.body,
     )
-    app.state.office, app.state.gate = office, Gate(store.service)
+    app.state.office, app.state.gate = office, Gate(store.service, settings.failures)
     app.state.assets = Assets()
     add_handlers(app)
-    for part in (studies, trials, events, sets, access, system):
+    for part in (studies, searches, trials, events, sets, access, system):
         app.include_router(part.router, prefix=API)
     app.include_router(system.probes)
     for page in PAGES:

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 from fastapi.security import APIKeyCookie, HTTPBearer
-from limits import parse
+from limits import RateLimitItemPerMinute
 from limits.storage import MemoryStorage
 from limits.strategies import MovingWindowRateLimiter
 
@@ -25,7 +25,6 @@ CSRF_FIELD = "csrf"
 SAFE = ("GET", "HEAD", "OPTIONS")
 _SESSION = timedelta(hours=12)
 _OFFER = timedelta(minutes=10)
-_FAILURES = parse("10/minute")
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,17 @@ class Principal:
 
 
 class Gate:
-    """Recognises who asks; after ten failures in a minute an address is told to wait.
+    """Recognises who asks; an address that fails too often is told to wait.
 
     Args:
         store: Has tokens and sessions.
+        failures: The most of one address in a minute.
     """
 
-    def __init__(self, store: ServiceStore) -> None:
+    def __init__(self, store: ServiceStore, failures: int) -> None:
         self._store = store
         self._limiter = MovingWindowRateLimiter(MemoryStorage())
+        self._failures = RateLimitItemPerMinute(failures)
         self._codes: dict[str, tuple[str, datetime]] = {}
 
     def by_bearer(self, text: str, origin: str) -> Principal:
@@ -122,7 +123,7 @@ class Gate:
 
         Others behind the same address are let in: a proxy may stand there.
         """
-        if self._limiter.hit(_FAILURES, origin):
+        if self._limiter.hit(self._failures, origin):
             return _unknown(detail)
         wait = "too many failures from this address; wait a minute"
         return ProblemError(429, wait, {"Retry-After": "60"})

@@ -17,6 +17,8 @@ from schedsearch.store.store import Store
 log = logging.getLogger(__name__)
 
 PERIOD = 1.0
+SILENCE = 15.0
+"""Seconds after which those who listen get a sign that the service still lives."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,26 +49,40 @@ class Watcher:
         self._latest: Look | None = None
         self._looking: asyncio.Task[None] | None = None
         self._listeners = 0
+        self._closed = False
 
-    async def looks(self) -> AsyncIterator[Look]:
-        """Look after look, each time that something has changed."""
+    async def looks(self) -> AsyncIterator[Look | None]:
+        """Look after look, each time that something has changed; None where nothing has for long.
+
+        They end when the watcher is closed.
+        """
         async with self._listening():
             told: Look | None = None
             while True:
-                told = await self._after(told)
-                yield told
+                found = await self._after(told)
+                if self._closed:
+                    return
+                yield found
+                told = found or told
 
     async def close(self) -> None:
-        """Look no more."""
+        """Look no more, and tell those who listen."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
-    async def _after(self, told: Look | None) -> Look:
-        """The latest look, once it is another than this one."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._latest not in (None, told))
-        assert self._latest is not None
+    async def _after(self, told: Look | None) -> Look | None:
+        """The latest look, once it is another than this one; None where that takes long."""
+        try:
+            async with asyncio.timeout(SILENCE), self._changed:
+                await self._changed.wait_for(
+                    lambda: self._closed or self._latest not in (None, told)
+                )
+        except TimeoutError:
+            return None
         return self._latest
 
     @asynccontextmanager

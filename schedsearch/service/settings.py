@@ -22,6 +22,7 @@ class ServiceSettings:
         body: Most bytes of a body, but for uploads.
         quota: Most bytes of all uploaded sets together, files in whole blocks.
         secure: Whether browsers reach it by https alone.
+        failures: Wrong tokens of one address in a minute, after which it is told to wait.
     """
 
     store: str
@@ -33,3 +34,4 @@ class ServiceSettings:
     body: int = 1 << 20
     quota: int = 10 << 30
     secure: bool = False
+    failures: int = 10

@@ -117,6 +117,18 @@ def page(
     return Page(trials, following, total or 0)
 
 
+def closed(connection: Connection, study_id: int) -> int:
+    """Return the number of the last trial up to which all are closed; -1 where there is none."""
+    of_study = select(TrialRow.number).where(TrialRow.study_id == study_id)
+    open_states = [str(state) for state in TrialState if not state.finished]
+    first_open = of_study.where(TrialRow.state.in_(open_states)).order_by(TrialRow.number).limit(1)
+    number = connection.scalar(first_open)
+    if number is not None:
+        return number - 1
+    last = connection.scalar(of_study.order_by(TrialRow.number.desc()).limit(1))
+    return -1 if last is None else last
+
+
 def _value(trial: Trial, order: str) -> float | None:
     if order == "number":
         return trial.number

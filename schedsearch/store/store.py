@@ -274,6 +274,10 @@ class Store:
         """Return at most so many of the trials that are wanted, those after a place."""
         return self._read(study, pages.page, wanted, after, limit)
 
+    def closed(self, study: str) -> int:
+        """Return the number of the last trial up to which all are closed; -1 for none."""
+        return self._read(study, pages.closed)
+
     def answers(
         self,
         study: str,

@@ -249,6 +249,17 @@ def test_trials_wait_under_consecutive_numbers_before_their_work(store):
     assert {trial.state for trial in opened} == {TrialState.WAITING}
 
 
+def test_trials_are_closed_up_to_the_first_that_is_open(store):
+    assert store.closed(STUDY) == -1
+    with store.lease(STUDY) as lease:
+        opened = [open_running(store, lease, schedule) for schedule in (FULL, HALF, FULL)]
+        seen = []
+        for number in (0, 2, 1):
+            store.close_trial(lease, complete(opened[number][0]), opened[number][1])
+            seen.append(store.closed(STUDY))
+    assert seen == [0, 0, 2]
+
+
 @given(st.floats(allow_nan=False, allow_infinity=False) | st.none())
 @few_examples
 def test_screened_trial_comes_back_with_what_is_expected_of_it(store, drop):

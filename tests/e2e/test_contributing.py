@@ -136,6 +136,7 @@ def test_code_is_in_the_style_of_the_repository(repository):
         run("-m", "ruff", *command, *written, folder=repository, paths=(repository,))
 
 
+@pytest.mark.full
 def test_what_is_added_to_the_repository_passes_the_contract_suites(repository):
     results = repository / "results.xml"
     options = ["-p", "no:cacheprovider", "-k", CHOSEN, f"--junitxml={results}"]

@@ -167,7 +167,7 @@ def wait_for_trials(store: Path, count: int) -> None:
 
 
 def test_second_search_is_refused_until_the_first_is_dead(run, store, tmp_path):
-    study = written(tmp_path, samples=150, tolerance=0.0)
+    study = written(tmp_path, samples=80, tolerance=0.0)
     first = searching(study, store)
     try:
         wait_for_trials(store, 1)
@@ -184,7 +184,7 @@ def test_second_search_is_refused_until_the_first_is_dead(run, store, tmp_path):
 
 
 def test_interrupted_search_leaves_cleanly_and_says_how_to_continue(run, store, tmp_path):
-    study = written(tmp_path, samples=150, tolerance=0.0)
+    study = written(tmp_path, samples=80, tolerance=0.0)
     child = searching(study, store)
     try:
         wait_for_trials(store, 2)

@@ -133,9 +133,15 @@ def test_search_outlives_the_service_and_a_new_one_shows_it(tmp_path):
 
 def test_service_ends_soon_when_it_is_asked_to_although_somebody_listens(tmp_path):
     with serving(tmp_path) as service, service.client as client:
-        with client.stream("GET", "/events", timeout=30):
+        client.post("/studies", content=STUDY)
+        streams = [client.stream("GET", path) for path in ("/events", "/studies/small/events")]
+        with streams[0] as every, streams[1] as one:
+            lines = [answer.iter_lines() for answer in (every, one)]
+            assert [next(each) for each in lines] == ["event: study"] * 2
             service.process.terminate()
-            assert service.process.wait(10) in (0, -signal.SIGTERM)
+            assert [len(list(each)) for each in lines] == [3, 3], "and then they end in good order"
+        assert service.process.wait(10) in (0, -signal.SIGTERM)
+        assert service.process.stderr.read() == "", "nothing had to be cut off"
 
 
 def test_service_that_others_can_reach_needs_a_token_first(tmp_path):

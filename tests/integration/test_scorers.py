@@ -249,6 +249,7 @@ with schedsearch.search("demo", ShapesVQA("calibration", 12), metric=scorer, **o
 """
 
 
+@pytest.mark.full
 def test_scorer_with_a_set_a_list_a_partial_and_an_object_goes_on_in_another_process(tmp_path):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)

@@ -20,6 +20,7 @@ from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.metrics import make_metric
 from tests.engine.smollm2 import needs_smollm2
 from tests.engine.smollm2 import smollm2 as load_smollm2
+from tests.pace import some
 
 TINY = SmolLM2Recipe(
     steps=20, seed=3, shares=(0.3, 0.2), tower_images=2, questions=3, save_every=3, rank=4
@@ -260,7 +261,9 @@ def test_what_ships_is_small():
 
 
 @needs_smollm2
-@pytest.mark.parametrize(("dtype", "samples"), [("float32", 24), ("bfloat16", 6)])
+@pytest.mark.parametrize(
+    ("dtype", "samples"), some([("float32", 24), ("bfloat16", 6)], [("bfloat16", 6)])
+)
 def test_the_real_model_answers_by_its_image_in_both_precisions(dtype, samples):
     model, made = load_smollm2() if dtype == "float32" else open_model("smollm2", dtype=dtype)
     data = open_samples(DataRef("easy-vqa:held-out", samples))
@@ -271,6 +274,7 @@ def test_the_real_model_answers_by_its_image_in_both_precisions(dtype, samples):
     assert sum(scores) >= samples - 4
 
 
+@pytest.mark.full
 @needs_smollm2
 def test_the_real_model_loses_little_with_few_tokens_deep_down():
     model, made = load_smollm2()

@@ -1,4 +1,4 @@
-"""What routes have in common: paging, errors that they document, idempotency and audits."""
+"""What routes have in common: studies, paging, errors that they document, idempotency, audits."""
 
 import base64
 import binascii
@@ -13,12 +13,17 @@ from pydantic import BaseModel
 
 from schedsearch.app.launching import Caretaker, Launching
 from schedsearch.app.uploads import Uploads
+from schedsearch.errors import InputError
 from schedsearch.service.auth import Principal, origin_of
-from schedsearch.service.problems import MEDIA_TYPE, ProblemError
+from schedsearch.service.problems import MEDIA_TYPE, ProblemError, not_found
+from schedsearch.service.schemas import StudyOut
 from schedsearch.service.settings import ServiceSettings
 from schedsearch.service.views import Views
+from schedsearch.store.failures import DamagedError
 from schedsearch.store.idempotency import Reply
+from schedsearch.store.launches import Launch
 from schedsearch.store.store import Store
+from schedsearch.store.studies import StudySummary
 
 _TOLD: Mapping[int, str] = {
     400: "The request cannot be read.",
@@ -135,6 +140,44 @@ def _response(reply: Reply) -> Response:
     return Response(
         reply.body, reply.status, headers=dict(reply.headers), media_type="application/json"
     )
+
+
+def shown(office: Office, name: str) -> StudyOut:
+    """A study.
+
+    Raises:
+        ProblemError: There is none.
+    """
+    launch, found = office.store.service.launch(name), summary(office, name)
+    if launch is None and found is None:
+        raise not_found(f"study `{name}`")
+    return StudyOut.of(name, launch, found)
+
+
+def summary(office: Office, name: str) -> StudySummary | None:
+    """What the store has of a study; None before its search has begun."""
+    try:
+        return office.store.study(name)
+    except DamagedError:
+        raise
+    except InputError:
+        return None
+
+
+def launched(office: Office, name: str) -> Launch:
+    """The launch of a study.
+
+    Raises:
+        ProblemError: There is no such study, or it was made without the service.
+    """
+    launch = office.store.service.launch(name)
+    if launch is None:
+        if summary(office, name) is None:
+            raise not_found(f"study `{name}`")
+        raise ProblemError(
+            409, f"study `{name}` was made without this service, which does not know its file"
+        )
+    return launch
 
 
 def etag(version: int) -> str:

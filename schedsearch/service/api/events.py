@@ -1,14 +1,17 @@
 """Server-sent events: how searches go on."""
 
-from collections.abc import AsyncIterator
-from typing import Annotated
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Header, Request
-from fastapi.sse import EventSourceResponse, ServerSentEvent
+from fastapi.responses import StreamingResponse
+from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
+from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from schedsearch.service.api.common import InOffice, errors
-from schedsearch.service.api.studies import shown
+from schedsearch.service.api.common import InOffice, Office, errors, shown
 from schedsearch.service.auth import Reads
 from schedsearch.service.events import Watcher
 from schedsearch.service.schemas import TrialOut
@@ -27,10 +30,27 @@ LastEventId = Annotated[
 ]
 
 
+_EVENT = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["study", "trial", "deleted"]},
+        "data": {"type": "string", "description": "JSON: of a study, of a trial, or its name."},
+        "id": {"type": "string"},
+    },
+}
+_STREAM: dict[int | str, dict[str, Any]] = {
+    200: {
+        "description": "Events, for as long as somebody listens.",
+        "content": {"text/event-stream": {"itemSchema": _EVENT}},
+    }
+}
+
+
 @router.get(
     "/studies/{name}/events",
-    response_class=EventSourceResponse,
-    responses=errors(404),
+    response_class=StreamingResponse,
+    responses={**_STREAM, **errors(404)},
     summary="Follow a study",
 )
 async def follow(
@@ -40,21 +60,40 @@ async def follow(
     _there: Annotated[None, Depends(_existing)],
     name: str,
     last_event_id: LastEventId = None,
-) -> AsyncIterator[ServerSentEvent]:
+) -> StreamingResponse:
     """Send `study` whenever the study has changed, and `trial` for each that is closed.
 
     The first event is the study as it is. Whoever sends the id of the last event that came gets
     the trials that were closed since.
     """
-    watcher: Watcher = request.app.state.watcher
+    return _streamed(_followed(request.app.state.watcher, office, name, last_event_id))
+
+
+@router.get(
+    "/events",
+    response_class=StreamingResponse,
+    responses={**_STREAM, **errors()},
+    summary="Follow all studies",
+)
+async def follow_all(request: Request, _who: Reads) -> StreamingResponse:
+    """Send `study` for each study, and again whenever one has changed."""
+    return _streamed(_all_followed(request.app.state.watcher))
+
+
+async def _followed(
+    watcher: Watcher, office: Office, name: str, last_event_id: str | None
+) -> AsyncIterator[bytes]:
     mark, closed = _parsed(last_event_id)
     async for look in watcher.looks():
+        if look is None:
+            yield KEEPALIVE_COMMENT
+            continue
         study = look.studies.get(name)
         if study is None:
-            yield ServerSentEvent(event="deleted", data={"study": name})
+            yield _event("deleted", {"study": name})
             return
         if closed is None:  # of those before nobody has asked
-            closed = await run_in_threadpool(_closed, office, name)
+            closed = await run_in_threadpool(office.store.closed, name) if study.trials else -1
         elif study.trials:
             page = await run_in_threadpool(
                 office.store.page, name, after=Place(closed, closed), limit=500
@@ -63,38 +102,41 @@ async def follow(
                 if not trial.state.finished:
                     break
                 closed = trial.number
-                yield ServerSentEvent(event="trial", id=f"{mark}.{closed}", data=TrialOut.of(trial))
+                yield _event("trial", TrialOut.of(trial), f"{mark}.{closed}")
         if look.marks[name] != mark:
             mark = look.marks[name]
-            yield ServerSentEvent(event="study", id=f"{mark}.{closed}", data=study)
+            yield _event("study", study, f"{mark}.{closed}")
 
 
-@router.get(
-    "/events", response_class=EventSourceResponse, responses=errors(), summary="Follow all studies"
-)
-async def follow_all(request: Request, _who: Reads) -> AsyncIterator[ServerSentEvent]:
-    """Send `study` for each study, and again whenever one has changed."""
-    watcher: Watcher = request.app.state.watcher
-    marks: dict[str, str] = {}
+async def _all_followed(watcher: Watcher) -> AsyncIterator[bytes]:
+    marks: Mapping[str, str] = {}
     async for look in watcher.looks():
+        if look is None:
+            yield KEEPALIVE_COMMENT
+            continue
         for name, study in look.studies.items():
             if marks.get(name) != look.marks[name]:
-                yield ServerSentEvent(event="study", id=look.marks[name], data=study)
+                yield _event("study", study, look.marks[name])
         for name in marks.keys() - look.marks.keys():
-            yield ServerSentEvent(event="deleted", data={"study": name})
+            yield _event("deleted", {"study": name})
         marks = look.marks
 
 
-def _closed(office: InOffice, name: str) -> int:
-    """Number of the last trial before which all are closed; -1 where there is none."""
-    if name not in (one.spec.name for one in office.store.studies()):
-        return -1
-    last = -1
-    for trial in office.store.trials(name):
-        if not trial.state.finished:
-            break
-        last = trial.number
-    return last
+def _streamed(events: AsyncIterator[bytes]) -> StreamingResponse:
+    """A stream. Of generators the framework makes one that breaks down when a listener leaves."""
+
+    async def paused() -> AsyncIterator[bytes]:
+        async for event in events:
+            yield event
+            await asyncio.sleep(0)  # so that it is noticed when nobody listens any more
+
+    headers = {"X-Accel-Buffering": "no"}
+    return StreamingResponse(paused(), headers=headers, media_type="text/event-stream")
+
+
+def _event(kind: str, data: BaseModel | Mapping[str, str], mark: str | None = None) -> bytes:
+    text = data.model_dump_json() if isinstance(data, BaseModel) else json.dumps(data)
+    return format_sse_event(event=kind, data_str=text, id=mark)
 
 
 def _parsed(event: str | None) -> tuple[str, int | None]:

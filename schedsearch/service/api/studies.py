@@ -1,4 +1,4 @@
-"""Studies: created, looked at, started, paused, stopped, cloned, deleted."""
+"""Studies: created, looked at, changed, cloned, deleted."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -7,29 +7,29 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from starlette.concurrency import run_in_threadpool
 
 from schedsearch.app.config import parse_study
-from schedsearch.errors import InputError, SchedsearchError
+from schedsearch.errors import InputError
 from schedsearch.service.api.common import (
     Cursor,
     IdempotencyKey,
     IfMatch,
     InOffice,
     Limit,
-    Office,
     audit,
     errors,
     etag,
     from_cursor,
+    launched,
     once,
+    shown,
+    summary,
     to_cursor,
     version_of,
 )
-from schedsearch.service.auth import Launches, Principal, Reads
+from schedsearch.service.api.searches import start_search
+from schedsearch.service.auth import Launches, Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
 from schedsearch.service.views import every_study
-from schedsearch.store.failures import DamagedError
-from schedsearch.store.launches import Launch
-from schedsearch.store.studies import StudySummary
 
 router = APIRouter(prefix="/studies", tags=["studies"])
 
@@ -38,8 +38,8 @@ _FILE: Mapping[str, Any] = {
         "required": True,
         "description": "A study file, in YAML or JSON.",
         "content": {
-            "application/yaml": {"schema": {"type": "string"}},
-            "application/json": {"schema": {"type": "object"}},
+            kind: {"schema": {"$ref": "#/components/schemas/StudyConfig"}}
+            for kind in ("application/yaml", "application/json")
         },
     }
 }
@@ -51,44 +51,6 @@ async def _file(request: Request) -> str:
     except UnicodeDecodeError as error:
         detail = f"byte {error.start} of the study file is not UTF-8; send it as UTF-8"
         raise ProblemError(400, detail) from None
-
-
-def shown(office: Office, name: str) -> StudyOut:
-    """A study.
-
-    Raises:
-        ProblemError: There is none.
-    """
-    launch, found = office.store.service.launch(name), summary(office, name)
-    if launch is None and found is None:
-        raise not_found(f"study `{name}`")
-    return StudyOut.of(name, launch, found)
-
-
-def summary(office: Office, name: str) -> StudySummary | None:
-    """What the store has of a study; None before its search has begun."""
-    try:
-        return office.store.study(name)
-    except DamagedError:
-        raise
-    except InputError:
-        return None
-
-
-def launched(office: Office, name: str) -> Launch:
-    """The launch of a study.
-
-    Raises:
-        ProblemError: There is no such study, or it was made without the service.
-    """
-    launch = office.store.service.launch(name)
-    if launch is None:
-        if summary(office, name) is None:
-            raise not_found(f"study `{name}`")
-        raise ProblemError(
-            409, f"study `{name}` was made without this service, which does not know its file"
-        )
-    return launch
 
 
 @router.get("", responses=errors(), summary="List studies")
@@ -224,42 +186,6 @@ def delete(
 
 
 @router.post(
-    "/{name}/start",
-    status_code=202,
-    response_model=StudyOut,
-    responses=errors(404, 409),
-    summary="Start or resume a search",
-)
-def start(
-    request: Request,
-    office: InOffice,
-    who: Launches,
-    name: str,
-    idempotency_key: IdempotencyKey = None,
-) -> Response:
-    """Have a study searched as soon as there is room."""
-
-    def work() -> tuple[StudyOut, int, Mapping[str, str]]:
-        launched(office, name)
-        start_search(office, request, who, name)
-        return shown(office, name), 202, {}
-
-    return once(office, who, idempotency_key, request, "", work)
-
-
-@router.post("/{name}/pause", status_code=202, responses=errors(404, 409), summary="Pause a search")
-def pause(request: Request, office: InOffice, who: Launches, name: str) -> StudyOut:
-    """Have the search begin no other trial, and end; it can be started again."""
-    return wish_for(request, office, who, name, "pause")
-
-
-@router.post("/{name}/stop", status_code=202, responses=errors(404, 409), summary="Stop a search")
-def stop(request: Request, office: InOffice, who: Launches, name: str) -> StudyOut:
-    """Have the search end at once, or wait no longer; it can be started again."""
-    return wish_for(request, office, who, name, "stop")
-
-
-@router.post(
     "/{name}/clone",
     status_code=201,
     response_model=StudyOut,
@@ -304,35 +230,6 @@ def created(office: Office, request: Request, who: Principal, text: str, start: 
     if start:
         start_search(office, request, who, launch.study)
     return shown(office, launch.study)
-
-
-def start_search(office: Office, request: Request, who: Principal, name: str) -> None:
-    """Have a study searched as soon as there is room."""
-    office.store.service.queue(name)
-    audit(office, request, who, "start", name)
-    office.caretaker.wake()
-
-
-def wish_for(request: Request, office: Office, who: Principal, name: str, wish: str) -> StudyOut:
-    """Have whoever searches a study pause or stop.
-
-    Raises:
-        ProblemError: Nobody does.
-    """
-    found = shown(office, name)
-    if found.state == "queued":
-        office.store.service.withdraw(name)
-    elif found.state in ("running", "starting"):
-        try:
-            holder = office.store.wish(name, "pause" if wish == "pause" else "stop")
-        except SchedsearchError:
-            holder = None
-        if holder is None:
-            raise ProblemError(409, f"the search of `{name}` is only beginning; ask again shortly")
-    else:
-        raise ProblemError(409, f"nobody searches `{name}`; there is nothing to {wish}")
-    audit(office, request, who, wish, name)
-    return shown(office, name)
 
 
 def _place(request: Request, name: str) -> str:

@@ -17,9 +17,9 @@ from schedsearch.service.api.common import (
     Office,
     errors,
     from_cursor,
+    summary,
     to_cursor,
 )
-from schedsearch.service.api.studies import summary
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import (
@@ -41,7 +41,7 @@ Number = Annotated[int, Path(ge=0, le=_MOST)]
 _SCHEDULE = "application/json"
 
 
-@router.get("/trials", responses=errors(404), summary="List trials")
+@router.get("/trials", responses=errors(404, 409), summary="List trials")
 def list_trials(
     office: InOffice,
     _who: Reads,
@@ -68,7 +68,7 @@ def list_trials(
     return TrialsOut(trials=trials, total=page.total, cursor=following)
 
 
-@router.get("/trials/{number}", responses=errors(404), summary="Show a trial")
+@router.get("/trials/{number}", responses=errors(404, 409), summary="Show a trial")
 def show_trial(office: InOffice, _who: Reads, name: str, number: Number) -> TrialDetailOut:
     """Return a trial with all attempts at it."""
     found = _trial(office, name, number)
@@ -76,7 +76,7 @@ def show_trial(office: InOffice, _who: Reads, name: str, number: Number) -> Tria
     return TrialDetailOut(**TrialOut.of(found).model_dump(), attempts=attempts)
 
 
-@router.get("/trials/{number}/answers", responses=errors(404), summary="Answers of a trial")
+@router.get("/trials/{number}/answers", responses=errors(404, 409), summary="Answers of a trial")
 def answers(
     office: InOffice,
     _who: Reads,

@@ -12,6 +12,7 @@ from schedsearch.core.pareto import full, pareto
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
+from schedsearch.samplers.greedy import GSearch
 from schedsearch.service.pages.plots import Axis, axis, counts, layers, ratios, steps
 
 _SPANS = 400
@@ -93,6 +94,11 @@ class Findings:
         """Whether the result keeps to the limits."""
         measured = full(self.best) if self.best else None
         return measured is not None and self.within.hold((measured[0].flops_ratio, measured[1]))
+
+    @property
+    def by_layers(self) -> bool:
+        """Whether the search asks layer by layer."""
+        return isinstance(self.view.sampler, GSearch)
 
     @property
     def depth(self) -> Axis:

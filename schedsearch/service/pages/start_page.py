@@ -19,8 +19,8 @@ from schedsearch.demo import DATA
 from schedsearch.errors import InputError, SchedsearchError
 from schedsearch.evaluation.metrics import METRICS
 from schedsearch.samplers import SAMPLERS
-from schedsearch.service.api.common import InOffice, Office, once
-from schedsearch.service.api.studies import created, launched
+from schedsearch.service.api.common import InOffice, Office, launched, once
+from schedsearch.service.api.studies import created
 from schedsearch.service.api.system import names
 from schedsearch.service.auth import Principal
 from schedsearch.service.pages.page import LaunchVisitor, PageRoute, Submits, path, render

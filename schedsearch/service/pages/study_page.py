@@ -17,8 +17,16 @@ from schedsearch.app.study_plots import Figure, Format, study_figure
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import TrialState
 from schedsearch.errors import InputError
-from schedsearch.service.api.common import Cursor, InOffice, Office, from_cursor, to_cursor
-from schedsearch.service.api.studies import shown, start_search, summary, wish_for
+from schedsearch.service.api.common import (
+    Cursor,
+    InOffice,
+    Office,
+    from_cursor,
+    shown,
+    summary,
+    to_cursor,
+)
+from schedsearch.service.api.searches import start_search, wish_for
 from schedsearch.service.pages.findings import findings
 from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, path_if, render
 from schedsearch.service.pages.plots import axis, between

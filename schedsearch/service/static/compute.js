@@ -2,50 +2,26 @@
 
 const pad = (/** @type {number} */ value) => String(value).padStart(2, "0");
 
-/**
- * A time in the reader's zone, as long as the server writes it.
- * @param {Date} time
- */
+/** A time in the reader's zone, as long as the server writes it. @param {Date} time */
 export function localTime(time) {
   const day = `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}`;
   return `${day} ${pad(time.getHours())}:${pad(time.getMinutes())}`;
 }
 
-/**
- * A span of time in its largest unit.
- * @param {number} seconds
- */
-export function ago(seconds) {
-  if (seconds < 5) return "just now";
-  if (seconds < 90) return `${Math.round(seconds)} s ago`;
-  if (seconds < 5400) return `${Math.round(seconds / 60)} min ago`;
-  if (seconds < 129600) return `${Math.round(seconds / 3600)} h ago`;
-  return `${Math.round(seconds / 86400)} days ago`;
-}
-
-/**
- * Seconds to wait before trying again: 1, 2, 4, ... up to 15.
- * @param {number} failures So far, in a row.
- */
+/** Seconds to wait before trying again: 1, 2, 4, ... up to 15. @param {number} failures So far, in a row. */
 export function patience(failures) {
   return Math.min(15, 2 ** Math.max(0, failures - 1));
 }
 
-/**
- * Seconds to wait before a page is fetched again, so that looking costs at most a quarter of it.
- * @param {number} took Seconds that the last time has taken.
- */
+/** Seconds to wait before a page is fetched again, so that looking costs at most a quarter of it. @param {number} took Seconds that the last time has taken. */
 export function rest(took) {
   return Math.max(1, 3 * took);
 }
 
 /** What the kind of a trial says, as `schedsearch.app.points` writes it. */
-export const OPEN = 0, WITHIN = 1, BEYOND = 2, UNKNOWN = 3, FRONT = 4, BEST = 8;
+export const WITHIN = 1, FRONT = 4, BEST = 8;
 
-/**
- * Costs, drops and kinds of all trials.
- * @param {ArrayBuffer} bytes
- */
+/** Costs, drops and kinds of all trials. @param {ArrayBuffer} bytes */
 export function columns(bytes) {
   const count = bytes.byteLength / 9;
   return {
@@ -74,11 +50,7 @@ export function nearest(xs, ys, across, down, x, y, most) {
   return found;
 }
 
-/**
- * An image of keep ratios, a row for each layer: from pale (all kept) to dark blue (none).
- * @param {Uint8Array} keeps Trial after trial, layer after layer.
- * @param {number} layers
- */
+/** An image of keep ratios, a row for each layer: from pale (all kept) to dark blue (none). @param {Uint8Array} keeps Trial after trial, layer after layer. @param {number} layers */
 export function shades(keeps, layers) {
   const trials = keeps.length / layers;
   const rgba = new Uint8ClampedArray(4 * keeps.length);
@@ -94,14 +66,14 @@ export function shades(keeps, layers) {
   return rgba;
 }
 
-/**
- * How many decimals tell numbers at an equal distance apart.
- * @param {number[]} splits
- */
-export function digits(splits) {
-  const step = splits.length > 1 ? splits[1] - splits[0] : 1;
-  for (let found = 0; found < 8; found++) {
-    if (Math.abs(step - Number(step.toFixed(found))) < step * 1e-6) return found;
+/** From the least to the greatest of what is known, with a margin. @param {ArrayLike<number>} values What is not known is NaN. */
+export function extent(values) {
+  let low = Infinity, high = -Infinity;
+  for (let at = 0; at < values.length; at++) {
+    if (values[at] < low) low = values[at];
+    if (values[at] > high) high = values[at];
   }
-  return 8;
+  if (low > high) return [0, 1];
+  const margin = 0.04 * (high - low || Math.abs(high) || 1);
+  return [low - margin, high + margin];
 }

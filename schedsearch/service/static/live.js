@@ -1,6 +1,7 @@
 // Keeps a page as the server would show it now: a stream says when, then the page is fetched again.
 import { patience, rest } from "./compute.js";
 
+const LOST = "The connection is lost. What you see may be old; searches go on. Trying again …";
 const banner = /** @type {HTMLElement} */ (document.getElementById("connection"));
 /** What the server has sent of each live part. @type {Map<string, string>} */
 const sent = new Map();
@@ -12,53 +13,42 @@ function tell(words) {
 }
 
 /** @param {ParentNode} page */
-const partsOf = (page) => /** @type {NodeListOf<HTMLElement>} */ (page.querySelectorAll("[data-live][id]"));
+const partsOf = (page) => page.querySelectorAll("[data-live][id]");
 
-/**
- * Replace what differs, keeping what was opened and where the focus was.
- * @param {Document} page
- */
+/** Replace what differs, keeping what was opened, ticked, scrolled or in focus. @param {Document} page */
 function take(page) {
   for (const part of partsOf(page)) {
-    const old = document.getElementById(part.id);
+    const old = document.getElementById(part.id), html = part.outerHTML;
     if (!old) return location.reload(); // the first trial has come, and with it more to show
-    if (sent.get(part.id) === part.outerHTML) continue;
-    sent.set(part.id, part.outerHTML);
+    if (sent.get(part.id) === html) continue;
+    sent.set(part.id, html);
     const focused = old.contains(document.activeElement) && document.activeElement?.id;
-    for (const open of old.querySelectorAll("details[open][id]")) part.querySelector(`#${CSS.escape(open.id)}`)?.setAttribute("open", "");
-    for (const one of /** @type {NodeListOf<HTMLInputElement>} */ (old.querySelectorAll("input:checked[id]"))) part.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute("checked", "");
-    const scrolled = [...old.querySelectorAll(".log, .scroll")].map((one) => one.scrollTop);
+    for (const one of old.querySelectorAll("details[open][id], input:checked[id]")) {
+      part.querySelector(`#${CSS.escape(one.id)}`)?.setAttribute(one.matches("input") ? "checked" : "open", "");
+    }
+    const tops = [...old.querySelectorAll(".log, .scroll")].map((one) => one.scrollTop);
     old.replaceWith(part);
-    part.querySelectorAll(".log, .scroll").forEach((one, at) => (one.scrollTop = scrolled[at] ?? 0));
+    part.querySelectorAll(".log, .scroll").forEach((one, at) => (one.scrollTop = tops[at] ?? 0));
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
-  if (page.title) document.title = page.title;
+  document.title = page.title;
   document.dispatchEvent(new Event("page:changed"));
 }
 
-/**
- * Fetch this page and show what has changed.
- * @returns {Promise<boolean>} Whether that has worked.
- */
+/** Fetch this page and show what has changed. */
 export async function refresh() {
   const address = new URL(location.href);
   address.searchParams.set("whole", "true");
-  const answer = await fetch(address, { headers: { Accept: "text/html" } }).catch(() => null);
+  const answer = await fetch(address).catch(() => null);
   if (answer?.redirected) location.reload(); // the session has ended: log in, and come back
-  if (answer?.status === 404) tell("This is no longer here; it has been deleted.");
-  if (!answer?.ok) return false;
-  take(new DOMParser().parseFromString(await answer.text(), "text/html"));
-  return true;
+  else if (answer?.ok) take(new DOMParser().parseFromString(await answer.text(), "text/html"));
+  else if (answer?.status === 404) tell("This is no longer here; it has been deleted.");
 }
 
-/**
- * Follow a stream of server-sent events for as long as the page is looked at.
- * @param {string} address
- */
+/** Follow a stream of server-sent events for as long as the page is looked at. @param {string} address */
 export function follow(address) {
   for (const part of partsOf(document)) sent.set(part.id, part.outerHTML);
-  /** @type {EventSource | null} */
-  let stream = null;
+  /** @type {EventSource | null} */ let stream = null;
   let failures = 0, wanted = false, busy = false, gone = false;
 
   async function update() {
@@ -76,34 +66,28 @@ export function follow(address) {
 
   function open() {
     stream?.close();
+    if (gone || document.hidden) return;
     stream = new EventSource(address);
+    for (const name of ["study", "trial"]) stream.addEventListener(name, update);
+    stream.addEventListener("deleted", () => {
+      gone = address.includes("/studies/");
+      update();
+    });
     stream.onopen = () => {
       failures = 0;
       tell("");
     };
-    stream.addEventListener("study", update);
-    stream.addEventListener("trial", update);
-    stream.addEventListener("deleted", () => {
-      gone = address.includes("/studies/");
-      if (gone) stream?.close();
-      update();
-    });
     stream.onerror = async () => {
       stream?.close();
       if (gone || document.hidden) return;
       failures += 1;
-      const wait = patience(failures);
-      tell("The connection is lost. What you see may be old; searches go on. Trying again …");
+      tell(LOST);
       if (failures % 4 === 1) await refresh(); // says so where the session has ended
-      setTimeout(open, 1000 * wait);
+      setTimeout(open, 1000 * patience(failures));
     };
   }
 
   // A browser has few connections to a server, so pages that nobody looks at give theirs back.
-  document.addEventListener("visibilitychange", () => {
-    if (gone) return;
-    if (document.hidden) stream?.close();
-    else open();
-  });
-  if (!document.hidden) open();
+  document.addEventListener("visibilitychange", open);
+  open();
 }

@@ -69,6 +69,17 @@ def test_points_of_the_plot_lead_to_their_trials(browser: Browser, site: Site) -
             worst.number,
         )
         assert where, "no place on the plot is that trial's"
+        back = page.get_by_role("button", name="Show all")
+        expect(back).to_be_hidden()
+        over.scroll_into_view_if_needed()
+        corner = over.bounding_box()
+        assert corner is not None
+        page.mouse.move(corner["x"] + 40, corner["y"] + 40)
+        page.mouse.down()
+        page.mouse.move(corner["x"] + 240, corner["y"] + 240, steps=4)
+        page.mouse.up()
+        back.click()
+        expect(back).to_be_hidden()
         over.hover(position={"x": where[0], "y": where[1]})
         expect(page.locator("#scatter .tip")).to_contain_text(f"drop {worst.measurement.drop:.4f}")
         with page.expect_navigation(url=re.compile(rf"/trials/{worst.number}$")):
