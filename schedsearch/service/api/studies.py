@@ -14,6 +14,7 @@ from schedsearch.service.api.common import (
     IfMatch,
     InOffice,
     Limit,
+    Office,
     audit,
     errors,
     etag,
@@ -26,7 +27,7 @@ from schedsearch.service.api.common import (
     version_of,
 )
 from schedsearch.service.api.searches import start_search
-from schedsearch.service.auth import Launches, Reads
+from schedsearch.service.auth import Launches, Principal, Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
 from schedsearch.service.views import every_study
