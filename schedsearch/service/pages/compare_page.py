@@ -52,13 +52,18 @@ class Compared:
         return steps(self.best.schedule.keep) if self.best else ""
 
     @property
-    def held_out(self) -> Sequence[tuple[Link, bool]]:
-        """Schedules that were tested on such samples, and whether each is proven."""
-        if self.proof is None:
+    def held_out(self) -> Sequence[tuple[str, Link, bool]]:
+        """The proven and the found schedule on such samples: name, what they said, whether proven.
+
+        They are one row where the found schedule is proven.
+        """
+        proof = self.proof
+        if proof is None:
             return ()
-        rows = [(link, at < self.proof.proven) for at, link in enumerate(self.proof.links)]
-        tested = any(link.schedule == self.proof.found.schedule for link, _ in rows)
-        return rows if tested else [*rows, (self.proof.found, False)]
+        rows = [("proven", proof.best, True)] if proof.best else []
+        if proof.best is None or proof.best.schedule.keep != proof.found.schedule.keep:
+            rows.append(("found", proof.found, False))
+        return rows
 
 
 @router.get("/compare")

@@ -17,8 +17,9 @@ function take(page) {
     then.parentElement.hidden = now.parentElement.hidden;
     then.toggleAttribute("aria-invalid", now.hasAttribute("aria-invalid"));
     if (changed.has(then) || document.activeElement === then) continue;
+    const value = now.value; // moving an option unselects it
     if (now.options) then.replaceChildren(...now.options);
-    else then.value = now.value;
+    then.value = value;
   }
 }
 
