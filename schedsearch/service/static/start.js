@@ -32,7 +32,7 @@ async function update() {
     const fields = [...changed], before = text.value;
     changed.clear();
     const asked = new FormData(form);
-    for (const { name } of form.querySelectorAll("[data-field] :is(input, select)")) asked.delete(name);
+    for (const { id } of form.querySelectorAll("[data-field] :is(input, select)")) asked.delete(id);
     for (const field of fields) asked.set(field.name, field.value);
     asked.set("ask", fields.length ? "fill" : "check");
     const answer = await fetch(form.action, { method: "POST", body: asked }).catch(() => null);
