@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium nodejs
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system system demo demo-real test test-full test-kills test-compat chaos check check-scripts screenshots vendor bench bench-gpu clean
+.PHONY: setup setup-system system demo demo-real test test-full test-kills test-compat test-image chaos check check-scripts screenshots vendor bench bench-gpu clean
 
 setup: $(READY)
 
@@ -45,7 +45,7 @@ demo-real: setup
 	$(BIN)/schedsearch report studies/smollm2-quick.yaml --store demo-out/studies.db --out demo-out/report-smollm2
 
 # Children that the tests start would otherwise compile the package each time.
-test test-full test-kills test-compat chaos: export PYTHONDONTWRITEBYTECODE :=
+test test-full test-kills test-compat test-image chaos: export PYTHONDONTWRITEBYTECODE :=
 
 # In the order of their names the files end with those of tests/unit, none of which takes long.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -60,6 +60,10 @@ test-full: setup system
 # What a killed command leaves behind, at 30 moments each; `make test` has 3.
 test-kills: setup
 	SCHEDSEARCH_KILLS=20 $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO tests/e2e/test_killed_writers.py
+
+# The steps of the Dockerfile in a bare environment, with all that they download; minutes.
+test-image: setup
+	$(BIN)/python -m pytest --full tests/launch/test_dockerfile.py
 
 # Everything that can happen to a search and its store, at every point; `make test` has a few.
 chaos: setup
@@ -81,6 +85,9 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/hadolint docker/Dockerfile
+	$(BIN)/shellcheck docker/slurm/search.sbatch
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.compose-spec docker/compose.yaml docker/compose.gpu.yaml
 	$(BIN)/python -m schedsearch.core.schedule_file --check $(SCHEMA)
 	$(BIN)/python -m schedsearch.app.study_file_page --check docs/study-file.md
 	$(BIN)/python -m schedsearch.service.openapi --check docs/api/openapi-1.json

@@ -65,6 +65,7 @@ class Prepared:
         trust_remote_code: bool = False,
         prefix_bytes: int | None = None,
         store_patience: float | None = None,
+        apart: str | os.PathLike[str] | None = None,
         progress: Progress | None = None,
     ) -> "Study":
         """Load the model and open the study.
@@ -73,6 +74,7 @@ class Prepared:
             trust_remote_code: Let transformers run code that comes with the model.
             prefix_bytes: As for `open_study`.
             store_patience: As for `open_study`.
+            apart: As for `open_study`.
             progress: As for `open_study`.
 
         Raises:
@@ -101,6 +103,7 @@ class Prepared:
             folder=self.folder,
             executor=self._checking(progress) if self.unchecked else self.executor,
             store_patience=store_patience,
+            apart=apart,
             progress=progress,
         )
 

@@ -84,6 +84,11 @@ class Span:
     ended: datetime | None
     state: TrialState
 
+    @property
+    def seconds(self) -> float | None:
+        """How long that took; None while it goes on."""
+        return None if self.ended is None else (self.ended - self.started).total_seconds()
+
 
 def timeline(trials: Sequence[Trial], attempts: Mapping[int, Attempt]) -> list[Span]:
     """The last attempt at each trial, side by side where they overlap."""

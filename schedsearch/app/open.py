@@ -105,6 +105,7 @@ def open_study(
     folder: Path = Path(),
     executor: str | MakeExecutor = "local",
     store_patience: float | None = None,
+    apart: str | os.PathLike[str] | None = None,
     progress: Progress | None = None,
 ) -> Study:
     """Create a study, or continue the one of this name, without searching yet.
@@ -139,6 +140,7 @@ def open_study(
             options=ClusterOptions(workers=8))`; another name, or what makes a pool of workers.
         store_patience: For how many seconds a store's server that fails is waited for; default:
             600.
+        apart: Another store, in which the study is made while `store` is only read.
         progress: Called with the name of what takes long, and its result with (done, total).
 
     Raises:
@@ -212,7 +214,7 @@ def open_study(
         if found is not None:
             found.close()
         patience = PATIENCE if store_patience is None else store_patience
-        found = open_store(store, create, patience=patience)
+        found = open_store(apart or store, create, patience=patience)
         return Study(spec, subject, workers, found)
     except BaseException:
         if workers is not None:

@@ -27,6 +27,7 @@ from schedsearch.cli.options import (
     TrustRemoteCode,
 )
 from schedsearch.cli.output import output, print_json, progress, set_verbosity
+from schedsearch.cli.plan import plan
 from schedsearch.cli.profile import profile
 from schedsearch.cli.serve import serve, token
 from schedsearch.cli.targets import Force, beside
@@ -44,6 +45,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
+app.command()(plan)
 app.command()(studies.search)
 app.command()(certify)
 app.command()(watch.watch)

@@ -11,6 +11,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.routing import Match
 
 from schedsearch.app.unpacking import TooLargeError
@@ -120,6 +121,10 @@ def add_handlers(app: FastAPI) -> None:
             log.error("%s", error)
             return reply(503, str(error), {"Retry-After": "5"})
         return reply(status_of(error), str(error))
+
+    @app.exception_handler(ClientDisconnect)
+    async def _gone(_request: Request, _error: ClientDisconnect) -> JSONResponse:
+        return reply(400, "the request ended before its end; send it again")  # nobody reads it
 
     @app.exception_handler(RequestValidationError)
     async def _invalid(_request: Request, error: RequestValidationError) -> JSONResponse:

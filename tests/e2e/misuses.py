@@ -44,7 +44,14 @@ _FREE = ("revision", "device_map", "optuna")
 
 _EXCEPTIONS = {("db backup", "file"): "output file", ("token create", "name"): "title"}
 
-_QUICK = {"limit": "2", "repeats": "1", "schedules": "0", "steps": "20", "trials": "1"}
+_QUICK = {
+    "limit": "2",
+    "repeats": "1",
+    "schedules": "0",
+    "seconds_per_pass": "1",
+    "steps": "20",
+    "trials": "1",
+}
 """Numbers that keep short what a misuse does not end at once."""
 
 _FILE = {

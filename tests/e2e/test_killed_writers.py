@@ -135,6 +135,7 @@ WRITERS = {
     "db backup": Writer(("out/c.db", "--store", "s.db"), "file", frozenset({"c.db"}), once=True),
 }
 READS = {
+    ("plan", "file"),
     ("search", "file"),
     ("certify", "file"),
     ("report", "file"),

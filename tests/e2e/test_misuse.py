@@ -32,7 +32,7 @@ ALLOWED = {
 READING = {
     f"{command} store: read-only": READ
     for command in ("list", "show", "watch", "pause", "stop", "db check")
-}
+} | {f"plan store: {misuse}": "a plan makes no store" for misuse in ("missing", "undecodable")}
 """Misuses that are none: the command succeeds, and makes nothing."""
 
 EndedOf = Callable[[Case], Ended]

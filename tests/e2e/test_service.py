@@ -3,6 +3,7 @@
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -142,6 +143,20 @@ def test_service_ends_soon_when_it_is_asked_to_although_somebody_listens(tmp_pat
             assert [len(list(each)) for each in lines] == [3, 3], "and then they end in good order"
         assert service.process.wait(10) in (0, -signal.SIGTERM)
         assert service.process.stderr.read() == "", "nothing had to be cut off"
+
+
+def test_requests_that_are_cut_off_leave_no_complaint(tmp_path):
+    with serving(tmp_path) as service, service.client as client:
+        host, port = service.url.removeprefix("http://").split(":")
+        for path in ("studies", "studies:validate", "tokens"):
+            with socket.create_connection((host, int(port))) as connection:
+                head = f"POST /api/v1/{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 999\r\n"
+                who = f"Authorization: Bearer {service.token}\r\n"
+                connection.sendall(f"{head}{who}\r\nstudy: small".encode())
+        assert client.get("/token").status_code == 200
+        service.process.terminate()
+        assert service.process.wait(10) in (0, -signal.SIGTERM)
+        assert service.process.stderr.read() == ""
 
 
 def test_service_that_others_can_reach_needs_a_token_first(tmp_path):

@@ -41,11 +41,12 @@ function draw(u) {
     ctx.globalAlpha = rank < 2 && many ? 0.5 : 1;
     ctx.font = `${2 * Number(size) * ratio}px system-ui, sans-serif`;
     ctx.textAlign = "center";
+    ctx.textBaseline = "middle";
     for (let at = 0; at < cost.length; at++) {
       const own = kind[at] & BEST ? BEST : kind[at] & FRONT || ((kind[at] & 3) === WITHIN ? WITHIN : 0);
       if (own !== mark || Number.isNaN(drop[at])) continue;
       const x = u.valToPos(cost[at], "x", true), y = u.valToPos(drop[at], "y", true);
-      if (mark === BEST) ctx.fillText("★", x, y + 8 * ratio);
+      if (mark === BEST) ctx.fillText("★", x, y);
       ctx.beginPath();
       ctx.arc(x, y, mark === BEST ? 0 : Number(size) * ratio, 0, 7);
       rank || many ? ctx.fill() : ctx.stroke();
