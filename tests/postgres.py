@@ -58,7 +58,7 @@ def server(durable: bool = False) -> Iterator[Server]:
         pytest.skip("psycopg is not installed: pip install 'psycopg[binary]'")
     programs = _programs()
     if programs is None:
-        pytest.skip("PostgreSQL is not installed: make setup-system")
+        pytest.skip("PostgreSQL is missing; `make setup-system` brings it")
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # noqa: S108 - a socket path is short
     user = pwd.getpwuid(os.geteuid()).pw_name
     if os.geteuid() == 0:  # PostgreSQL refuses to run as root

@@ -190,15 +190,22 @@ def parse_study(text: str, place: str) -> StudyConfig:
     return check_study(_parse(text, place), place)
 
 
+def parse_mapping(text: str, place: str) -> dict[str, Any]:
+    """Read the content of a study file that may not be whole yet.
+
+    Raises:
+        InputError: It is no YAML or no mapping of keys.
+    """
+    return _mapping(_parse(text, place), place)
+
+
 def check_study(content: Any, place: str) -> StudyConfig:
     """Check what a study file says.
 
     Raises:
         InputError: As `read_study_file`.
     """
-    if not isinstance(content, dict):
-        found = "nothing" if content is None else type(content).__name__
-        raise InputError(f"{place}: a study file must be a mapping of keys, but got {found}")
+    content = _mapping(content, place)
     try:
         return StudyConfig.model_validate(content)
     except ValidationError as error:
@@ -254,6 +261,13 @@ def _parse(text: str, place: str) -> Any:
         where = f"{place}:{mark.line + 1}:{mark.column + 1}" if mark else place
         problem = getattr(error, "problem", None) or "it cannot be parsed"
         raise InputError(f"{where}: not valid YAML: {problem}; correct it") from None
+
+
+def _mapping(content: Any, place: str) -> dict[str, Any]:
+    if not isinstance(content, dict):
+        found = "nothing" if content is None else type(content).__name__
+        raise InputError(f"{place}: a study file must be a mapping of keys, but got {found}")
+    return content
 
 
 def _neighbours(path: Path) -> list[str]:

@@ -29,7 +29,16 @@ from schedsearch.service.assets import Assets
 from schedsearch.service.auth import Gate
 from schedsearch.service.events import Watcher
 from schedsearch.service.guard import Guard
-from schedsearch.service.pages import login, studies_page, study_page, trial_page
+from schedsearch.service.pages import (
+    cluster_page,
+    compare_page,
+    login,
+    start_page,
+    studies_page,
+    study_page,
+    tokens_page,
+    trial_page,
+)
 from schedsearch.service.pages.page import compile_templates
 from schedsearch.service.problems import Problem, add_handlers
 from schedsearch.service.settings import ServiceSettings
@@ -39,7 +48,16 @@ from schedsearch.store.store import open_store
 from schedsearch.version import VERSION
 
 API = "/api/v1"
-PAGES = (login, studies_page, study_page, trial_page)
+PAGES = (
+    login,
+    studies_page,
+    compare_page,
+    start_page,
+    cluster_page,
+    tokens_page,
+    study_page,
+    trial_page,
+)
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
 

@@ -59,12 +59,17 @@ def not_found(what: str) -> ProblemError:
     return ProblemError(404, f"there is no {what}")
 
 
+def key_of(detail: str) -> str:
+    """Path of the key that a message speaks of; empty where there is none."""
+    found = _KEY.search(detail)
+    return found.group(1) if found else ""
+
+
 def reply(
     status: int, detail: str, headers: Mapping[str, str] | None = None, key: str = ""
 ) -> JSONResponse:
     """A problem as a response."""
-    found = _KEY.search(detail) if status in (400, 422) and not key else None
-    key = key or (found.group(1) if found else "")
+    key = key or (key_of(detail) if status in (400, 422) else "")
     problem = Problem(
         title=HTTPStatus(status).phrase, status=status, detail=detail, key=key or None
     )

@@ -1,4 +1,7 @@
-"""Files of others that pages need, fetched by npm as packages.json has them: `make vendor`."""
+"""Files of others, fetched by npm as packages.json of a folder has them: `make vendor`.
+
+python -m schedsearch.service.vendored [FOLDER]
+"""
 
 import base64
 import hashlib
@@ -8,7 +11,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from schedsearch.service.assets import FOLDER
 
@@ -22,8 +25,9 @@ def integrity(content: bytes, algorithm: str) -> str:
 
 
 def main() -> None:
-    """Fetch each package, compare it with its hash, and take the files out that pages need."""
-    for name, one in json.loads((VENDORED / "packages.json").read_text()).items():
+    """Fetch each package, compare it with its hash, and take the files out that are listed."""
+    vendored = Path(sys.argv[1]) if len(sys.argv) > 1 else VENDORED
+    for name, one in json.loads((vendored / "packages.json").read_text()).items():
         with tempfile.TemporaryDirectory() as folder:
             command = ["npm", "pack", "--silent", f"{name}@{one['version']}"]
             subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)  # noqa: S603
@@ -36,10 +40,10 @@ def main() -> None:
                 one["licence_file"],
                 *(f"{one['folder']}/{file}" for file in one["files"]),
             ):
-                member = archive.extractfile(f"package/{file}")
+                member = archive.extractfile(str(PurePosixPath("package", file.lstrip("/"))))
                 if member is None:
                     sys.exit(f"{name} {one['version']} has no file {file}; correct packages.json")
-                (VENDORED / name / Path(file).name).write_bytes(member.read())
+                (vendored / name / Path(file).name).write_bytes(member.read())
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from schedsearch.service.api.common import (
     IfMatch,
     InOffice,
     Limit,
+    Office,
     audit,
     errors,
     etag,
@@ -26,7 +27,7 @@ from schedsearch.service.api.common import (
     version_of,
 )
 from schedsearch.service.api.searches import start_search
-from schedsearch.service.auth import Launches, Reads
+from schedsearch.service.auth import Launches, Principal, Reads
 from schedsearch.service.problems import ProblemError, not_found
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
 from schedsearch.service.views import every_study
@@ -94,18 +95,7 @@ async def create(
     text = await _file(request)
 
     def work() -> tuple[StudyOut, int, Mapping[str, str]]:
-        config = parse_study(text, "study")
-        known = config.study in (one.spec.name for one in office.store.studies())
-        if known and office.store.service.launch(config.study) is None:
-            raise InputError(
-                f"there is a study `{config.study}` already, made without this service; choose "
-                "another name"
-            )
-        launch = office.launching.create(config, who.name)
-        audit(office, request, who, "create", launch.study)
-        if start:
-            start_search(office, request, who, launch.study)
-        made = shown(office, launch.study)
+        made = created(office, request, who, text, start)
         return made, 201, {"ETag": etag(made.version or 0), "Location": _place(request, made.name)}
 
     return await run_in_threadpool(once, office, who, idempotency_key, request, text, work)
@@ -221,6 +211,26 @@ def clone(
     made = shown(office, launch.study)
     headers = {"ETag": etag(made.version or 0), "Location": _place(request, made.name)}
     return Response(made.model_dump_json(), 201, headers, media_type="application/json")
+
+
+def created(office: Office, request: Request, who: Principal, text: str, start: bool) -> StudyOut:
+    """Keep a study file, and have it searched where that is asked.
+
+    Raises:
+        InputError: It cannot be used, or there is a study of this name.
+    """
+    config = parse_study(text, "study")
+    known = config.study in (one.spec.name for one in office.store.studies())
+    if known and office.store.service.launch(config.study) is None:
+        raise InputError(
+            f"there is a study `{config.study}` already, made without this service; choose "
+            "another name"
+        )
+    launch = office.launching.create(config, who.name)
+    audit(office, request, who, "create", launch.study)
+    if start:
+        start_search(office, request, who, launch.study)
+    return shown(office, launch.study)
 
 
 def _place(request: Request, name: str) -> str:

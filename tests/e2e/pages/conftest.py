@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from schedsearch.app.tokens import create_token
 from schedsearch.store.store import open_store
@@ -91,6 +91,7 @@ def browser() -> Iterator[Browser]:
     """Debian's Chromium; of a module alone, since its loop occupies the thread."""
     if CHROMIUM is None:
         pytest.skip("Chromium is missing; `make setup-system` brings it")
+    expect.set_options(timeout=30_000)  # machines that test are busy
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser

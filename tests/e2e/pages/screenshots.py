@@ -17,8 +17,9 @@ from tests.e2e.pages.conftest import CHROMIUM, WIDTHS, overflow, served, visitin
 STUDY = Path(__file__).parents[3] / "studies" / "demo.yaml"
 
 
-def places(page: Page, study: str) -> dict[str, str]:
+def places(page: Page, studies: list[str]) -> dict[str, str]:
     """Name and path of every page: what navigation has, a study, and its best trial."""
+    study = studies[0]
     found = {"studies": "/studies", "study": f"/studies/{study}"}
     for link in page.locator("nav a").all():
         path = link.get_attribute("href") or ""
@@ -27,8 +28,7 @@ def places(page: Page, study: str) -> dict[str, str]:
     trial = page.locator("tr.best a").first.get_attribute("href") or ""
     if not trial.startswith("/api"):
         found["trial"] = trial
-    if "compare" in found:
-        found["compare"] += f"?study={study}&study={study}"
+    found["compare"] += "?" + "&".join(f"study={one}" for one in studies[:3])
     return found
 
 
@@ -43,13 +43,13 @@ def main() -> None:
                 study.run()
                 study.exhibit(samples=8)
         with open_store(store) as opened:
-            name = opened.studies()[0].spec.name
+            names = [one.spec.name for one in opened.studies()]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with served(store) as site:
             for width in WIDTHS:
                 for theme in ("light", "dark"):
                     with visiting(browser, site, width, color_scheme=theme) as visit:
-                        for page, place in places(visit.page, name).items():
+                        for page, place in places(visit.page, names).items():
                             visit.go(place)
                             visit.page.wait_for_timeout(1000)
                             assert overflow(visit.page) == 0, place

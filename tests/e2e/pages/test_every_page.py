@@ -1,0 +1,101 @@
+"""What holds for every page there is, at every width and in both themes."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from schedsearch.app.config import parse_study
+from schedsearch.app.configured import prepare
+from schedsearch.service.app import PAGES
+from tests.e2e.pages.conftest import Site, Visit, cut, overflow, served, visiting
+from tests.pace import some
+
+AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
+NAME = "searched"
+STUDY = """
+study: searched
+model: demo
+data:
+  calibration: demo:calibration
+  calibration_samples: 12
+  certify: demo:certify
+  certify_samples: 40
+search: {tolerance: 1, floor: 60, first: 7}
+certify: {tolerance: 0.9}
+"""
+_PARTS = {"name": NAME, "number": "0"}
+
+
+def places(visit: Visit) -> list[str]:
+    """Paths of all pages, and of some that show other things by their query."""
+    routes = [route for page in PAGES for route in page.router.routes if "GET" in route.methods]
+    paths = [one.path for one in routes if set(re.findall(r"{(\w+)", one.path)) <= set(_PARTS)]
+    paths = [re.sub(r"\{(\w+)[^}]*\}", lambda part: _PARTS[part[1]], one) for one in paths]
+    pages = [one for one in paths if one != "/" and _is_page(visit, one)]
+    queries = (f"/compare?study={NAME}", "/studies?q=none", "/studies/none", "/tokens?cursor=x")
+    return [*pages, *queries]
+
+
+def _is_page(visit: Visit, path: str) -> bool:
+    answer = visit.page.request.get(visit.site.url + path)
+    assert answer.status < 500, path
+    return answer.ok and answer.text().lstrip().startswith("<!doctype html>")
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    """A service with a search that has ended, and its certificate."""
+    folder: Path = tmp_path_factory.mktemp("site")
+    ready = prepare(parse_study(STUDY, "study"), folder, folder / "store.db")
+    with ready.open() as study:
+        study.run()
+        assert ready.certify is not None
+        study.certify(ready.certify, tolerance=0.9)
+    with served(folder / "store.db") as site:
+        yield site
+
+
+def violations(page: Page) -> list[tuple[str, str, list[str]]]:
+    """What axe finds serious on a page: rule, what is wrong, and where."""
+    page.evaluate(AXE.read_text())
+    found: dict[str, Any] = page.evaluate("axe.run(document, { resultTypes: ['violations'] })")
+    return [
+        (one["id"], one["help"], [node["html"][:200] for node in one["nodes"]])
+        for one in found["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_axe_finds_what_is_wrong(browser: Browser, site: Site) -> None:
+    with visiting(browser, site) as visit:
+        page = visit.go("/studies")
+        page.evaluate("document.querySelector('h1').innerHTML = '<img src=\"/none.svg\">'")
+        visit.forgiven = ("404",)
+        assert "image-alt" in [rule for rule, _, _ in violations(page)]
+
+
+@pytest.mark.parametrize(
+    ("width", "theme"),
+    some(
+        [(380, "light"), (1440, "dark"), (380, "dark"), (1440, "light")],
+        [(380, "light"), (1440, "dark")],
+    ),
+)
+def test_every_page_is_accessible_and_fits(
+    browser: Browser, site: Site, width: int, theme: str
+) -> None:
+    with visiting(browser, site, width, color_scheme=theme) as visit:
+        visit.forgiven = ("404 (Not Found)", "422 (Unprocessable")
+        every = places(visit)
+        for place in every:
+            page = visit.go(place)
+            page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+            assert violations(page) == [], place
+            assert overflow(page) == 0, place
+            assert cut(page) == [], place
+        expected = {"login", "studies", "compare", "start", "cluster", "tokens", f"studies/{NAME}"}
+        assert {f"/{one}" for one in expected} <= set(every)
