@@ -9,7 +9,7 @@ SYSTEM_PACKAGES := postgresql chromium nodejs
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: setup setup-system system demo demo-real test test-full test-kills test-compat test-image chaos check check-scripts screenshots vendor bench bench-gpu clean
+.PHONY: setup setup-system system demo demo-real test test-full test-kills test-compat test-hosts test-image chaos check check-scripts screenshots vendor bench bench-gpu clean
 
 setup: $(READY)
 
@@ -45,7 +45,7 @@ demo-real: setup
 	$(BIN)/schedsearch report studies/smollm2-quick.yaml --store demo-out/studies.db --out demo-out/report-smollm2
 
 # Children that the tests start would otherwise compile the package each time.
-test test-full test-kills test-compat test-image chaos: export PYTHONDONTWRITEBYTECODE :=
+test test-full test-kills test-compat test-hosts test-image chaos: export PYTHONDONTWRITEBYTECODE :=
 
 # In the order of their names the files end with those of tests/unit, none of which takes long.
 PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
@@ -68,6 +68,10 @@ test-image: setup
 # Everything that can happen to a search and its store, at every point; `make test` has a few.
 chaos: setup
 	$(BIN)/python -m tests.chaos --out bench/results/chaos.json
+
+# Workers, store and coordinator on hosts of their own, whose links are cut; needs root.
+test-hosts: setup
+	$(BIN)/python -m pytest --full tests/hosts
 
 # The parts that meet transformers, on the oldest release served.
 test-compat: $(COMPAT)/.ready

@@ -56,7 +56,7 @@ def server(durable: bool = False) -> Iterator[Server]:
     """A fresh server; skips the test where there is none."""
     if find_spec("psycopg") is None:
         pytest.skip("psycopg is not installed: pip install 'psycopg[binary]'")
-    programs = _programs()
+    programs = programs_folder()
     if programs is None:
         pytest.skip("PostgreSQL is missing; `make setup-system` brings it")
     folder = Path(tempfile.mkdtemp(prefix="pg", dir="/tmp"))  # noqa: S108 - a socket path is short
@@ -84,7 +84,7 @@ def server(durable: bool = False) -> Iterator[Server]:
         shutil.rmtree(folder)
 
 
-def _programs() -> Path | None:
+def programs_folder() -> Path | None:
     """The folder of PostgreSQL's programs; Debian keeps those of the server off the path."""
     found = shutil.which("pg_ctl")
     if found:

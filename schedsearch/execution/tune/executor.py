@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cached_property
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -10,6 +11,7 @@ from ray.exceptions import GetTimeoutError
 
 from schedsearch.core.trial import Task
 from schedsearch.errors import RunError
+from schedsearch.execution.cluster.connection import connect, leave
 from schedsearch.execution.cluster.options import ClusterOptions
 from schedsearch.execution.executor import Outcome, Ticket, Worker
 from schedsearch.execution.executors.ray import RayExecutor
@@ -30,8 +32,8 @@ _TASKS = 4
 class TuneExecutor:
     """Has tasks evaluated by what `study_trainable` makes, as soon as Tune runs it.
 
-    A worker besides those of Tune answers what is asked of the study itself, on the same kind of
-    device. By Ray's count it needs next to no CPU.
+    A worker besides those of Tune answers what is asked of the study itself, once something is, on
+    the same kind of device. By Ray's count it needs next to no CPU.
 
     Args:
         open_worker: Makes a worker; it travels to each node.
@@ -45,7 +47,6 @@ class TuneExecutor:
 
     Raises:
         RunError: The cluster cannot be joined.
-        InputError: What opens a worker cannot travel.
     """
 
     def __init__(
@@ -55,9 +56,8 @@ class TuneExecutor:
         at_once: int = 1,
     ) -> None:
         self.open_worker = open_worker
-        self._answering = RayExecutor(
-            open_worker, options or ClusterOptions(workers=1, cpus_per_worker=0.01)
-        )
+        self._options = options or ClusterOptions(workers=1, cpus_per_worker=0.01)
+        connect(self._options.address)
         self.desk: Any = ray.remote(num_cpus=0)(Desk).remote()
         self.search: threading.Thread | None = None
         self._at_once = at_once
@@ -127,7 +127,13 @@ class TuneExecutor:
         if self.search is not None:
             self.search.join(_PATIENCE)
         ray.kill(self.desk)
-        self._answering.close()
+        if answering := self.__dict__.pop("_answering", None):
+            answering.close()
+        leave()
+
+    @cached_property
+    def _answering(self) -> RayExecutor:
+        return RayExecutor(self.open_worker, self._options)
 
     # For the searcher
 
