@@ -118,12 +118,12 @@ def survives(site: Site, known: Undisturbed, folder: Path, harm: Callable[[Scene
             )
         try:
             until(lambda: closed(scene) >= 2 or client.poll() is not None, PATIENCE, "it searches")
-            assert client.poll() is None, (folder / "said").read_text()
+            assert client.poll() is None, said_at(site, folder)
             harm(scene)
             assert client.poll() is None, (
-                "it ended while its links were bad: " + (folder / "said").read_text()
+                f"it ended while its links were bad: {said_at(site, folder)}"
             )
-            assert client.wait(PATIENCE) == 0, (folder / "said").read_text()
+            assert client.wait(PATIENCE) == 0, said_at(site, folder)
         finally:
             client.kill()
             client.wait()
@@ -131,6 +131,12 @@ def survives(site: Site, known: Undisturbed, folder: Path, harm: Callable[[Scene
         found = outcome(scene, known, 0)
     assert not found.broken
     assert (found.lost, found.twice, found.same_schedule) == (0, 0, True)
+
+
+def said_at(site: Site, folder: Path) -> str:
+    """What the client has said, and what Ray has on its behalf."""
+    logs = sorted((site.folder / "session_latest" / "logs").glob("ray_client_server*"))
+    return "\n".join([(folder / "said").read_text(), *(log.read_text()[-4000:] for log in logs)])
 
 
 def closed(scene: Scene) -> int:

@@ -24,6 +24,7 @@ from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.tune import StudySearcher, TuneExecutor, study_trainable, tune_space
 from schedsearch.store import Store
 from schedsearch.store.store import find_store
+from tests.pace import some
 from tests.unit.execution.synthetic import (
     CHUNK,
     SEARCH,
@@ -92,8 +93,11 @@ def on_tune(place: Place, trials: int | None = None) -> tuple[Run | None, list[d
 
 
 @pytest.mark.usefixtures("ray_cluster")
-def test_search_on_tune_that_is_left_and_loses_a_worker_finds_the_same_trials(tmp_path):
+@pytest.mark.parametrize("dies", some([False, True], fast=[False]))
+def test_search_on_tune_that_is_left_and_loses_a_worker_finds_the_same_trials(tmp_path, dies):
     place = new_place(tmp_path)
+    if not dies:
+        (place.folder / "died").touch()
     begun, _ = on_tune(place, trials=3)
     finished, told = on_tune(place)
     assert begun and begun.ending == "trials"
