@@ -7,13 +7,15 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx2
 import pytest
+
+from tests.pace import some
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused
 STUDY = """
@@ -70,8 +72,8 @@ def events(answer: httpx2.Response) -> Iterator[tuple[str, dict]]:
 
 
 def ended(client: httpx2.Client) -> dict:
-    """The study once its search has ended."""
-    deadline = time.monotonic() + 120
+    """The study once its search has ended; one that nobody came to claim begins 120 s late."""
+    deadline = time.monotonic() + 300
     while time.monotonic() < deadline:
         study = client.get("/studies/small").json()
         if study["state"] in ("ended", "failed"):
@@ -117,22 +119,41 @@ def test_whole_life_of_a_study_by_rest(tmp_path):
     assert json.loads(applied.stdout)["flops_ratio"] == pytest.approx(best["flops_ratio"], abs=0.02)
 
 
-def test_search_outlives_the_service_and_a_new_one_shows_it(tmp_path):
+MOMENTS: dict[str, Callable[[dict], bool]] = {
+    "it is asked for": lambda _study: True,
+    "its process begins": lambda study: study["started"] is not None,
+    "it is at work": lambda study: study["holder"] is not None,
+    "its first trial is complete": lambda study: study["trials"].get("COMPLETE", 0) >= 1,
+    "its fifth trial is complete": lambda study: study["trials"].get("COMPLETE", 0) >= 5,
+    "it has ended": lambda study: study["state"] == "ended",
+}
+
+
+@pytest.mark.parametrize("moment", some(MOMENTS, fast=["its first trial is complete"]))
+def test_search_outlives_the_service_and_a_new_one_shows_it(tmp_path, moment):
     with serving(tmp_path) as first, first.client as client:
-        client.post("/studies", content=STUDY, params={"start": True})
+        study = client.post("/studies", content=STUDY, params={"start": True}).json()
         deadline = time.monotonic() + 60
-        while not client.get("/studies/small").json()["trials"].get("COMPLETE"):
-            assert time.monotonic() < deadline, "the search does not begin"
-            time.sleep(0.1)
-        holder = client.get("/studies/small").json()["holder"]
+        while not MOMENTS[moment](study):
+            assert time.monotonic() < deadline, f"never came: {moment}"
+            assert study["state"] != "ended", f"gone by: {moment}"
+            time.sleep(0.02)
+            study = client.get("/studies/small").json()
         token = first.token
         first.process.send_signal(signal.SIGKILL)
         first.process.wait()
-    assert Path(f"/proc/{holder.split()[1]}").exists(), "the search has ended with the service"
+    if study["holder"] is not None:
+        process = Path(f"/proc/{study['holder'].split()[1]}")
+        assert process.exists(), "the search has ended with the service"
     with serving(tmp_path, token) as second, second.client as client:
         study = ended(client)
         assert (study["ending"], study["by"]) == ("finished", "browser (token 1)")
-        assert client.get("/studies/small/best").status_code == 200
+        trials = client.get("/studies/small/trials").json()["trials"]
+        assert [one["number"] for one in trials] == list(range(sum(study["trials"].values())))
+        for one in trials:
+            tries = client.get(f"/studies/small/trials/{one['number']}").json()["attempts"]
+            assert len(tries) <= 1, "nothing was done twice"
+        assert "proven with 95 % confidence" in client.get("/studies/small/best").json()["claim"]
 
 
 def test_service_ends_soon_when_it_is_asked_to_although_somebody_listens(tmp_path):
