@@ -42,7 +42,7 @@ def connect(address: str | None) -> None:
     local = asked in (None, "local")
     try:
         if asked and ":" in asked:
-            _knock(asked.removeprefix("ray://"))
+            knock(asked.removeprefix("ray://"))
         ray.init(
             address=asked or "local",  # Ray would join whichever it finds traces of
             namespace=NAMESPACE,
@@ -71,8 +71,8 @@ def leave() -> None:
             ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Ray itself would try for minutes.
+def knock(address: str) -> None:
+    """See that somebody listens at HOST:PORT; Ray itself would try for minutes.
 
     Raises:
         OSError: Nobody is there.

@@ -1,0 +1,29 @@
+"""A coordinator that was submitted to a cluster: `python -m schedsearch.app.submitted FILE`."""
+
+import logging
+import sys
+from pathlib import Path
+
+from schedsearch.app.config import read_study_file
+from schedsearch.app.configured import prepare
+from schedsearch.app.launched import searched, store_of_environment
+from schedsearch.errors import SchedsearchError
+
+log = logging.getLogger("schedsearch.submitted")
+
+
+def main() -> int:
+    """Search a study file, or go on with it; the store refuses that while another one does."""
+    file = Path(sys.argv[1])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    try:
+        ending = searched(prepare(read_study_file(file), file.parent, store_of_environment()))
+    except SchedsearchError as error:
+        log.error("%s", error)
+        return 1
+    log.info("%s", ending)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
