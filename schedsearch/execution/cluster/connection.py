@@ -57,7 +57,7 @@ def connect(address: str | None) -> None:
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
         raise RunError(
-            f"no Ray cluster could be joined at {asked or 'this machine'}: {_said(error)}; {remedy}"
+            f"no Ray cluster could be joined at {asked or 'this machine'}: {said(error)}; {remedy}"
         ) from None
     _users += 1
 
@@ -82,5 +82,7 @@ def knock(address: str) -> None:
     socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
 
 
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+def said(error: BaseException) -> str:
+    """What Ray or the system says, in one line."""
+    words = isinstance(error, OSError) and error.strerror or str(error)
+    return " ".join(words.split())[:_SHOWN] or type(error).__name__

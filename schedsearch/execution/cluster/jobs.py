@@ -1,6 +1,7 @@
 """Coordinators as jobs of a Ray cluster: submitted, listed, looked at."""
 
 import hashlib
+import logging
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from ray.util.state import list_actors, list_nodes
 
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, RunError
-from schedsearch.execution.cluster.connection import NAMESPACE, knock
+from schedsearch.execution.cluster.connection import NAMESPACE, knock, said
 
 T = TypeVar("T")
 
@@ -27,11 +28,9 @@ _STUDY = "schedsearch"
 
 _ADDRESS = "RAY_API_SERVER_ADDRESS"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
-_SHOWN = 400
-"""Characters of what Ray says."""
-
 _LONGEST = 60
 _ADDRESSING = Lock()
+_CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
 
 
 @dataclass(frozen=True)
@@ -87,8 +86,8 @@ def job_id(study: str, version: int, attempt: int) -> str:
     It is part of paths and addresses, so a name with other characters has a digest instead.
     """
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", study)[:_LONGEST]
-    if name != study or name.startswith((".", "-")):
-        name = f"{name.lstrip('.-')}-{hashlib.sha256(study.encode()).hexdigest()[:8]}".lstrip("-")
+    if name != study or not name[:1].isalnum():
+        name = f"{name.lstrip('._-')}-{hashlib.sha256(study.encode()).hexdigest()[:8]}".lstrip("-")
     return f"{name}.v{version}" + (f".{attempt}" if attempt > 1 else "")
 
 
@@ -131,6 +130,8 @@ class Jobs:
         Raises:
             RunError: Ray refuses it, as it does where there was such a job.
         """
+        for name in _CHATTY:  # they tell where the folder lies, which is gone soon
+            logging.getLogger(name).setLevel(logging.WARNING)
         environment = {"working_dir": str(folder), "env_vars": dict(variables)}
         self._said(
             lambda: self._client().submit_job(
@@ -209,11 +210,10 @@ class Jobs:
         try:
             return ask()
         except Exception as error:  # Ray raises whatever
-            said = " ".join(str(error).split())[:_SHOWN] or type(error).__name__
             raise RunError(
-                f"the Ray cluster at {self.address} says no: {said}; see that its dashboard is "
-                "there, and where it asks for a token set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN "
-                "or RAY_AUTH_TOKEN_PATH"
+                f"the Ray cluster at {self.address} says no: {said(error)}; see that its "
+                "dashboard is there, and where it asks for a token set RAY_AUTH_MODE=token and "
+                "RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
             ) from None
 
 
