@@ -26,7 +26,7 @@ log = logging.getLogger("schedsearch.launched")
 def main() -> int:
     """Search what the launch says, prove and show what is found, and note how that ended."""
     study, attempt = sys.argv[1], int(sys.argv[2])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_progress()
     try:
         target = store_of_environment()
         with open_store(target, create=False, patience=PATIENCE) as store:
@@ -38,6 +38,12 @@ def main() -> int:
         return 1
     log.info("%s %s", ending, reason)
     return 0 if ending != "failed" else 1
+
+
+def log_progress() -> None:
+    """Write what this package does to standard error, and of others warnings alone."""
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s")
+    logging.getLogger("schedsearch").setLevel(logging.INFO)
 
 
 def store_of_environment() -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from schedsearch.app.config import read_study_file
 from schedsearch.app.configured import prepare
-from schedsearch.app.launched import searched, store_of_environment
+from schedsearch.app.launched import log_progress, searched, store_of_environment
 from schedsearch.errors import SchedsearchError
 
 log = logging.getLogger("schedsearch.submitted")
@@ -15,7 +15,7 @@ log = logging.getLogger("schedsearch.submitted")
 def main() -> int:
     """Search a study file, or go on with it; the store refuses that while another one does."""
     file = Path(sys.argv[1])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    log_progress()
     try:
         ending = searched(prepare(read_study_file(file), file.parent, store_of_environment()))
     except SchedsearchError as error:

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.full
 
 ROOT = Path(__file__).parents[2]
 PASSING = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN_PATH")
-SECONDS = 240
+SECONDS = 480
 
 
 class Site:
