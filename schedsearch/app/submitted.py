@@ -7,6 +7,7 @@ from pathlib import Path
 from schedsearch.app.config import read_study_file
 from schedsearch.app.configured import prepare
 from schedsearch.app.launched import log_progress, searched, store_of_environment
+from schedsearch.app.stores import check_idle
 from schedsearch.errors import SchedsearchError
 
 log = logging.getLogger("schedsearch.submitted")
@@ -17,7 +18,9 @@ def main() -> int:
     file = Path(sys.argv[1])
     log_progress()
     try:
-        ending = searched(prepare(read_study_file(file), file.parent, store_of_environment()))
+        config, store = read_study_file(file), store_of_environment()
+        check_idle(store, config.study)  # else it would first take workers from the other one
+        ending = searched(prepare(config, file.parent, store))
     except SchedsearchError as error:
         log.error("%s", error)
         return 1

@@ -59,10 +59,11 @@ def submit(
     config = read_study_file(file)
     jobs = _jobs(address)
 
+    from schedsearch.app.stores import check_idle
     from schedsearch.app.submitting import submit as begin
 
     if not detach:
-        _check_idle(store, config.study)
+        check_idle(store, config.study)
     told = store if pass_store else None
     asked = {"workers": workers, "gpus_per_worker": gpus_per_worker}
     id = begin(jobs, config, file.parent, told, **asked)
@@ -125,25 +126,6 @@ def _found(jobs: "Jobs", id: str) -> "Job":
     if found is None:
         raise RunError(f"{jobs.address} knows no job {id} any more; submit again to go on")
     return found
-
-
-def _check_idle(store: str, study: str) -> None:
-    """Refuse a study that somebody searches, as its lease says.
-
-    Raises:
-        RunError: Somebody does.
-    """
-    from schedsearch.store.store import find_store
-
-    if (opened := find_store(store)) is None:
-        return
-    with opened:
-        known = next((one for one in opened.studies() if one.spec.name == study), None)
-    if known is not None and known.left:
-        raise RunError(
-            f"study `{study}` is being searched by {known.holder}; end it with `schedsearch stop`, "
-            f"or wait: its lease is valid for {known.left:.0f} s unless it gives another sign"
-        )
 
 
 def _follow(jobs: "Jobs", id: str, study: str, store: str) -> None:

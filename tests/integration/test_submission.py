@@ -53,7 +53,7 @@ class Site:
             "SCHEDSEARCH_STORE": str(self.store),
         }
         port = self.address.rpartition(":")[2]
-        head = ["--head", f"--port={unused_port()}", f"--dashboard-port={port}", "--num-cpus=1"]
+        head = ["--head", f"--port={unused_port()}", f"--dashboard-port={port}", "--num-cpus=2"]
         command = [str(Path(sys.executable).with_name("ray")), "start", *head]
         subprocess.run(
             [*command, "--disable-usage-stats"], env=self.env, check=True, capture_output=True
@@ -120,18 +120,18 @@ def site():
 
 def test_killed_coordinator_is_submitted_again_and_goes_on_where_it_was(site):
     name = "Grüße/$(exit 7) 'x'"
-    first = site.submit(name, samples=400)
-    coordinator = site.coordinator(name, trials=3)
+    first = site.submit(name, samples=200)
+    coordinator = site.coordinator(name, trials=1)
     again = [*PYTHON, "schedsearch.app.submitted", STUDY]
 
     with pytest.raises(RunError, match="is RUNNING"):
-        site.submit(name, samples=400)
+        site.submit(name, samples=200)
     workers = Jobs(site.address).workers()
     assert [(one.study, one.job, one.state) for one in workers] == [(name, first, "ALIVE")]
 
     retried = site.folder / "retried"
     retried.mkdir()
-    study_file = json.loads(study(name, 400).model_dump_json(exclude_unset=True))
+    study_file = json.loads(study(name, 200).model_dump_json(exclude_unset=True))
     (retried / STUDY).write_text(json.dumps(study_file | {"run": {"executor": "ray"}}))
     Jobs(site.address).submit("retried", name, again, retried, {})
     assert site.ended("retried").state == "FAILED"
@@ -140,7 +140,7 @@ def test_killed_coordinator_is_submitted_again_and_goes_on_where_it_was(site):
     former = {one.number: one for one in site.trials(name) if one.state.finished}
     psutil.Process(coordinator.pid).kill()
     assert site.ended(first).state == "FAILED"
-    second = site.submit(name, samples=400)
+    second = site.submit(name, samples=200)
     assert second != first
     assert site.ended(second).state == "SUCCEEDED", Jobs(site.address).log(second)
     found = {one.number: one for one in site.trials(name)}
