@@ -1,6 +1,5 @@
 """Coordinators as jobs of a real Ray cluster that asks for a token."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -16,7 +15,7 @@ from ray._private.authentication_test_utils import reset_auth_token_state
 
 from schedsearch.app.config import check_study
 from schedsearch.app.launching import Launching
-from schedsearch.app.parcel import STUDY
+from schedsearch.app.parcel import STUDY, pack
 from schedsearch.app.permitted import Permitted
 from schedsearch.app.submitting import PYTHON, RayBackend, submit
 from schedsearch.errors import RunError
@@ -131,8 +130,7 @@ def test_killed_coordinator_is_submitted_again_and_goes_on_where_it_was(site):
 
     retried = site.folder / "retried"
     retried.mkdir()
-    study_file = json.loads(study(name, 200).model_dump_json(exclude_unset=True))
-    (retried / STUDY).write_text(json.dumps(study_file | {"run": {"executor": "ray"}}))
+    pack(study(name, 200), site.folder, retried)
     Jobs(site.address).submit("retried", name, again, retried, {})
     assert site.ended("retried").state == "FAILED"
     assert "is being searched by" in Jobs(site.address).log("retried")
