@@ -78,7 +78,7 @@ def _config(launch: Launch) -> StudyConfig:
 
 
 def searched(ready: Prepared) -> str:
-    """Search a study, prove what is found, and return how the search has ended."""
+    """Search a study, prove and show what is found, and return how the search has ended."""
     with ready.open() as study:
         run = study.run()
         if run.ending == "finished" and run.best is not None and ready.certify is not None:
