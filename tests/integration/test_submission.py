@@ -58,6 +58,14 @@ class Site:
             [*command, "--disable-usage-stats"], env=self.env, check=True, capture_output=True
         )
 
+    def is_ready(self) -> bool:
+        """Whether it takes jobs: the agents of its nodes come up last."""
+        (self.folder / "empty").mkdir(exist_ok=True)
+        with suppress(RunError):
+            Jobs(self.address).submit("first", "", ["true"], self.folder / "empty", {})
+            return True
+        return False
+
     def submit(self, name: str, samples: int = 60) -> str:
         return submit(Jobs(self.address), study(name, samples), self.folder, None, workers=1)
 
@@ -107,6 +115,7 @@ def site():
             for name in PASSING:
                 patch.setenv(name, made.env[name])
             reset_auth_token_state()  # Ray has read the environment when it was imported
+            until(made.is_ready)
             yield made
         finally:
             for process in psutil.process_iter():
@@ -176,7 +185,6 @@ def test_service_begins_a_job_that_claims_its_launch_once(site):
 
         command = [*PYTHON, "schedsearch.app.launched", "launched", "1"]
         environment = {"SCHEDSEARCH_STORE": str(site.store)}
-        (site.folder / "empty").mkdir()
         Jobs(site.address).submit("again", "launched", command, site.folder / "empty", environment)
         assert site.ended("again").state == "FAILED"
         assert "not wanted any more" in Jobs(site.address).log("again")
