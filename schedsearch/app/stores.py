@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from schedsearch.core.guards import guarded
-from schedsearch.errors import InputError
+from schedsearch.errors import InputError, RunError
 from schedsearch.store.address import check_folder, check_writable, file_of, name_of, url_of
 from schedsearch.store.store import Store, find_store
 
@@ -51,6 +51,28 @@ def look(target: Target, study: str, create: bool = True) -> Store | None:
             found.close()
         raise
     return found
+
+
+def check_idle(target: Target, study: str) -> None:
+    """Refuse early a study that somebody searches; whoever searches it takes its lease anyway.
+
+    Args:
+        target: Path or URL of a store, which may be yet to be made.
+        study: Name of the study.
+
+    Raises:
+        InputError: The store cannot be opened.
+        RunError: Somebody does.
+    """
+    if (opened := find_store(target)) is None:
+        return
+    with opened:
+        known = next((one for one in opened.studies() if one.spec.name == study), None)
+    if known is not None and known.left:
+        raise RunError(
+            f"study `{study}` is being searched by {known.holder}; end it with `schedsearch stop`, "
+            f"or wait: its lease is valid for {known.left:.0f} s unless it gives another sign"
+        )
 
 
 def _check_place(file: Path, is_new: bool) -> None:

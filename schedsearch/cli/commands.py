@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from schedsearch.cli import render, studies, watch
+from schedsearch.cli import render, studies, submit, watch
 from schedsearch.cli.certify import certify
 from schedsearch.cli.compare import compare
 from schedsearch.cli.db import db
@@ -52,6 +52,10 @@ app.command()(certify)
 app.command()(watch.watch)
 app.command()(watch.pause)
 app.command()(watch.stop)
+app.command()(submit.submit)
+app.command("jobs")(submit.list_jobs)
+app.command("workers")(submit.list_workers)
+app.command()(submit.logs)
 app.command()(profile)
 app.command("list")(studies.list_studies)
 app.command()(studies.show)

@@ -5,7 +5,7 @@ import os
 import socket
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.markup import escape
@@ -16,12 +16,13 @@ from schedsearch.cli.studies import DEFAULT_STORE, StorePath
 from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
+    from schedsearch.app.submitting import RayBackend
     from schedsearch.store.access import Scope
     from schedsearch.store.service import ServiceStore
 
 token = typer.Typer(name="token", help="Tokens of the service.", no_args_is_help=True)
 
-Folders = list[Path]
+Backend = Literal["local", "ray"]
 
 
 def serve(
@@ -55,6 +56,13 @@ def serve(
         int,
         typer.Option(min=0, max=1 << 60, metavar="BYTES", help="The most of all uploads together."),
     ] = 10 << 30,
+    backend: Annotated[
+        Backend, typer.Option(help="Where searches run: processes on this host, or jobs of Ray.")
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(help="With --backend ray: of its dashboard, such as http://head:8265."),
+    ] = None,
     https: Annotated[
         bool, typer.Option("--https", help="Browsers reach it by https alone, through a proxy.")
     ] = False,
@@ -85,7 +93,7 @@ def serve(
         quota=quota,
         secure=https,
     )
-    app = make_app(settings)
+    app = make_app(settings, _backend(backend, address, settings.store))
     service = app.state.office.store.service
     if not any(one.revoked is None for one in service.tokens()):
         if not _is_loopback(host):
@@ -193,6 +201,17 @@ def _scope(text: str) -> "Scope":
         if scope == text:
             return scope
     raise InputError(f"`--scope` must be one of {', '.join(SCOPES)}, but got {text!r:.50}")
+
+
+def _backend(name: str, address: str | None, store: str) -> "RayBackend | None":
+    """What begins coordinators; None for processes on this host."""
+    if (name == "ray") != (address is not None):
+        raise InputError("`--backend ray` and `--address` go together; add or leave out the other")
+    if address is None:
+        return None
+    from schedsearch.app.submitting import RayBackend
+
+    return RayBackend(store, address)
 
 
 def _beside(store: str) -> Path:

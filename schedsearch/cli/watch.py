@@ -64,7 +64,7 @@ def _print_changes(store: "Store", study: str, once: bool) -> None:
 
 
 def _draw(store: "Store", study: str) -> None:
-    closed = _Closed(store, study)
+    closed = Closed(store, study)
     with SearchDisplay(study, output) as display:
         for found in _looks(store, study):
             for trial in closed.new():
@@ -86,7 +86,7 @@ def _looks(store: "Store", study: str) -> Iterator["StudySummary"]:
     yield found
 
 
-class _Closed:
+class Closed:
     """The trials that are closed while somebody watches."""
 
     def __init__(self, store: "Store", study: str) -> None:

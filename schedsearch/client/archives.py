@@ -2,13 +2,12 @@
 
 import gzip
 import io
-import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from schedsearch.core.reading import read_file
-from schedsearch.errors import DataError, InputError
+from schedsearch.core.sample_files import image_inside, images_of_rows, read_whole
+from schedsearch.errors import InputError
 
 SAMPLES = "samples.jsonl"
 _CHUNK = 1 << 20
@@ -54,8 +53,8 @@ def packed(samples: Path, images: Path) -> Iterator[bytes]:
     Raises:
         InputError: The file or an image cannot be read, or an image lies elsewhere.
     """
-    content = _read(samples)
-    names = _images(samples, content)
+    content = read_whole(samples)
+    names = images_of_rows(samples, content)
     sink = _Sink()
     with (
         gzip.GzipFile("", "wb", compresslevel=1, fileobj=sink, mtime=0) as zipped,
@@ -64,7 +63,7 @@ def packed(samples: Path, images: Path) -> Iterator[bytes]:
         _add(archive, SAMPLES, content)
         yield sink.taken()
         for name in names:
-            _add(archive, name, _read(_inside(samples, images, name)))
+            _add(archive, name, read_whole(image_inside(samples, images, name)))
             yield sink.taken()
     yield sink.taken()
 
@@ -73,41 +72,6 @@ def _add(archive: tarfile.TarFile, name: str, content: bytes) -> None:
     entry = tarfile.TarInfo(name)
     entry.size = len(content)
     archive.addfile(entry, io.BytesIO(content))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_file(path)
-    except OSError as error:
-        reason = error.strerror or error
-        raise InputError(f"{path}: cannot be read ({reason}); check path and permissions") from None
-
-
-def _images(samples: Path, content: bytes) -> list[str]:
-    """The images that a JSONL file names, each once, in its order."""
-    found: dict[str, None] = {}
-    for number, line in enumerate(content.removesuffix(b"\n").split(b"\n"), 1):
-        try:
-            row = json.loads(line.decode("utf-8-sig"))
-            named = [row["image"]] if "image" in row else row["images"]
-            found |= dict.fromkeys(name for name in named if isinstance(name, str))
-        except (ValueError, KeyError, TypeError, RecursionError):
-            raise DataError(
-                f"{samples}:{number}: the line must be a JSON object with `image` or `images`; "
-                "correct it"
-            ) from None
-    return list(found)
-
-
-def _inside(samples: Path, images: Path, name: str) -> Path:
-    """The file of an image, which nothing outside of the folder may be."""
-    folder = images.resolve()
-    found = (folder / name).resolve()
-    if "\0" in name or not found.is_relative_to(folder):
-        raise DataError(
-            f"{samples}: images must lie in {images}, but got {name!r:.200}; move the image there"
-        )
-    return found
 
 
 class _Sink(io.RawIOBase):

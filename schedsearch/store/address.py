@@ -12,6 +12,20 @@ from schedsearch.errors import InputError
 
 FORMS = "a path such as runs.db, or postgresql://user:password@host/database"
 _SHOWN = ("host", "port", "user", "dbname")
+_HARMLESS = (
+    *_SHOWN,
+    "application_name",
+    "connect_timeout",
+    "hostaddr",
+    "passfile",
+    "service",
+    "sslcert",
+    "sslkey",
+    "sslmode",
+    "sslrootcert",
+    "target_session_attrs",
+)
+"""Of the query of a URL: names whose values anyone may read; paths among them are no secrets."""
 
 
 def url_of(target: str | os.PathLike[str]) -> URL:
@@ -49,6 +63,11 @@ def file_of(url: URL) -> Path | None:
 def name_of(url: URL) -> str:
     """Return what messages call a store: its path, or its URL with nothing that may be secret."""
     return str(file_of(url) or _shown(url))
+
+
+def holds_secret(url: URL) -> bool:
+    """Say whether the URL may have a password in it, or what else is not for others to read."""
+    return url.password is not None or any(name not in _HARMLESS for name in url.normalized_query)
 
 
 def is_there(file: Path) -> bool:

@@ -26,7 +26,7 @@ _SECONDS = 30
 _BROKEN = 70
 
 # Loaded here, because the children may not read what belongs to root.
-for _encoding in ("ascii", "latin-1"):
+for _encoding in ("ascii", "latin-1", "idna"):
     codecs.lookup(_encoding)
 
 

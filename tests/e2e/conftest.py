@@ -1,7 +1,6 @@
 """Running the command line in this process, as its entry point does."""
 
 import json
-import socket
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from schedsearch.app.configured import prepare
 from schedsearch.cli import main
 from schedsearch.cli.output import errors, output
 from tests.e2e.children import copied
+from tests.ports import unused_port
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,7 @@ def schedule(tmp_path):
 @pytest.fixture
 def free_port() -> int:
     """A port that nobody listens at."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+    return unused_port()
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ VALID = {
     "store": "store.db",
     "name": "small",
     "budget": "feasible:0.5",
+    "cluster": "http://127.0.0.1:1",
 }
 
 _NAMES = {
@@ -48,6 +49,7 @@ _EXCEPTIONS = {
     ("serve", "folder"): "output folder",
     ("serve", "models"): "folder",
     ("token create", "name"): "title",
+    **{(command, "address"): "cluster" for command in ("submit", "jobs", "workers", "logs")},
 }
 
 _QUICK = {
@@ -102,6 +104,14 @@ MISUSES = {
     "title": {"300 characters": LONG, "undecodable": UNDECODABLE, "nothing": ""},
     "budget": {"wrong": "much", "nan": "flops:nan", "inf": "flops:inf", "300 characters": LONG},
     "word": {"wrong": "none", "300 characters": LONG, "undecodable": UNDECODABLE, "nothing": ""},
+    "cluster": {
+        "wrong": "none",
+        "no port": "http://127.0.0.1:x",
+        "300 characters": f"http://{LONG}:1",
+        "undecodable": UNDECODABLE,
+        "nobody": "http://127.0.0.1:1",
+        "nothing": "",
+    },
     "whole number": {
         "wrong": "x",
         "negative": "-1",

@@ -7,7 +7,8 @@ import matplotlib.font_manager  # noqa: F401 - loaded once, for all the children
 import pytest
 
 import schedsearch.app.compare_families
-import schedsearch.app.plots  # noqa: F401
+import schedsearch.app.plots
+import schedsearch.app.submitting  # noqa: F401
 from tests.e2e.children import Ended, complaint, copied, run, run_all
 from tests.e2e.misuses import Case, cases
 

@@ -42,7 +42,7 @@ def connect(address: str | None) -> None:
     local = asked in (None, "local")
     try:
         if asked and ":" in asked:
-            _knock(asked.removeprefix("ray://"))
+            knock(asked.removeprefix("ray://"))
         ray.init(
             address=asked or "local",  # Ray would join whichever it finds traces of
             namespace=NAMESPACE,
@@ -57,7 +57,7 @@ def connect(address: str | None) -> None:
             "set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN or RAY_AUTH_TOKEN_PATH"
         )
         raise RunError(
-            f"no Ray cluster could be joined at {asked or 'this machine'}: {_said(error)}; {remedy}"
+            f"no Ray cluster could be joined at {asked or 'this machine'}: {said(error)}; {remedy}"
         ) from None
     _users += 1
 
@@ -71,8 +71,8 @@ def leave() -> None:
             ray.shutdown()
 
 
-def _knock(address: str) -> None:
-    """Ray itself would try for minutes.
+def knock(address: str) -> None:
+    """See that somebody listens at HOST:PORT; Ray itself would try for minutes.
 
     Raises:
         OSError: Nobody is there.
@@ -82,5 +82,7 @@ def _knock(address: str) -> None:
     socket.create_connection((host.strip("[]"), int(port)), timeout=_SECONDS).close()
 
 
-def _said(error: BaseException) -> str:
-    return " ".join(str(error).split())[:_SHOWN] or type(error).__name__
+def said(error: BaseException) -> str:
+    """What Ray or the system says, in one line."""
+    words = isinstance(error, OSError) and error.strerror or str(error)
+    return " ".join(words.split())[:_SHOWN] or type(error).__name__
