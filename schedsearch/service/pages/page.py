@@ -18,7 +18,6 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
-from starlette.routing import NoMatchFound
 
 from schedsearch.errors import SchedsearchError
 from schedsearch.service.auth import COOKIE, Gate, Principal, origin_of
@@ -59,14 +58,6 @@ def path(request: Request, name: str, /, query: Any = None, **parts: object) -> 
     quoted = {key: quote(str(value), safe="") for key, value in parts.items()}
     found = request.scope.get("root_path", "") + str(request.app.url_path_for(name, **quoted))
     return f"{found}?{urlencode(query, doseq=True)}" if query else found
-
-
-def path_if(request: Request, name: str, /, query: Any = None, **parts: object) -> str | None:
-    """Likewise; None where the service has no such route."""
-    try:
-        return path(request, name, query, **parts)
-    except NoMatchFound:
-        return None
 
 
 def static(request: Request, file: str) -> str:
@@ -168,7 +159,6 @@ def render(
         "navigation": _navigation(request, who),
         "here": here(request),
         "path": partial(path, request),
-        "path_if": partial(path_if, request),
         "static": partial(static, request),
     }
     return templates.TemplateResponse(request, template, {**shared, **context}, status)
@@ -178,10 +168,9 @@ def _navigation(request: Request, who: Principal | None) -> list[tuple[str, str,
     """Path and words of each page that whoever asks may see, and whether it is this one."""
     found, own = [], _own_path(request)
     for name, words, scope in _NAVIGATION:
-        place = path_if(request, name)
-        if place is not None and who is not None and who.may(scope):
+        if who is not None and who.may(scope):
             part = str(request.app.url_path_for(name))
-            found.append((place, words, own == part or own.startswith(f"{part}/")))
+            found.append((path(request, name), words, own == part or own.startswith(f"{part}/")))
     return found
 
 

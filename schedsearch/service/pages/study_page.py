@@ -28,7 +28,7 @@ from schedsearch.service.api.common import (
 )
 from schedsearch.service.api.searches import start_search, wish_for
 from schedsearch.service.pages.findings import findings
-from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, path_if, render
+from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
 from schedsearch.service.pages.plots import axis, between
 from schedsearch.store.pages import Order, Page, Place, Wanted
 
@@ -79,8 +79,7 @@ def study_page(
 
 
 def _trial(request: Request, name: str, number: int) -> str:
-    found = path_if(request, "trial_page", name=name, number=number)
-    return found or path(request, "show_trial", name=name, number=number)
+    return path(request, "trial_page", name=name, number=number)
 
 
 def _pictures(request: Request, name: str, figure: Figure) -> list[tuple[str, str]]:
