@@ -75,7 +75,7 @@ class ExhibitsOut(Body):
     exhibits: list[ExhibitOut]
 
 
-@router.get("", responses=errors(404), summary="Samples of a trial, token by token")
+@router.get("", responses=errors(404, 409), summary="Samples of a trial, token by token")
 def list_exhibits(office: InOffice, _who: Reads, name: str, number: Number) -> ExhibitsOut:
     """Return which tokens each layer kept of some samples, and both answers."""
     find_trial(office, name, number)
@@ -90,7 +90,7 @@ def list_exhibits(office: InOffice, _who: Reads, name: str, number: Number) -> E
             "content": {_WEBP: {"schema": {"type": "string", "format": "binary"}}},
             "description": "A small picture of what the model sees.",
         },
-        **errors(404),
+        **errors(404, 409),
     },
     summary="Picture of a sample",
 )

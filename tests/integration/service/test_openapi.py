@@ -31,9 +31,10 @@ KEPT = ("synthetic", "other", "small")
 DOOMED = [f"s{number}" for number in range(300)]
 TOKENS = range(3, 300)
 SETS = [f"{number:064x}" for number in range(300)]
-SCREENED = "/api/v1/(studies|studies:validate|sets|tokens|audits|studies/{name}(|/content|/clone))"
-"""Where more is asked for than a schema can say: of a study's file, an archive, a cursor, an ETag,
-the letters of a name."""
+_OF_STUDIES = "(|/content|/clone|/trials|/trials/{number}/answers)"
+SCREENED = f"/api/v1/(studies|studies:validate|sets|tokens|audits|studies/{{name}}{_OF_STUDIES})"
+"""Where more is asked for than a schema can say: of a study's file, an archive, a cursor (which
+this list must have given), an ETag, the letters of a name."""
 
 
 @dataclass
