@@ -48,7 +48,7 @@ demo-real: setup
 test test-full test-kills test-compat test-hosts test-image chaos: export PYTHONDONTWRITEBYTECODE :=
 
 # In the order of their names the files end with those of tests/unit, none of which takes long.
-PYTEST := $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test: setup system
 	$(PYTEST)

@@ -164,6 +164,7 @@ def check_searched(path: Path, study: str, first: int) -> None:
 CLI = "from schedsearch.cli import main; main()"
 
 
+@pytest.mark.full
 def test_an_installed_package_is_searched_with(package, installed):
     paths = (package, installed, ROOT)
     run("-c", CLI, "search", "try.yaml", "--store", "by-name.db", folder=package, paths=paths)

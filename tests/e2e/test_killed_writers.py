@@ -297,7 +297,7 @@ def check(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", some(WRITERS, [*WRITERS.keys() - {"compare", "analyze", "profile"}])
+    "name", some(WRITERS, [*WRITERS.keys() - {"compare", "analyze", "profile", "demo run"}])
 )
 def test_killed_writer_leaves_each_file_old_new_or_absent(home, tmp_path, name):
     writer, draw = WRITERS[name], random.Random(f"{SEED} {name}")

@@ -31,6 +31,7 @@ if INSTALLED:
             return dict([*one[:2], *two[:1]])
 
 
+@pytest.mark.full
 def test_some_of_the_contracts_checks_hold() -> None:
     contract = TestSmolLM2()
     subject = contract._make("sdpa")

@@ -152,6 +152,7 @@ def _unfinished(route: Route) -> None:
     route.fulfill(response=answer, body=begun + skeleton + after)
 
 
+@pytest.mark.full
 def test_open_page_follows_a_search_through_the_end_of_its_server(
     browser: Browser, tmp_path: Path
 ) -> None:
