@@ -139,6 +139,7 @@ WRITERS = {
 }
 READS = {
     ("plan", "file"),
+    ("submit", "file"),
     ("search", "file"),
     ("certify", "file"),
     ("exhibit", "file"),

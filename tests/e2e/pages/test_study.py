@@ -94,7 +94,7 @@ def test_keyboard_reaches_content_and_moves_on(browser: Browser, site: Site) -> 
         page.keyboard.press("Tab")
         expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
         page.keyboard.press("Enter")
-        for _ in range(12):
+        for _ in range(40):
             page.keyboard.press("Tab")
             if page.evaluate("document.activeElement.textContent") == NAME:
                 break
