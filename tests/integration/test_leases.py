@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from sqlalchemy import create_engine, text
@@ -288,8 +288,10 @@ def test_process_that_froze_in_a_transaction_holds_nobody_up_for_longer_than_a_l
 
 @only_postgresql
 def test_no_transaction_is_open_while_a_task_is_at_work(place):
+    place = replace(place, url=f"{place.url}&application_name=watched")  # others use the server too
     open_ones = text(
-        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%'"
+        "SELECT count(*) FROM pg_stat_activity "
+        "WHERE application_name = 'watched' AND state LIKE 'idle in transaction%'"
     )
     engine, found = create_engine(url_of(place.url)), set()
 

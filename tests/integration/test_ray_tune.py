@@ -94,7 +94,10 @@ def on_tune(place: Place, trials: int | None = None) -> tuple[Run | None, list[d
 
 @pytest.mark.usefixtures("ray_cluster")
 @pytest.mark.parametrize("dies", some([False, True], fast=[False]))
-def test_search_on_tune_that_is_left_and_loses_a_worker_finds_the_same_trials(tmp_path, dies):
+def test_search_on_tune_that_is_left_and_loses_a_worker_finds_the_same_trials(
+    tmp_path, monkeypatch, dies
+):
+    monkeypatch.setenv("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would stay for what comes later
     place = new_place(tmp_path)
     if not dies:
         (place.folder / "died").touch()
