@@ -135,6 +135,7 @@ bench: setup
 	$(BIN)/python bench/coordinator.py --trials 10000 --workers 8 --store postgresql --out bench/results/coordinator-8-postgresql.json
 	$(BIN)/python bench/scaling.py --out bench/results/scaling.json --picture docs/images/scaling.png
 	$(BIN)/python bench/workers.py --out bench/results/workers.json
+	PYTHONPATH=. $(BIN)/python bench/service.py --out bench/results/service.json
 	$(BIN)/python bench/dashboard.py --out bench/results/dashboard.json
 
 # Uses the Python on the path, so that it runs inside a GPU image: torch, transformers and numpy.

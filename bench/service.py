@@ -47,13 +47,13 @@ PAGES: Mapping[str, str] = {
     "trials of at most a cost": f"{LIST}?max_cost=0.4&order=drop",
     "trials of at most a drop": f"{LIST}?max_drop=0.01&order=flops_ratio",
     "trials of a layer": f"{LIST}?layer=5",
-    "trial": f"{LIST}/5000",
-    "answers": f"{LIST}/5000/answers",
+    "trial": f"{LIST}/{{middle}}",
+    "answers": f"{LIST}/{{middle}}/answers",
     "best by budget": "/studies/bench/best?budget=0.5",
     "best by drop": "/studies/bench/best?max_drop=0.1",
     "schedule by budget": "/studies/bench/schedule?budget=0.5",
     "schedule by drop": "/studies/bench/schedule?max_drop=0.1",
-    "schedule of a trial": "/studies/bench/schedule?trial=5000",
+    "schedule of a trial": "/studies/bench/schedule?trial={middle}",
     "workers": "/workers",
     "names": "/names",
     "sets": "/sets",
@@ -115,10 +115,10 @@ def serving(store: str) -> Iterator[Served]:
             process.wait(20)
 
 
-def measured(served: Served, repeats: int) -> dict[str, dict[str, float]]:
+def measured(served: Served, trials: int, repeats: int) -> dict[str, dict[str, float]]:
     """Milliseconds of each page."""
     with httpx2.Client(headers=served.headers, timeout=60) as client:
-        pages = dict(PAGES)
+        pages = {name: page.replace("{middle}", str(trials // 2)) for name, page in PAGES.items()}
         for order, name in DEEP.items():
             path, cursor = f"{LIST}?limit=500&order={order}", ""
             for _ in range(10):
@@ -263,12 +263,13 @@ def main() -> None:
         with coordinator.store_at(where) as (store, version):
             coordinator.run(options.trials, 16, 1, store)
             with serving(store) as served:
+                streams = idle(served)  # before anything leaves room in the process
                 found[where] = {
                     "database": version,
                     "trials": options.trials,
-                    "pages": measured(served, options.repeats),
+                    "pages": measured(served, options.trials, options.repeats),
                     "beside_a_search": beside(served, store, options.writes, options.turns),
-                    "idle_streams": idle(served),
+                    "idle_streams": streams,
                 }
         show(where, found[where])
     if options.out:
