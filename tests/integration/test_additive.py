@@ -90,7 +90,7 @@ def test_search_that_begins_with_single_cuts_counts_what_they_cost(tmp_path, set
         assert f"have cost {before.spent:.1f} of them" in kept_more(study)[-1]
         if "guess" in settings:
             assert len(study.sampler.guess) == 8
-            assert study.trials[1].params["count"] == study.sampler.guess[5]
+            assert study.trials[1].params["count"] == max(48, study.sampler.guess[5])
         else:
             assert study.trials[0].params == study.sampler.starts[0]
 
@@ -103,7 +103,7 @@ def test_budget_out_of_reach_is_refused_before_anything_is_measured(tmp_path, mo
 
 
 def test_auto_goes_on_after_a_stop_and_its_report_is_that_of_g_search(tmp_path):
-    settings = {"sampler": "auto", "tolerance": 0.1, "first": 6, "trials": 3}
+    settings = {"sampler": "auto", "tolerance": 0.1, "first": 5, "trials": 3}
     data, store = ShapesVQA("calibration", SAMPLES), tmp_path / "store.db"
 
     def opened_auto(name):
