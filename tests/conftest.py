@@ -9,12 +9,14 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest  # noqa: E402
-from hypothesis import settings  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
 
 from tests import skips  # noqa: E402
 from tests.postgres import server  # noqa: E402
 
-settings.register_profile("fast", deadline=None, derandomize=True)
+settings.register_profile(
+    "fast", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.register_profile("full", settings.get_profile("fast"))
 
 # In the background of a shell Ctrl-C is ignored, and every process that a test starts would too.

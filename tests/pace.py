@@ -12,9 +12,9 @@ from hypothesis import settings
 
 
 def examples(count: int) -> settings:
-    """So many examples, and a quarter of them without `--full`."""
+    """So many examples, and an eighth of them without `--full`."""
     full = settings.get_current_profile_name() == "full"
-    return settings(max_examples=count if full else max(1, count // 4))
+    return settings(max_examples=count if full else max(1, count // 8))
 
 
 def some(values: Iterable[Any], fast: Collection[Any]) -> list[Any]:

@@ -4,8 +4,12 @@ In the fast part each family runs every other check, the odd ones or the even on
 every other family, under the implementations of attention in turns.
 """
 
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
 from typing import Any, ClassVar
 
+from schedsearch.models.adapters import ADAPTERS
 from schedsearch.testing import AdapterContract
 from tests.engine.families import FAMILIES, Family
 from tests.pace import some
@@ -38,3 +42,16 @@ def contract(family: Family, number: int) -> Any:
 
 for _number, (_name, _family) in enumerate(FAMILIES.items()):
     globals()[f"Test_{_name}"] = contract(_family, _number)
+
+
+def contracts(of: type[AdapterContract] = AdapterContract) -> Iterator[type[AdapterContract]]:
+    for one in of.__subclasses__():
+        yield from (one, *contracts(one))
+
+
+def test_every_adapter_passes_the_contract_suite() -> None:
+    for path in Path(__file__).parent.glob("test_*.py"):
+        import_module(f"{__package__}.{path.stem}")
+    complete = (one for one in contracts() if one.build is not AdapterContract.build)
+    proven = {type(one.build("sdpa")).__name__ for one in complete}
+    assert proven == {*ADAPTERS.built_in, "VipLlavaForConditionalGeneration"}
