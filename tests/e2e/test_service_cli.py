@@ -76,6 +76,8 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     told = run("watch", "small", "--json").out.splitlines()
     assert [json.loads(line)["ending"] for line in told] == ["finished"]
     assert "nobody searches small; there is nothing to stop" in run("stop", "small").out
+    assert "the search of small has ended" in run("resume", "small").out
+    assert run("show", "small").out == shown
 
     files = tmp_path / "remote.json", tmp_path / "local.json"
     remote = run("export", "small", files[0], "--json")
@@ -128,5 +130,5 @@ def test_options_of_this_process_are_not_for_a_service(run, study):
 
 
 def test_token_is_no_option(run):
-    for command in ("search", "list", "show", "export", "watch", "pause", "stop"):
+    for command in ("search", "list", "show", "export", "watch", "pause", "stop", "resume"):
         assert "--token" not in run(command, "--help").out

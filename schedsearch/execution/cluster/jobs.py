@@ -45,6 +45,7 @@ class Job:
         ended: When; None before.
         node: Address of its node; empty where Ray does not say.
         message: What Ray says of its state.
+        command: What it runs.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Job:
     ended: datetime | None
     node: str
     message: str
+    command: str
 
     @property
     def has_ended(self) -> bool:
@@ -141,6 +143,29 @@ class Jobs:
                 metadata={_STUDY: study},
             )
         )
+
+    def repeat(self, former: str, id: str) -> None:
+        """Have what a job has run, with the folder that had travelled, run once more.
+
+        Args:
+            former: That job.
+            id: Of the new one.
+
+        Raises:
+            RunError: Ray refuses it, or has that folder no more: it keeps it for ten minutes after
+                the job, and where a node has it for longer.
+        """
+
+        def submit() -> None:
+            details = self._client().get_job_info(former)
+            self._client().submit_job(
+                entrypoint=details.entrypoint,
+                submission_id=id,
+                runtime_env=details.runtime_env,
+                metadata=details.metadata,
+            )
+
+        self._said(submit)
 
     def all(self) -> list[Job]:
         """All of them, oldest first.
@@ -246,6 +271,7 @@ def _job(details: JobDetails) -> Job:
         _time(details.end_time),
         driver.node_ip_address if driver else "",
         " ".join((details.message or "").split()),
+        details.entrypoint,
     )
 
 
