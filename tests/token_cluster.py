@@ -41,6 +41,7 @@ class TokenCluster:
         folder: That.
         store: That.
         address: Of the dashboard.
+        clients: Address for those that are no node.
         env: Of whoever starts a node.
     """
 
@@ -61,13 +62,18 @@ class TokenCluster:
             "RAY_TMPDIR": str(folder),
             "SCHEDSEARCH_STORE": store,
         }
-        self._start("--head", f"--port={port}", f"--dashboard-port={dashboard}", cpus=cpus[0])
+        head = [f"--port={port}", f"--dashboard-port={dashboard}"]
+        clients = unused_port()
+        self.clients = f"ray://127.0.0.1:{clients}"
+        head += [f"--ray-client-server-port={clients}"]
+        self._start("--head", *head, cpus=cpus[0])
         for count in cpus[1:]:
             self._start(f"--address=127.0.0.1:{port}", cpus=count)
 
     def _start(self, *options: str, cpus: int) -> None:
         ray = str(Path(sys.executable).with_name("ray"))
         command = [ray, "start", *options, f"--num-cpus={cpus}", "--disable-usage-stats"]
+        command += [f"--dashboard-agent-listen-port={unused_port()}"]  # one for each node of a host
         subprocess.run(command, env=self.env, check=True, capture_output=True)
 
     @property

@@ -216,4 +216,6 @@ def _check_succeeded(jobs: "Jobs", id: str) -> None:
     job = _found(jobs, id)
     if job.state != "SUCCEEDED":
         said = " | ".join(jobs.log(id).strip().splitlines()[-_LINES:]) or job.message
-        raise RunError(f"job {id} is {job.state}: {said}; remove the cause, then submit again")
+        raise RunError(
+            f"job {id} is {job.state}: {said}; remove the cause, then submit its file again"
+        )

@@ -270,9 +270,16 @@ def _job(details: JobDetails) -> Job:
         _time(details.start_time),
         _time(details.end_time),
         driver.node_ip_address if driver else "",
-        " ".join((details.message or "").split()),
+        without_traceback(details.message or ""),
         details.entrypoint,
     )
+
+
+def without_traceback(message: str) -> str:
+    """What Ray says of a job, in a line: of a traceback its last line alone."""
+    before, found, traced = message.partition("Traceback (most recent call last)")
+    lines = [*before.splitlines()[:1], *traced.strip().splitlines()[-1:]] if found else [message]
+    return " ".join(" ".join(lines).split())
 
 
 def _time(milliseconds: int | None) -> datetime | None:
