@@ -113,6 +113,7 @@ class RayBackend:
         store: Address of the store. The cluster is told it unless it may hold a password; then
             SCHEDSEARCH_STORE has to be set there.
         address: Of the cluster's dashboard.
+        **run: As for `pack`, of every study.
 
     Raises:
         InputError: It is no such address.
@@ -120,15 +121,16 @@ class RayBackend:
 
     name = RAY
 
-    def __init__(self, store: str, address: str) -> None:
+    def __init__(self, store: str, address: str, **run: Any) -> None:
         self._variables = {} if holds_secret(url_of(store)) else readable_store(store)
         self._jobs = Jobs(address)
+        self._run = run
 
     def begin(self, launch: Launch) -> None:
         """Submit a job with all files that the study names."""
         config = check_study(launch.content, launch.study)
         with tempfile.TemporaryDirectory(prefix="schedsearch-") as place:
-            pack(config, Path(place), Path(place))
+            pack(config, Path(place), Path(place), **self._run)
             command = [*PYTHON, "schedsearch.app.launched", launch.study, str(launch.attempt)]
             id = _id(launch)
             self._jobs.submit(id, launch.study, [*command, STUDY], Path(place), self._variables)

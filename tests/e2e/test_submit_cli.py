@@ -45,3 +45,9 @@ def test_service_on_ray_needs_a_backend_and_an_address(run, tmp_path, given):
     ended = run("serve", "--store", tmp_path / "s.db", *given)
     assert ended.code == 2
     assert "`--backend ray` and `--address` go together" in ended.err
+
+
+def test_workers_of_a_service_are_those_of_ray(run, tmp_path):
+    ended = run("serve", "--store", tmp_path / "s.db", "--gpus-per-worker", 1)
+    assert ended.code == 2
+    assert "`--gpus-per-worker` is for `--backend ray`" in ended.err

@@ -83,7 +83,7 @@ def test_samples_and_images_of_a_file_travel(site, tmp_path):
 
 
 def test_service_begins_a_job_that_claims_its_launch_once(site):
-    backend = RayBackend(str(site.store), site.address)
+    backend = RayBackend(str(site.store), site.address, workers=1)
     with open_store(site.store) as store:
         launching = Launching(store, backend, Permitted(), lambda _digest: Path())
         launching.create(study("launched", 60), "me")

@@ -70,7 +70,7 @@ class ClusterWorker:
     Attributes:
         study: What it evaluates for; empty where its coordinator is no job.
         job: Submission id of that.
-        node: Name of its node.
+        node: Name of its node, and the beginning of Ray's id of it.
         pid: Its process there; 0 before it has one.
         state: As Ray says it: ALIVE, or PENDING_CREATION where it waits for room.
     """
@@ -200,7 +200,10 @@ class Jobs:
             RunError: The cluster does not answer.
         """
         jobs = {one.job_id: one for one in self._details() if _STUDY in (one.metadata or {})}
-        nodes = {one.node_id: f"{one.node_name} ({one.node_ip})" for one in self._asked(list_nodes)}
+        nodes = {
+            one.node_id: f"{one.node_name} (node {one.node_id[:6]})"
+            for one in self._asked(list_nodes)
+        }
         found = []
         filters = [("ray_namespace", "=", NAMESPACE), ("state", "!=", "DEAD")]
         for one in self._asked(list_actors, filters=filters):
