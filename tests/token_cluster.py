@@ -74,7 +74,8 @@ class TokenCluster:
         ray = str(Path(sys.executable).with_name("ray"))
         command = [ray, "start", *options, f"--num-cpus={cpus}", "--disable-usage-stats"]
         command += [f"--dashboard-agent-listen-port={unused_port()}"]  # one for each node of a host
-        subprocess.run(command, env=self.env, check=True, capture_output=True)
+        ran = subprocess.run(command, env=self.env, capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stdout + ran.stderr
 
     @property
     def jobs(self) -> Jobs:
