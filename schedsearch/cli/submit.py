@@ -132,15 +132,15 @@ def list_jobs(address: Cluster, as_json: AsJson = False) -> None:
 
 
 def list_workers(address: Cluster, as_json: AsJson = False) -> None:
-    """List the workers on a Ray cluster: on which node each is, and for which study."""
+    """List the workers on a Ray cluster: on which node each is, for which study, and doing what."""
     found = _jobs(address).workers()
     if as_json:
         print_json(found)
         return
-    rows = table("study", "job", "node", "process", "state")
+    rows = table("study", "job", "node", "process", "state", "doing")
     for one in found:
         process = str(one.pid) if one.pid else ""
-        rows.add_row(escape(one.study), one.job, escape(one.node), process, one.state)
+        rows.add_row(escape(one.study), one.job, escape(one.node), process, one.state, one.doing)
     show(rows)
 
 

@@ -50,6 +50,7 @@ def test_killed_coordinator_is_submitted_again_and_goes_on_where_it_was(site):
         resume(site.jobs, "other")
     workers = site.jobs.workers()
     assert [(one.study, one.job, one.state) for one in workers] == [(name, first, "ALIVE")]
+    until(lambda: [one.doing for one in site.jobs.workers()] == ["evaluates"])
 
     retried = site.folder / "retried"
     retried.mkdir()

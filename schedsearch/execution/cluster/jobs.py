@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.job_submission import JobSubmissionClient
-from ray.util.state import list_actors, list_nodes
+from ray.util.state import list_actors, list_nodes, list_tasks
 
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, RunError
@@ -28,6 +28,9 @@ _STUDY = "schedsearch"
 
 _ADDRESS = "RAY_API_SERVER_ADDRESS"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_DOING = {"begin": "opens the model", "call": "evaluates"}
+"""By the methods of a worker's `Host`; the others take no time."""
+
 _LONGEST = 60
 _ADDRESSING = Lock()
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
@@ -73,6 +76,7 @@ class ClusterWorker:
         node: Name of its node, and the beginning of Ray's id of it.
         pid: Its process there; 0 before it has one.
         state: As Ray says it: ALIVE, or PENDING_CREATION where it waits for room.
+        doing: What it does, as Ray knew about a second ago.
     """
 
     study: str
@@ -80,6 +84,7 @@ class ClusterWorker:
     node: str
     pid: int
     state: str
+    doing: str
 
 
 def job_id(study: str, version: int, attempt: int) -> str:
@@ -204,6 +209,12 @@ class Jobs:
             one.node_id: f"{one.node_name} (node {one.node_id[:6]})"
             for one in self._asked(list_nodes)
         }
+        running = [("state", "=", "RUNNING"), ("type", "=", "ACTOR_TASK")]
+        tasks = {
+            one.actor_id: _DOING[method]
+            for one in self._asked(list_tasks, filters=running)
+            if (method := one.name.rpartition(".")[2]) in _DOING
+        }
         found = []
         filters = [("ray_namespace", "=", NAMESPACE), ("state", "!=", "DEAD")]
         for one in self._asked(list_actors, filters=filters):
@@ -211,7 +222,11 @@ class Jobs:
             study = (job.metadata or {})[_STUDY] if job else ""
             submission = (job.submission_id or "") if job else ""
             node = nodes.get(one.node_id or "", "")
-            found.append(ClusterWorker(study, submission, node, one.pid or 0, str(one.state)))
+            idle = "idle" if one.state == "ALIVE" else "waits for room"
+            doing = tasks.get(one.actor_id, idle)
+            found.append(
+                ClusterWorker(study, submission, node, one.pid or 0, str(one.state), doing)
+            )
         return sorted(found, key=lambda one: (one.job, one.node, one.pid))
 
     def _details(self) -> list[JobDetails]:
