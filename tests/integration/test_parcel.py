@@ -10,7 +10,8 @@ from schedsearch.app.parcel import STUDY, pack
 from schedsearch.app.submitting import readable_store, submit
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import DataError, InputError, RunError
-from schedsearch.execution.cluster.jobs import Jobs, job_id, without_traceback
+from schedsearch.execution.cluster.connection import without_traceback
+from schedsearch.execution.cluster.jobs import Jobs, job_id
 from tests.archives import png, rows
 
 

@@ -70,7 +70,7 @@ def _join(address: str) -> None:
                 include_dashboard=False if address == "local" else None,
             )
             return
-        except ConnectionError as error:
+        except ConnectionAbortedError as error:  # not where it does not answer, or wants a token
             if not left:
                 raise
             log.warning("%s lets nobody in yet (%s); it is asked again", address, said(error))
@@ -99,4 +99,11 @@ def knock(address: str) -> None:
 def said(error: BaseException) -> str:
     """What Ray or the system says, in one line."""
     words = isinstance(error, OSError) and error.strerror or str(error)
-    return " ".join(words.split())[:_SHOWN] or type(error).__name__
+    return without_traceback(words)[:_SHOWN] or type(error).__name__
+
+
+def without_traceback(message: str) -> str:
+    """What Ray says, in a line: of a traceback its last line alone."""
+    before, found, traced = message.partition("Traceback (most recent call last)")
+    lines = [*before.splitlines()[:1], *traced.strip().splitlines()[-1:]] if found else [message]
+    return " ".join(" ".join(lines).split())

@@ -19,7 +19,7 @@ from ray.util.state import list_actors, list_nodes, list_tasks
 
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, RunError
-from schedsearch.execution.cluster.connection import NAMESPACE, knock, said
+from schedsearch.execution.cluster.connection import NAMESPACE, knock, said, without_traceback
 
 T = TypeVar("T")
 
@@ -291,13 +291,6 @@ def _job(details: JobDetails) -> Job:
         without_traceback(details.message or ""),
         details.entrypoint,
     )
-
-
-def without_traceback(message: str) -> str:
-    """What Ray says of a job, in a line: of a traceback its last line alone."""
-    before, found, traced = message.partition("Traceback (most recent call last)")
-    lines = [*before.splitlines()[:1], *traced.strip().splitlines()[-1:]] if found else [message]
-    return " ".join(" ".join(lines).split())
 
 
 def _time(milliseconds: int | None) -> datetime | None:
