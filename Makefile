@@ -57,7 +57,7 @@ test: setup system
 test-full: setup system
 	SCHEDSEARCH_KILLS=20 $(PYTEST) --full
 
-# What a killed command leaves behind, at 30 moments each; `make test` has 3.
+# What a killed command leaves behind, at 30 moments each; `make test` has 2.
 test-kills: setup
 	SCHEDSEARCH_KILLS=20 $(BIN)/python -m pytest -o log_cli=true --log-cli-level=INFO tests/e2e/test_killed_writers.py
 

@@ -118,7 +118,7 @@ def embedded(name: str, samples: int, held_out: int, tolerance: float) -> Proble
     calibration = open_samples(DataRef(f"{name}:calibration", samples), "calibration")
     return Problem(
         name,
-        partial(open_study, name, calibration, ranker=ranker),
+        partial(open_study, name, calibration=calibration, ranker=ranker),
         lambda schedule: paired_difference(full, scores(schedule)),
         1,
         tolerance,

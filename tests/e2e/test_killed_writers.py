@@ -50,7 +50,7 @@ from tests.engine.embedded import embedded
 from tests.integration.test_demo_training import TINY
 from tests.pace import some
 
-KILLS = int(os.environ.get("SCHEDSEARCH_KILLS", "3"))
+KILLS = int(os.environ.get("SCHEDSEARCH_KILLS", "2"))
 TIMED = KILLS // 2 if KILLS > 3 else 0
 SEED = 20
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping
 from functools import cache
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from schedsearch import Schedule
 from tests.e2e.children import PROGRAM, Ended, complaint, copied, run, run_all, shell
 from tests.e2e.conftest import MISUSED
 from tests.e2e.misuses import LONG, commands
+from tests.pace import some
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded")
 
@@ -46,7 +48,10 @@ THROUGH = [
 ]
 
 
-@pytest.mark.parametrize("args", [*quick(), *helps(), *THROUGH], ids=" ".join)
+PRINTING = [(one,) for one in (*quick(), *helps(), *THROUGH)]
+
+
+@pytest.mark.parametrize(("args",), some(PRINTING, PRINTING[::3]), ids=" ".join)
 def test_full_output_is_one_line(folder: Path, args: tuple[str, ...]) -> None:
     ended = run(args, folder, out="/dev/full")
     assert ended.code == 1
@@ -131,12 +136,23 @@ def in_study(folder: Path, key: str, value: str) -> str:
     return "other.yaml"
 
 
+KEYS = ["model", "data.calibration", "data.images", "search.latency", "search.warm_start"]
+NAMES = [
+    "./none",
+    "./unreadable",
+    "/dev/zero",
+    "./loop",
+    LONG,
+    f"./{LONG}",
+    "~nobody-here/x",
+    "a\0b",
+]
+
+
 @pytest.mark.parametrize(
-    "key", ["model", "data.calibration", "data.images", "search.latency", "search.warm_start"]
-)
-@pytest.mark.parametrize(
-    "value",
-    ["./none", "./unreadable", "/dev/zero", "./loop", LONG, f"./{LONG}", "~nobody-here/x", "a\0b"],
+    ("key", "value"),
+    # In the fast part each value with one key or two, each key with some values.
+    some(product(KEYS, NAMES), [*zip(KEYS * 3, NAMES * 2, strict=False)]),
 )
 def test_names_inside_a_study_file(folder: Path, key: str, value: str) -> None:
     ended = run(("search", in_study(folder, key, value), "--store", "new.db"), folder)
@@ -150,7 +166,9 @@ def test_working_directory_that_is_gone_is_one_line(folder: Path, args: tuple[st
     complaint(run(args, gone, before=gone.rmdir))
 
 
-@pytest.mark.parametrize("args", ["demo eval -n 4", "doctor", "profile demo", "db check"])
+@pytest.mark.parametrize(
+    "args", some(["demo eval -n 4", "doctor", "profile demo", "db check"], ["demo eval -n 4"])
+)
 def test_working_directory_that_is_gone_is_said_before_torch_is_imported(
     tmp_path: Path, args: str
 ) -> None:
@@ -170,7 +188,7 @@ def test_a_pipe_that_is_closed_ends_a_command_quietly() -> None:
     assert ran.stdout.strip() in ("0", "1")  # 0: all was written before the pipe was closed
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize("unbuffered", some(["", "1"], [""]))
 def test_full_output_leaves_nothing_to_say_at_the_end(unbuffered: str) -> None:
     ran = subprocess.run(
         ["bash", "-c", f"{sys.executable} -c '{PROGRAM}' --help > /dev/full"],
@@ -182,8 +200,13 @@ def test_full_output_leaves_nothing_to_say_at_the_end(unbuffered: str) -> None:
     assert len(ran.stderr.splitlines()) == 1 and "No space left on device" in ran.stderr
 
 
-@pytest.mark.parametrize("unbuffered", ["", "1"])
-@pytest.mark.parametrize("command", ["export small -", "export small /dev/fd/1", "db backup -"])
+@pytest.mark.parametrize(
+    ("command", "unbuffered"),
+    some(
+        product(["export small -", "export small /dev/fd/1", "db backup -"], ["", "1"]),
+        [("export small -", ""), ("db backup -", "1")],
+    ),
+)
 def test_output_that_nobody_reads_ends_a_command_quietly(
     folder: Path, command: str, unbuffered: str
 ) -> None:

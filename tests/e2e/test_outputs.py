@@ -18,6 +18,7 @@ from schedsearch.app.report import write_report
 from schedsearch.core.latency import LatencyModel
 from schedsearch.demo.shapesvqa import ShapesVQA
 from tests.engine.embedded import embedded
+from tests.pace import some
 
 STUDY = """
 study: small
@@ -147,7 +148,7 @@ def test_folder_that_cannot_be_one_is_refused_before_the_work(
     assert contents(place) == before
 
 
-@pytest.mark.parametrize("name", ["-", "/dev/fd/1", "link"])
+@pytest.mark.parametrize("name", some(["-", "/dev/fd/1", "link"], ["link"]))
 def test_schedule_goes_to_standard_output_alone(place, name):
     (place / "link").symlink_to("/proc/self/fd/1")
     command = [sys.executable, "-c", "from schedsearch.cli import main; main()", *EXPORT, name]

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -21,10 +22,12 @@ from tests.engine.prefixes import evaluator as tiny_evaluator
 from tests.engine.prefixes import model_of
 from tests.engine.prefixes import task as tiny_task
 from tests.engine.tiny import CONFIGURATIONS, KEEP, N_VISION, TinyLlava
+from tests.pace import some
 
 NAMES = ["answer_match", "kl_divergence", "last_state_cosine"]
 COUNTS = Schedule(KEEP).counts(N_VISION)
 MILD = (64, 64, 64, 64, 58, 54)
+OTHERS = ("wrong", "altogether")
 ENDS = [2, 9, 14, 23, 31, 40, 47, 52, 66]
 
 
@@ -46,7 +49,7 @@ def said(model: Any, inputs: dict[str, torch.Tensor], ends: list[int], longest: 
     return [*tokens[:stop], -1] if stop < len(tokens) else tokens
 
 
-@pytest.mark.parametrize("longest", [1, 8])
+@pytest.mark.parametrize("longest", some([1, 8], [8]))
 def test_answer_match_is_what_generating_twice_gives(longest: int) -> None:
     model, processor = embedded()
     ends = [processor.tokenizer.eos_token_id]
@@ -157,8 +160,13 @@ def test_kl_over_an_answer_is_the_mean_over_its_tokens() -> None:
     assert found != pytest.approx(values(evaluator("kl_divergence"), task(REDUCED, IDS[:8])))
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    some(
+        product(NAMES, [torch.float32, torch.bfloat16]),
+        [*zip(NAMES, [torch.bfloat16, torch.float32, torch.bfloat16], strict=True)],
+    ),
+)
 def test_keeping_everything_equals_the_full_model_exactly(name: str, dtype: torch.dtype) -> None:
     made = tiny_evaluator(model_of(dtype=dtype), name, batch_size=4)
     everything = tiny_task((N_VISION,) * len(COUNTS), 2)
@@ -169,8 +177,13 @@ def test_keeping_everything_equals_the_full_model_exactly(name: str, dtype: torc
         assert set(values(made, asked)) == {made.metric.greatest}
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("ranker", ["last", "random"])
+@pytest.mark.parametrize(
+    ("name", "ranker"),
+    some(
+        product(NAMES, ["last", "random"]),
+        [*zip(NAMES, ["last", "random", "last"], strict=True)],
+    ),
+)
 def test_scores_do_not_depend_on_the_batch(name: str, ranker: str) -> None:
     asked = task(REDUCED, IDS[:6], ranker)
 
@@ -181,8 +194,10 @@ def test_scores_do_not_depend_on_the_batch(name: str, ranker: str) -> None:
     assert name != "answer_match" or together == alone
 
 
-@pytest.mark.parametrize("answers", [(), ("wrong", "altogether")])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    some(product(NAMES, [(), OTHERS]), [*zip(NAMES, [OTHERS, (), OTHERS], strict=True)]),
+)
 def test_answers_are_never_read(name: str, answers: tuple[str, ...]) -> None:
     changed = Listed(*(replace(sample, answers=answers) for sample in QUESTIONS))
     made = Evaluator(*embedded(), changed, make_metric(name))

@@ -68,8 +68,8 @@ def test_a_search_in_half_precision_gets_the_same_scores(tiny: Any) -> None:
     same_as_without(model_of(tiny, torch.bfloat16), RankerSpec())
 
 
-EACH_WAY = [ranker for ranker in RANKERS if ranker.name not in ("uniform", "diverse")]
-"""Read the attention of a layer, of several, of the tower, or none."""
+EACH_WAY = [ranker for ranker in RANKERS if ranker.name in ("local", "random", "tower")]
+"""Read the attention of a layer, of the tower, or none."""
 
 
 @pytest.mark.parametrize("ranker", some(RANKERS, EACH_WAY), ids=lambda one: one.name)
@@ -139,16 +139,15 @@ def test_layers_before_the_start_do_not_run() -> None:
             handle.remove()
 
 
-@pytest.mark.parametrize(
-    ("one", "other"),
-    [
-        (RankerSpec("last"), RankerSpec("text")),
-        (RankerSpec("uniform"), RankerSpec("last")),
-        (RankerSpec("random"), RankerSpec("random", (("seed", 1),))),
-        (RankerSpec("local"), RankerSpec("local", (("window", 4),))),
-    ],
-    ids=lambda one: one.name,
-)
+PAIRS = [
+    (RankerSpec("last"), RankerSpec("text")),
+    (RankerSpec("uniform"), RankerSpec("last")),
+    (RankerSpec("random"), RankerSpec("random", (("seed", 1),))),
+    (RankerSpec("local"), RankerSpec("local", (("window", 4),))),
+]
+
+
+@pytest.mark.parametrize(("one", "other"), some(PAIRS, PAIRS[1::2]), ids=lambda one: one.name)
 def test_what_one_ranker_chose_or_observed_is_never_used_for_another(
     one: RankerSpec, other: RankerSpec
 ) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import product
 from typing import Any
 
 import pytest
@@ -150,7 +151,7 @@ def test_batches_that_are_never_formed_again_make_room() -> None:
     assert not before & set(made._prefixes._batches)
 
 
-@pytest.mark.parametrize("near", [0.0, 0.7, 1.3])
+@pytest.mark.parametrize("near", some([0.0, 0.7, 1.3], [0.7]))
 def test_what_does_not_fit_on_the_device_goes_to_the_host(
     monkeypatch: pytest.MonkeyPatch, expected: list[Any], near: float
 ) -> None:
@@ -166,10 +167,14 @@ def test_what_does_not_fit_on_the_device_goes_to_the_host(
     ]
 
 
+HOST, DEVICE = MemoryError(), torch.OutOfMemoryError("CUDA out of memory")
+
+
 @pytest.mark.parametrize(
-    "error", [MemoryError(), torch.OutOfMemoryError("CUDA out of memory")], ids=["host", "device"]
+    ("every", "error"),
+    some(product([1, 2, 3], [HOST, DEVICE]), [(1, DEVICE), (2, HOST), (3, DEVICE)]),
+    ids=lambda one: {HOST: "host", DEVICE: "device"}.get(one),
 )
-@pytest.mark.parametrize("every", [1, 2, 3])
 def test_running_out_of_memory_while_keeping_loses_no_score(
     monkeypatch: pytest.MonkeyPatch, expected: list[Any], every: int, error: Exception
 ) -> None:
@@ -250,8 +255,14 @@ class Breakdown(Exception):
     """Raised inside the model."""
 
 
-@pytest.mark.parametrize("error", [None, Breakdown(), KeyboardInterrupt()], ids=repr)
-@pytest.mark.parametrize("first", [0, 3])
+ERRORS = (None, Breakdown(), KeyboardInterrupt())
+
+
+@pytest.mark.parametrize(
+    ("error", "first"),
+    some(product(ERRORS, [0, 3]), [*zip(ERRORS, (3, 0, 3), strict=True)]),
+    ids=repr,
+)
 def test_the_model_is_as_before_whatever_happens(
     error: BaseException | None, first: int, expected: list[Any]
 ) -> None:

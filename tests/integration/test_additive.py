@@ -11,7 +11,7 @@ from schedsearch.errors import InputError
 from schedsearch.evaluation.worker import ModelWorker
 
 SAMPLES = 24
-SETTINGS = {"sampler": "additive", "samples": 6, "shares": [0.5, 0.125], "first": 1, "trials": 5}
+SETTINGS = {"sampler": "additive", "samples": 6, "shares": [0.5, 0.125], "first": 4, "trials": 4}
 
 
 def opened(folder, **settings):
@@ -40,12 +40,12 @@ def test_search_that_was_stopped_goes_on_and_measures_no_cut_again(tmp_path, mon
         assert study.sampler.finished(study.trials)
 
     assert search["shares"] == [0.125, 0.5]
-    assert [len(row) for row in search["divergences"]] == [2] * 7
+    assert [len(row) for row in search["divergences"]] == [2] * 4
     assert min(min(row) for row in search["divergences"]) >= 0
-    assert 0 < search["spent"] < 14 * 6 / SAMPLES
+    assert 0 < search["spent"] < 8 * 6 / SAMPLES
 
 
-@pytest.mark.parametrize("chosen", [{"max_drop": 0.1}, {"budget": {"flops": 0.6}}])
+@pytest.mark.parametrize("chosen", [{"max_drop": 0.1}, {"budget": {"flops": 0.8}}])
 def test_result_was_measured_on_all_samples_and_the_report_says_what_it_is(tmp_path, chosen):
     with opened(tmp_path, **chosen) as study:
         study.run()
@@ -57,20 +57,20 @@ def test_result_was_measured_on_all_samples_and_the_report_says_what_it_is(tmp_p
             assert best.measurement.drop <= 0.1
             assert "The cheapest that lost at most 0.1 exact" in rule(study)
         else:
-            assert best.measurement.flops_ratio <= 0.6
-            assert "within the budget flops: 0.6" in rule(study)
+            assert best.measurement.flops_ratio <= 0.8
+            assert "within the budget flops: 0.8" in rule(study)
         assert "on 6 samples" in goal(study)
-        assert "Single cuts, before the first trial, have cost 1." in kept_more(study)[-1]
+        assert "Single cuts, before the first trial, have cost 0." in kept_more(study)[-1]
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        {"tolerance": 0.1, "guess": "additive"},
+        {"tolerance": 0.1, "guess": "additive", "floor": 48},
         {
             "sampler": "random",
             "trials": 2,
-            "budget": {"flops": 0.6},
+            "budget": {"flops": 0.8},
             "family": "linear",
             "warm_start": ["additive"],
         },
@@ -78,19 +78,19 @@ def test_result_was_measured_on_all_samples_and_the_report_says_what_it_is(tmp_p
     ids=["guess", "warm start"],
 )
 def test_search_that_begins_with_single_cuts_counts_what_they_cost(tmp_path, settings):
-    settings = {"first": 1, **settings}
+    settings = {"first": 5, **settings}
     data = ShapesVQA("calibration", SAMPLES)
     store = tmp_path / "store.db"
     with open_study("demo", data, ranker="local", sampler=settings, store=store) as study:
         before = study.effort
         run = study.run()
-        # 42 cuts, each of some layers on all 24 samples, as 50 are more than there are.
-        assert 7 < before.spent < 42
+        # 18 cuts, each of some layers on all 24 samples, as 50 are more than there are.
+        assert 3 < before.spent < 18
         assert run.effort.spent == study.effort.spent > before.spent
         assert f"have cost {before.spent:.1f} of them" in kept_more(study)[-1]
         if "guess" in settings:
             assert len(study.sampler.guess) == 8
-            assert study.trials[1].params["count"] == study.sampler.guess[1]
+            assert study.trials[1].params["count"] == max(48, study.sampler.guess[5])
         else:
             assert study.trials[0].params == study.sampler.starts[0]
 

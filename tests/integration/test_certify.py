@@ -24,7 +24,7 @@ from schedsearch.models.loading import load_model
 from schedsearch.reduction import certified as runtime
 from tests.engine.embedded import embedded
 
-SEARCH = {"tolerance": 0.2, "first": 5, "floor": 24}
+SEARCH = {"tolerance": 0.2, "first": 6, "floor": 24}
 FRESH, FEW = ShapesVQA("certify", 60), ShapesVQA("certify", 24)
 
 

@@ -36,8 +36,8 @@ from schedsearch.version import VERSION
 from tests.engine.embedded import embedded
 from tests.markdown import tables
 
-CALIBRATION = ShapesVQA("calibration", 40)
-HELD_OUT = ShapesVQA("held-out", 60)
+CALIBRATION = ShapesVQA("calibration", 24)
+HELD_OUT = ShapesVQA("held-out", 40)
 IDS = tuple(sample.id for sample in HELD_OUT)
 NAMES = (
     FULL,
@@ -226,7 +226,7 @@ def test_search_never_sees_the_held_out_samples(reported):
 def test_second_comparison_evaluates_nothing(reported):
     again = compare(reported.study, HELD_OUT, reported.study.best, silent, repeats=1)
 
-    assert reported.comparison.evaluated == 60 * len(NAMES)
+    assert reported.comparison.evaluated == 40 * len(NAMES)
     assert again.evaluated == 0
     assert again.rows == reported.comparison.rows
 
@@ -313,10 +313,10 @@ def test_schedule_file_holds_the_result_and_what_was_measured(reported):
     prompts = calibration.sample_tokens(ids)
     assert file["results"]["flops_ratio"] == flops_ratio(shape(), study.best, prompts)
     assert file["results"]["kv_ratio"] == kv_ratio(shape(), study.best, prompts)
-    assert (seen["split"], seen["n"], seen["metric"]) == ("calibration", 40, "exact_match")
+    assert (seen["split"], seen["n"], seen["metric"]) == ("calibration", 24, "exact_match")
     assert seen["score"] == estimate(intervals.mean(found))
     assert seen["drop"] == estimate(intervals.paired_difference(full, found))
-    assert (unseen["split"], unseen["n"], unseen["metric"]) == ("held-out", 60, "exact_match")
+    assert (unseen["split"], unseen["n"], unseen["metric"]) == ("held-out", 40, "exact_match")
     assert unseen["score"] == estimate(intervals.of_scores(scores(study.best)))
     drop = intervals.paired_difference(scores(Schedule.full(8)), scores(study.best))
     assert unseen["drop"] == estimate(drop)

@@ -1,8 +1,8 @@
 """Families at equal budgets on the embedded model: every figure is computed once more here."""
 
 import json
+from bisect import bisect_left
 from collections.abc import Sequence
-from functools import cache
 from statistics import mean
 
 import pytest
@@ -131,13 +131,13 @@ def test_g_search_is_shown_beside_and_scaled(study, found, scores):
     scaled = one.entries[-1].schedule
     limit = HALF.limit(study.subject.shape, study.subject.tokens, study.sampler.first)
 
-    @cache
-    def fits(counts: tuple[int, ...]) -> bool:
-        return study.subject.costs(Schedule.from_counts(counts, 64))[0] <= limit
+    def counts(step: int) -> tuple[int, ...]:
+        return Schedule(scaled_by(study.best.keep, step / 4096)).counts(64)
 
-    scales = (step / 4096 for step in reversed(range(8193)))
-    curves = (Schedule(scaled_by(study.best.keep, scale)).counts(64) for scale in scales)
-    assert scaled.counts(64) == next(filter(fits, curves))
+    def exceeds(step: int) -> bool:
+        return study.subject.costs(Schedule.from_counts(counts(step), 64))[0] > limit
+
+    assert scaled.counts(64) == counts(bisect_left(range(8193), True, key=exceeds) - 1)
 
 
 def scaled_by(keep: Sequence[float], scale: float) -> tuple[float, ...]:
