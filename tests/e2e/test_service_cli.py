@@ -76,8 +76,6 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     told = run("watch", "small", "--json").out.splitlines()
     assert [json.loads(line)["ending"] for line in told] == ["finished"]
     assert "nobody searches small; there is nothing to stop" in run("stop", "small").out
-    assert "the search of small has ended" in run("resume", "small").out
-    assert run("show", "small").out == shown
 
     files = tmp_path / "remote.json", tmp_path / "local.json"
     remote = run("export", "small", files[0], "--json")
@@ -91,7 +89,7 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     assert min(Schedule.load(files[0]).counts(64)) >= 60
 
 
-def test_interrupted_search_goes_on_at_the_service(url, study, tmp_path):
+def test_interrupted_search_goes_on_at_the_service(run, url, study, tmp_path):
     study.write_text(STUDY.replace("12", "60").replace("floor: 60", "floor: 0"))
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "search", study, "--server", url],
@@ -107,7 +105,18 @@ def test_interrupted_search_goes_on_at_the_service(url, study, tmp_path):
     with open_store(tmp_path / "store.db") as store:
         holder = store.study("small").holder
     assert holder is not None and holder.runs()
+    ran = run("resume", "small", "--server", url, "--detach")  # what goes on stays as it is
+    assert f"searched by {holder}" in ran.out, ran.err
     os.kill(holder.pid, signal.SIGKILL)
+
+
+@pytest.mark.full
+def test_search_that_a_service_has_ended_is_resumed(run, url, study):
+    assert run("search", study, "--server", url).code == 0
+    shown = run("show", "small", "--server", url).out
+    ran = run("resume", "small", "--server", url)
+    assert "the search of small has ended" in ran.out, ran.err
+    assert run("show", "small", "--server", url).out == shown
 
 
 def test_store_and_service_exclude_each_other(run, tmp_path, monkeypatch):
