@@ -1,11 +1,13 @@
 """Studies that are submitted to a cluster: packed, and their coordinator begun there as a job."""
 
+import shlex
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from schedsearch.app.config import StudyConfig, check_study
 from schedsearch.app.parcel import STUDY, pack
+from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, RunError
 from schedsearch.execution.cluster.jobs import Job, Jobs, job_id
 from schedsearch.store.address import file_of, holds_secret, name_of, url_of
@@ -15,6 +17,8 @@ PYTHON = ("python", "-P", "-m")
 """That of the cluster's environment; nothing is imported from the folder that has travelled."""
 
 RAY = "ray"
+
+_COMMAND = (*PYTHON, "schedsearch.app.submitted", STUDY)
 
 
 def submit(jobs: Jobs, config: StudyConfig, folder: Path, store: str | None, **run: Any) -> str:
@@ -41,8 +45,38 @@ def submit(jobs: Jobs, config: StudyConfig, folder: Path, store: str | None, **r
     id = job_id(config.study, 1, len(former) + 1)
     with tempfile.TemporaryDirectory(prefix="schedsearch-") as place:
         pack(config, folder, Path(place), **run)
-        command = [*PYTHON, "schedsearch.app.submitted", STUDY]
-        jobs.submit(id, config.study, command, Path(place), variables)
+        jobs.submit(id, config.study, _COMMAND, Path(place), variables)
+    return id
+
+
+def resume(jobs: Jobs, study: str) -> str:
+    """Have a study searched on that was submitted: as it was, from what the cluster has of it.
+
+    Args:
+        jobs: The cluster.
+        study: Its name.
+
+    Returns:
+        Id of the job.
+
+    Raises:
+        InputError: The cluster knows no such study.
+        RunError: The cluster is at it already, or a service has begun it.
+    """
+    former = [one for one in jobs.all() if one.study == study]
+    if not former:
+        raise InputError(
+            f"{jobs.address} has no job of a study {shown(study)}; see `schedsearch jobs`, or "
+            "submit its file"
+        )
+    _check_ended(former)
+    if former[-1].command != shlex.join(_COMMAND):
+        raise RunError(
+            f"study `{study}` was begun by a service, which also begins it again; name that by "
+            "--server"
+        )
+    id = job_id(study, 1, len(former) + 1)
+    jobs.repeat(former[-1].id, id)
     return id
 
 
@@ -79,6 +113,7 @@ class RayBackend:
         store: Address of the store. The cluster is told it unless it may hold a password; then
             SCHEDSEARCH_STORE has to be set there.
         address: Of the cluster's dashboard.
+        **run: As for `pack`, of every study.
 
     Raises:
         InputError: It is no such address.
@@ -86,15 +121,16 @@ class RayBackend:
 
     name = RAY
 
-    def __init__(self, store: str, address: str) -> None:
+    def __init__(self, store: str, address: str, **run: Any) -> None:
         self._variables = {} if holds_secret(url_of(store)) else readable_store(store)
         self._jobs = Jobs(address)
+        self._run = run
 
     def begin(self, launch: Launch) -> None:
         """Submit a job with all files that the study names."""
         config = check_study(launch.content, launch.study)
         with tempfile.TemporaryDirectory(prefix="schedsearch-") as place:
-            pack(config, Path(place), Path(place))
+            pack(config, Path(place), Path(place), **self._run)
             command = [*PYTHON, "schedsearch.app.launched", launch.study, str(launch.attempt)]
             id = _id(launch)
             self._jobs.submit(id, launch.study, [*command, STUDY], Path(place), self._variables)

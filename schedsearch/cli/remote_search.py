@@ -1,4 +1,4 @@
-"""Searches that a service runs, followed in a terminal: search, watch."""
+"""Searches that a service runs, followed in a terminal: search, resume, watch."""
 
 import shlex
 from collections.abc import Mapping
@@ -40,6 +40,13 @@ def search(url: str, file: Path, as_json: bool) -> None:
             errors.print(f"the search goes on at the service; follow it with: {again}", **PLAIN)
             raise typer.Exit(130) from None
         _tell(client, study, file, as_json)
+
+
+def resume(url: str, name: str, detach: bool, as_json: bool) -> None:
+    """Have a service go on with a search, and follow that or say where it stands."""
+    with Client(url) as client:
+        client.studies.get(name).start()
+    watch(url, name, detach, as_json)
 
 
 def watch(url: str, name: str, once: bool, as_json: bool) -> None:

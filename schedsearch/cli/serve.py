@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.markup import escape
 
-from schedsearch.cli.options import AsJson
+from schedsearch.cli.options import AsJson, GpusPerWorker, Workers
 from schedsearch.cli.output import errors, output, print_json, show, table
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath
 from schedsearch.errors import InputError
@@ -63,6 +63,8 @@ def serve(
         str | None,
         typer.Option(help="With --backend ray: of its dashboard, such as http://head:8265."),
     ] = None,
+    workers: Workers = None,
+    gpus_per_worker: GpusPerWorker = None,
     https: Annotated[
         bool, typer.Option("--https", help="Browsers reach it by https alone, through a proxy.")
     ] = False,
@@ -93,7 +95,8 @@ def serve(
         quota=quota,
         secure=https,
     )
-    app = make_app(settings, _backend(backend, address, settings.store))
+    asked = {"workers": workers, "gpus_per_worker": gpus_per_worker}
+    app = make_app(settings, _backend(backend, address, settings.store, asked))
     service = app.state.office.store.service
     if not any(one.revoked is None for one in service.tokens()):
         if not _is_loopback(host):
@@ -203,15 +206,21 @@ def _scope(text: str) -> "Scope":
     raise InputError(f"`--scope` must be one of {', '.join(SCOPES)}, but got {text!r:.50}")
 
 
-def _backend(name: str, address: str | None, store: str) -> "RayBackend | None":
+def _backend(
+    name: str, address: str | None, store: str, asked: dict[str, float | None]
+) -> "RayBackend | None":
     """What begins coordinators; None for processes on this host."""
     if (name == "ray") != (address is not None):
         raise InputError("`--backend ray` and `--address` go together; add or leave out the other")
     if address is None:
+        for key, value in asked.items():
+            if value is not None:
+                option = f"--{key.replace('_', '-')}"
+                raise InputError(f"`{option}` is for `--backend ray`; add that, or leave it out")
         return None
     from schedsearch.app.submitting import RayBackend
 
-    return RayBackend(store, address)
+    return RayBackend(store, address, **asked)
 
 
 def _beside(store: str) -> Path:

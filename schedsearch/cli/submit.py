@@ -1,4 +1,4 @@
-"""Commands for searches on a Ray cluster: submit, jobs, workers, logs."""
+"""Commands for searches on a Ray cluster: submit, resume, jobs, workers, logs."""
 
 import shlex
 import time
@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.markup import escape
 
-from schedsearch.cli.options import AsJson, GpusPerWorker, Workers
+from schedsearch.cli.options import AsJson, GpusPerWorker, Server, Workers, server_of
 from schedsearch.cli.output import errors, output, print_json, show, table
 from schedsearch.cli.search_display import SearchDisplay
-from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyFile
+from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyFile, StudyName
 from schedsearch.cli.watch import POLL, Closed
 from schedsearch.errors import InputError, RunError
 
@@ -20,13 +20,14 @@ if TYPE_CHECKING:
     from schedsearch.store.store import Store
     from schedsearch.store.studies import StudySummary
 
-Cluster = Annotated[
-    str,
-    typer.Option(
-        "--address",
-        envvar="RAY_API_SERVER_ADDRESS",
-        help="Of the dashboard of a Ray cluster, such as http://head:8265.",
-    ),
+_AT: Any = typer.Option(
+    "--address",
+    envvar="RAY_API_SERVER_ADDRESS",
+    help="Of the dashboard of a Ray cluster, such as http://head:8265.",
+)
+Cluster = Annotated[str, _AT]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Do not follow it; the store need not be reached.")
 ]
 
 _PLAIN: Any = {"markup": False, "highlight": False, "soft_wrap": True}
@@ -48,9 +49,7 @@ def submit(
     ] = False,
     workers: Workers = None,
     gpus_per_worker: GpusPerWorker = None,
-    detach: Annotated[
-        bool, typer.Option("--detach", help="Do not follow it; the store need not be reached.")
-    ] = False,
+    detach: Detach = False,
     as_json: AsJson = False,
 ) -> None:
     """Search a study file on a Ray cluster as a job, or go on with it, and follow that."""
@@ -67,18 +66,56 @@ def submit(
     told = store if pass_store else None
     asked = {"workers": workers, "gpus_per_worker": gpus_per_worker}
     id = begin(jobs, config, file.parent, told, **asked)
+    _submitted(jobs, id, config.study, store, detach, as_json)
+
+
+def resume(
+    context: typer.Context,
+    study: StudyName,
+    address: Annotated[str | None, _AT] = None,
+    store: StorePath = DEFAULT_STORE,
+    server: Server = None,
+    detach: Detach = False,
+    as_json: AsJson = False,
+) -> None:
+    """Go on with a search that was submitted, as it was, and follow that; or start it at a service.
+
+    No file is needed.
+    """
+    if (url := server_of(context, server)) is not None:
+        from schedsearch.cli import remote_search
+
+        remote_search.resume(url, study, detach, as_json)
+        return
+    if address is None:
+        raise InputError(
+            "`--address` or `--server` must say where the search was begun; one of this machine "
+            "goes on with `schedsearch search FILE`"
+        )
+    jobs = _jobs(address)
+
+    from schedsearch.app.stores import check_idle
+    from schedsearch.app.submitting import resume as begin
+
+    if not detach:
+        check_idle(store, study)
+    _submitted(jobs, begin(jobs, study), study, store, detach, as_json)
+
+
+def _submitted(jobs: "Jobs", id: str, study: str, store: str, detach: bool, as_json: bool) -> None:
+    """Follow a job unless that is not wanted."""
     errors.print(f"job {id} is submitted to {jobs.address}", **_PLAIN)
     if not detach:
         try:
-            _follow(jobs, id, config.study, store)
+            _follow(jobs, id, study, store)
         except KeyboardInterrupt:
-            again = shlex.join(["schedsearch", "watch", config.study])
+            again = shlex.join(["schedsearch", "watch", study])
             errors.print(f"the search goes on at the cluster; follow it with: {again}", **_PLAIN)
             raise typer.Exit(130) from None
     if as_json:
         print_json(_found(jobs, id))
     elif not detach:
-        output.print(f"the search of {config.study} has ended", **_PLAIN)
+        output.print(f"the search of {study} has ended", **_PLAIN)
 
 
 def list_jobs(address: Cluster, as_json: AsJson = False) -> None:
@@ -95,15 +132,15 @@ def list_jobs(address: Cluster, as_json: AsJson = False) -> None:
 
 
 def list_workers(address: Cluster, as_json: AsJson = False) -> None:
-    """List the workers on a Ray cluster: on which node each is, and for which study."""
+    """List the workers on a Ray cluster: on which node each is, for which study, and doing what."""
     found = _jobs(address).workers()
     if as_json:
         print_json(found)
         return
-    rows = table("study", "job", "node", "process", "state")
+    rows = table("study", "job", "node", "process", "state", "doing")
     for one in found:
         process = str(one.pid) if one.pid else ""
-        rows.add_row(escape(one.study), one.job, escape(one.node), process, one.state)
+        rows.add_row(escape(one.study), one.job, escape(one.node), process, one.state, one.doing)
     show(rows)
 
 
@@ -179,4 +216,6 @@ def _check_succeeded(jobs: "Jobs", id: str) -> None:
     job = _found(jobs, id)
     if job.state != "SUCCEEDED":
         said = " | ".join(jobs.log(id).strip().splitlines()[-_LINES:]) or job.message
-        raise RunError(f"job {id} is {job.state}: {said}; remove the cause, then submit again")
+        raise RunError(
+            f"job {id} is {job.state}: {said}; remove the cause, then submit its file again"
+        )

@@ -49,7 +49,10 @@ _EXCEPTIONS = {
     ("serve", "folder"): "output folder",
     ("serve", "models"): "folder",
     ("token create", "name"): "title",
-    **{(command, "address"): "cluster" for command in ("submit", "jobs", "workers", "logs")},
+    **{
+        (command, "address"): "cluster"
+        for command in ("submit", "resume", "jobs", "workers", "logs")
+    },
 }
 
 _QUICK = {
@@ -193,7 +196,7 @@ def call(command: str, found: Any, **given: str) -> tuple[str, ...]:
         what = kind(command, parameter)
         if parameter.name in given:
             value = given[parameter.name]
-        elif parameter.required or what == "store":
+        elif parameter.required or what in ("store", "cluster"):
             value = VALID.get(what, "new/out.json")
         elif parameter.name in _QUICK:
             value = _QUICK[parameter.name]

@@ -89,7 +89,7 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     assert min(Schedule.load(files[0]).counts(64)) >= 60
 
 
-def test_interrupted_search_goes_on_at_the_service(url, study, tmp_path):
+def test_interrupted_search_goes_on_at_the_service(run, url, study, tmp_path):
     study.write_text(STUDY.replace("12", "60").replace("floor: 60", "floor: 0"))
     child = subprocess.Popen(
         [sys.executable, "-c", PROGRAM, "search", study, "--server", url],
@@ -105,7 +105,18 @@ def test_interrupted_search_goes_on_at_the_service(url, study, tmp_path):
     with open_store(tmp_path / "store.db") as store:
         holder = store.study("small").holder
     assert holder is not None and holder.runs()
+    ran = run("resume", "small", "--server", url, "--detach")  # what goes on stays as it is
+    assert f"searched by {holder}" in ran.out, ran.err
     os.kill(holder.pid, signal.SIGKILL)
+
+
+@pytest.mark.full
+def test_search_that_a_service_has_ended_is_resumed(run, url, study):
+    assert run("search", study, "--server", url).code == 0
+    shown = run("show", "small", "--server", url).out
+    ran = run("resume", "small", "--server", url)
+    assert "the search of small has ended" in ran.out, ran.err
+    assert run("show", "small", "--server", url).out == shown
 
 
 def test_store_and_service_exclude_each_other(run, tmp_path, monkeypatch):
@@ -128,5 +139,5 @@ def test_options_of_this_process_are_not_for_a_service(run, study):
 
 
 def test_token_is_no_option(run):
-    for command in ("search", "list", "show", "export", "watch", "pause", "stop"):
+    for command in ("search", "list", "show", "export", "watch", "pause", "stop", "resume"):
         assert "--token" not in run(command, "--help").out

@@ -32,8 +32,22 @@ def test_cluster_at_which_nobody_answers_is_one_line(run, folder):
     assert ended.err.count("\n") == 1 and f"{NOBODY} says no: Connection refused" in ended.err
 
 
+def test_search_that_is_resumed_was_begun_somewhere(run, folder):
+    ended = run("resume", "small", "--store", folder / "store.db")
+    assert ended.code == 2
+    assert "`--address` or `--server` must say where the search was begun" in ended.err
+    ended = run("resume", "small", "--store", folder / "store.db", "--address", NOBODY)
+    assert ended.code == 1 and f"{NOBODY} says no: Connection refused" in ended.err
+
+
 @pytest.mark.parametrize("given", [["--backend", "ray"], ["--address", NOBODY]])
 def test_service_on_ray_needs_a_backend_and_an_address(run, tmp_path, given):
     ended = run("serve", "--store", tmp_path / "s.db", *given)
     assert ended.code == 2
     assert "`--backend ray` and `--address` go together" in ended.err
+
+
+def test_workers_of_a_service_are_those_of_ray(run, tmp_path):
+    ended = run("serve", "--store", tmp_path / "s.db", "--gpus-per-worker", 1)
+    assert ended.code == 2
+    assert "`--gpus-per-worker` is for `--backend ray`" in ended.err

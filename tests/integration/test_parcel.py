@@ -10,6 +10,7 @@ from schedsearch.app.parcel import STUDY, pack
 from schedsearch.app.submitting import readable_store, submit
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import DataError, InputError, RunError
+from schedsearch.execution.cluster.connection import without_traceback
 from schedsearch.execution.cluster.jobs import Jobs, job_id
 from tests.archives import png, rows
 
@@ -115,3 +116,16 @@ def test_ids_of_jobs_differ_where_studies_or_attempts_differ_and_fit_into_paths(
         assert one.isascii() and "/" not in one and not one.startswith((".", "-"))
         assert len(one) < 100
     assert job_id("demo", 1, 1) == "demo.v1" and job_id("demo", 1, 2) == "demo.v1.2"
+
+
+def test_a_traceback_of_ray_is_told_by_its_last_line():
+    said = (
+        "runtime_env setup failed: Failed to set up runtime environment.\nCould not create it.\n"
+        'Traceback (most recent call last):\n  File "agent.py", line 5, in run\n    raise\n'
+        "ValueError: Local directory /x does not exist  on the cluster.\n\n"
+    )
+    assert without_traceback(said) == (
+        "runtime_env setup failed: Failed to set up runtime environment. "
+        "ValueError: Local directory /x does not exist on the cluster."
+    )
+    assert without_traceback("Job has\nended") == "Job has ended"

@@ -74,6 +74,10 @@ def problems(found: list[Document], secrets: frozenset[str] = frozenset()) -> It
         secrets: Names of secrets, and of config maps, that are there before.
     """
     made = {one["metadata"]["name"] for one in found if one["kind"] == "Secret"} | secrets
+    clusters = [one for one in found if one["kind"] == "RayCluster"]
+    # The operator makes a secret with the token of each, of its name.
+    made |= {one["metadata"]["name"] for one in clusters if "authOptions" in one["spec"]}
+    heads = {f"--address=http://{one['metadata']['name']}-head-svc:8265" for one in clusters}
     for document in found:
         name = f"{document['kind']} {document['metadata']['name']}"
         for problem in (*_of_schema(document), *_of_pods(document), *_of_ray(document)):
@@ -82,6 +86,10 @@ def problems(found: list[Document], secrets: frozenset[str] = frozenset()) -> It
             for reference in _values(document, kind):
                 if reference[key] not in made:
                     yield f"{name}: nobody makes the {kind} {reference[key]}"
+        for args in _values(document, "args"):
+            for arg in args:
+                if arg.startswith("--address=") and arg not in heads:
+                    yield f"{name}: no Ray cluster is at {arg}"
         for value in _values(document, "value"):
             if isinstance(value, str) and "://" in value and "@" in value:
                 yield f"{name}: an address with a password belongs in a secret"
@@ -165,7 +173,7 @@ def _patch(document: Any, operations: list[dict[str, Any]]) -> None:
         *parents, last = one["path"].strip("/").split("/")
         place = document
         for name in parents:
-            place = place[name]
+            place = place[int(name)] if isinstance(place, list) else place[name]
         if one["op"] != "replace" or last not in place:
             raise ValueError(f"{one['op']} {one['path']} cannot be applied")
         place[last] = one["value"]

@@ -60,7 +60,9 @@ MISTAKES = [
     (COMPOSE, COMPOSE, "condition: service_healthy", "condition: ready", "is well"),
     # A missing secret.
     (OVERLAYS[0], f"{OVERLAYS[0]}/kustomization.yaml", "schedsearch-store", "x", "nobody"),
-    (OVERLAYS[0], f"{BASE}/service.yaml", STORE_KEY, STORE_KEY.replace("-store", ""), "nobody"),
+    (OVERLAYS[0], f"{BASE}/service.yaml", STORE_KEY, STORE_KEY.replace("store", "x"), "nobody"),
+    (OVERLAYS[0], f"{BASE}/service.yaml", "-head-svc", "-svc", "no Ray cluster is at"),
+    (OVERLAYS[0], f"{BASE}/raycluster.yaml", "  authOptions: {mode: token}\n", "", "nobody"),
     (JOB, JOB, "name: schedsearch-study", "name: study-2", "nobody makes the configMap"),
     (COMPOSE, COMPOSE, "${RAY_AUTH_TOKEN:?make docker/.env}", "secret", "outside"),
     (COMPOSE, COMPOSE, ":?make docker/.env}@db", "}@db", "SCHEDSEARCH_STORE"),

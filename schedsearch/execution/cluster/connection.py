@@ -17,6 +17,9 @@ _SHOWN = 400
 _SECONDS = 10.0
 """For which a cluster may take to answer at all."""
 
+_TRIES = 3
+"""How often a head is asked to let a client in."""
+
 log = logging.getLogger(__name__)
 
 
@@ -39,18 +42,10 @@ def connect(address: str | None) -> None:
         return
     asked = address or os.environ.get("RAY_ADDRESS") or None
     log.info("joining %s", f"the Ray cluster at {asked}" if asked else "a Ray cluster of its own")
-    local = asked in (None, "local")
     try:
         if asked and ":" in asked:
             knock(asked.removeprefix("ray://"))
-        ray.init(
-            address=asked or "local",  # Ray would join whichever it finds traces of
-            namespace=NAMESPACE,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            include_dashboard=False if local else None,
-        )
+        _join(asked or "local")  # Ray would join whichever it finds traces of
     except Exception as error:  # Ray raises whatever, Exception itself where it starts too slowly
         remedy = (
             "start one with `ray start --head`, or leave `address` out; where it asks for a token, "
@@ -60,6 +55,25 @@ def connect(address: str | None) -> None:
             f"no Ray cluster could be joined at {asked or 'this machine'}: {said(error)}; {remedy}"
         ) from None
     _users += 1
+
+
+def _join(address: str) -> None:
+    """Join a cluster; a head begins a process for each client, which may fail to come up."""
+    for left in range(_TRIES if address.startswith("ray://") else 1)[::-1]:
+        try:
+            ray.init(
+                address=address,
+                namespace=NAMESPACE,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                include_dashboard=False if address == "local" else None,
+            )
+            return
+        except ConnectionAbortedError as error:  # not where it does not answer, or wants a token
+            if not left:
+                raise
+            log.warning("%s lets nobody in yet (%s); it is asked again", address, said(error))
 
 
 def leave() -> None:
@@ -85,4 +99,11 @@ def knock(address: str) -> None:
 def said(error: BaseException) -> str:
     """What Ray or the system says, in one line."""
     words = isinstance(error, OSError) and error.strerror or str(error)
-    return " ".join(words.split())[:_SHOWN] or type(error).__name__
+    return without_traceback(words)[:_SHOWN] or type(error).__name__
+
+
+def without_traceback(message: str) -> str:
+    """What Ray says, in a line: of a traceback its last line alone."""
+    before, found, traced = message.partition("Traceback (most recent call last)")
+    lines = [*before.splitlines()[:1], *traced.strip().splitlines()[-1:]] if found else [message]
+    return " ".join(" ".join(lines).split())

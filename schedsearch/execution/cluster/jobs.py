@@ -15,11 +15,11 @@ from urllib.parse import urlsplit
 
 from ray.dashboard.modules.job.pydantic_models import JobDetails
 from ray.job_submission import JobSubmissionClient
-from ray.util.state import list_actors, list_nodes
+from ray.util.state import list_actors, list_nodes, list_tasks
 
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, RunError
-from schedsearch.execution.cluster.connection import NAMESPACE, knock, said
+from schedsearch.execution.cluster.connection import NAMESPACE, knock, said, without_traceback
 
 T = TypeVar("T")
 
@@ -28,6 +28,9 @@ _STUDY = "schedsearch"
 
 _ADDRESS = "RAY_API_SERVER_ADDRESS"
 _ENDED = ("SUCCEEDED", "FAILED", "STOPPED")
+_DOING = {"begin": "opens the model", "call": "evaluates"}
+"""By the methods of a worker's `Host`; the others take no time."""
+
 _LONGEST = 60
 _ADDRESSING = Lock()
 _CHATTY = ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging")
@@ -45,6 +48,7 @@ class Job:
         ended: When; None before.
         node: Address of its node; empty where Ray does not say.
         message: What Ray says of its state.
+        command: What it runs.
     """
 
     id: str
@@ -54,6 +58,7 @@ class Job:
     ended: datetime | None
     node: str
     message: str
+    command: str
 
     @property
     def has_ended(self) -> bool:
@@ -68,9 +73,10 @@ class ClusterWorker:
     Attributes:
         study: What it evaluates for; empty where its coordinator is no job.
         job: Submission id of that.
-        node: Name of its node.
+        node: Name of its node, and the beginning of Ray's id of it.
         pid: Its process there; 0 before it has one.
         state: As Ray says it: ALIVE, or PENDING_CREATION where it waits for room.
+        doing: What it does, as Ray knew about a second ago.
     """
 
     study: str
@@ -78,6 +84,7 @@ class ClusterWorker:
     node: str
     pid: int
     state: str
+    doing: str
 
 
 def job_id(study: str, version: int, attempt: int) -> str:
@@ -142,6 +149,29 @@ class Jobs:
             )
         )
 
+    def repeat(self, former: str, id: str) -> None:
+        """Have what a job has run, with the folder that had travelled, run once more.
+
+        Args:
+            former: That job.
+            id: Of the new one.
+
+        Raises:
+            RunError: Ray refuses it, or has that folder no more: it keeps it for ten minutes after
+                the job, and where a node has it for longer.
+        """
+
+        def submit() -> None:
+            details = self._client().get_job_info(former)
+            self._client().submit_job(
+                entrypoint=details.entrypoint,
+                submission_id=id,
+                runtime_env=details.runtime_env,
+                metadata=details.metadata,
+            )
+
+        self._said(submit)
+
     def all(self) -> list[Job]:
         """All of them, oldest first.
 
@@ -175,7 +205,16 @@ class Jobs:
             RunError: The cluster does not answer.
         """
         jobs = {one.job_id: one for one in self._details() if _STUDY in (one.metadata or {})}
-        nodes = {one.node_id: f"{one.node_name} ({one.node_ip})" for one in self._asked(list_nodes)}
+        nodes = {
+            one.node_id: f"{one.node_name} (node {one.node_id[:6]})"
+            for one in self._asked(list_nodes)
+        }
+        running = [("state", "=", "RUNNING"), ("type", "=", "ACTOR_TASK")]
+        tasks = {
+            one.actor_id: _DOING[method]
+            for one in self._asked(list_tasks, filters=running)
+            if (method := one.name.rpartition(".")[2]) in _DOING
+        }
         found = []
         filters = [("ray_namespace", "=", NAMESPACE), ("state", "!=", "DEAD")]
         for one in self._asked(list_actors, filters=filters):
@@ -183,7 +222,11 @@ class Jobs:
             study = (job.metadata or {})[_STUDY] if job else ""
             submission = (job.submission_id or "") if job else ""
             node = nodes.get(one.node_id or "", "")
-            found.append(ClusterWorker(study, submission, node, one.pid or 0, str(one.state)))
+            idle = "idle" if one.state == "ALIVE" else "waits for room"
+            doing = tasks.get(one.actor_id, idle)
+            found.append(
+                ClusterWorker(study, submission, node, one.pid or 0, str(one.state), doing)
+            )
         return sorted(found, key=lambda one: (one.job, one.node, one.pid))
 
     def _details(self) -> list[JobDetails]:
@@ -245,7 +288,8 @@ def _job(details: JobDetails) -> Job:
         _time(details.start_time),
         _time(details.end_time),
         driver.node_ip_address if driver else "",
-        " ".join((details.message or "").split()),
+        without_traceback(details.message or ""),
+        details.entrypoint,
     )
 
 
