@@ -25,7 +25,7 @@ from schedsearch.reduction import certified as runtime
 from tests.engine.embedded import embedded
 
 SEARCH = {"tolerance": 0.2, "first": 6, "floor": 24}
-FRESH, FEW = ShapesVQA("certify", 60), ShapesVQA("certify", 24)
+FRESH, FEW = ShapesVQA("certify", 40), ShapesVQA("certify", 24)
 
 
 def opened(folder: Path, name: str = "s", *, n: int = 20, **options: Any) -> Study:
@@ -69,7 +69,7 @@ def test_certified_schedule_is_the_last_that_its_own_scores_prove(found):
     assert best.schedule == found.links[found.proven - 1].schedule
     proof = best.schedule.certificate
     assert proof.bound == bounds.Flips.of(drops(best.schedule)).upper_bound(0.05)
-    assert (proof.n, proof.tolerance, proof.alpha) == (60, 0.2, 0.05)
+    assert (proof.n, proof.tolerance, proof.alpha) == (40, 0.2, 0.05)
     assert (proof.data_digest, proof.schedule) == (FRESH.digest(), best.schedule.digest())
 
 
@@ -86,10 +86,10 @@ def test_same_request_is_answered_from_the_store(study, found, monkeypatch):
 
 @pytest.mark.parametrize("change", [{"tolerance": 0.1}, {"tolerance": 0.2, "alpha": 0.1}])
 def test_another_request_on_the_same_samples_is_refused(study, found, change):
-    with pytest.raises(InputError, match="has looked at 60 of the 60 .*give fresh ones"):
+    with pytest.raises(InputError, match="has looked at 40 of the 40 .*give fresh ones"):
         study.certify(FRESH, **change)
-    with pytest.raises(InputError, match="has looked at 60 of the 90 .*the samples have changed"):
-        study.certify(ShapesVQA("certify", 90), 0.2)
+    with pytest.raises(InputError, match="has looked at 40 of the 70 .*the samples have changed"):
+        study.certify(ShapesVQA("certify", 70), 0.2)
     assert study.certification == found
 
 
@@ -235,6 +235,6 @@ def test_every_kind_can_have_its_own_tolerance(tmp_path):
     with opened(tmp_path) as study:
         study.run()
         found = study.certify(FRESH, tasks=dict.fromkeys(kinds, 0.5))
-        loose = study.certify(ShapesVQA("certify", 60, seed=1), 0.5)
+        loose = study.certify(ShapesVQA("certify", 40, seed=1), 0.5)
     assert found.links[0].p_value > loose.links[0].p_value  # of a few samples each
     assert replace(found.request, chain="") != replace(loose.request, chain="")
