@@ -146,9 +146,15 @@ def queue(connection: Connection, study: str) -> Launch:
 
 
 def withdraw(connection: Connection, study: str) -> Launch:
-    """Have a launch that waits for room wait no longer; any other stays as it is."""
-    if _locked(connection, study).state == "QUEUED":
+    """Have a launch that waits wait no longer, for room or for its coordinator.
+
+    A coordinator that comes later finds itself not wanted. Any other launch stays as it is.
+    """
+    known = _locked(connection, study)
+    if known.state == "QUEUED":
         _set(connection, study, state="CREATED")
+    elif known.state == "STARTED" and known.handle is None:
+        _set(connection, study, state="ENDED", ended=datetime.now(UTC), ending="stopped")
     return _get(connection, study)
 
 

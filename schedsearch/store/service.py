@@ -103,7 +103,7 @@ class ServiceStore:
         return self._database.write(launches.queue, study)
 
     def withdraw(self, study: str) -> Launch:
-        """Have a launch that waits for room wait no longer."""
+        """Have a launch wait no longer, for room or for a coordinator that has not come yet."""
         return self._database.write(launches.withdraw, study)
 
     def take(self, most: int) -> Launch | None:

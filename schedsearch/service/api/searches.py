@@ -72,16 +72,18 @@ def wish_for(request: Request, office: Office, who: Principal, name: str, wish: 
         ProblemError: Nobody does.
     """
     found = shown(office, name)
-    if found.state == "queued":
+    waits = found.state in ("queued", "starting")
+    if waits:
         office.store.service.withdraw(name)
-    elif found.state in ("running", "starting"):
+        found = shown(office, name)
+    if found.state in ("starting", "running"):
         try:
             holder = office.store.wish(name, "pause" if wish == "pause" else "stop")
         except SchedsearchError:
             holder = None
         if holder is None:
             raise ProblemError(409, f"the search of `{name}` is only beginning; ask again shortly")
-    else:
+    elif not waits:
         raise ProblemError(409, f"nobody searches `{name}`; there is nothing to {wish}")
     audit(office, request, who, wish, name)
     return shown(office, name)

@@ -7,7 +7,7 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import update
 
-from schedsearch.store.launches import CLAIM_SECONDS
+from schedsearch.store.launches import CLAIM_SECONDS, StateError
 from schedsearch.store.tables import AnswerRow
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import API, problem
@@ -311,6 +311,22 @@ def test_study_that_waits_can_be_stopped_and_started_again(service):
     assert (answer.status_code, answer.json()["state"]) == (202, "created")
     answer = service.client.post(f"{API}/studies/two/start", headers=headers)
     assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+
+
+def test_search_whose_coordinator_has_not_come_can_be_stopped_and_started_again(service):
+    create(service, start=True)
+    assert service.store.service.take(1).attempt == 1
+    headers = service.by("launch")
+    answer = service.client.post(f"{API}/studies/small/stop", headers=headers)
+    assert (answer.status_code, answer.json()["state"]) == (202, "ended")
+    with pytest.raises(StateError, match="attempt 1 at `small` is not wanted any more"):
+        service.store.service.claim("small", 1, {"host": "h", "pid": 1})
+    answer = service.client.post(f"{API}/studies/small/start", headers=headers)
+    assert (answer.status_code, answer.json()["state"]) == (202, "queued")
+    second = service.store.service.take(1)
+    service.store.service.claim("small", second.attempt, {"host": "h", "pid": 1})
+    answer = service.client.post(f"{API}/studies/small/stop", headers=headers)
+    assert (answer.status_code, "is only beginning" in answer.json()["detail"]) == (409, True)
 
 
 def test_search_whose_process_is_gone_has_failed(service):
