@@ -14,10 +14,11 @@ from starlette.concurrency import run_in_threadpool
 from schedsearch.service.api.common import InOffice, Office, errors, shown
 from schedsearch.service.auth import Reads
 from schedsearch.service.events import Watcher
+from schedsearch.service.routes import NamedRoute
 from schedsearch.service.schemas import TrialOut
 from schedsearch.store.pages import Place
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=NamedRoute)
 
 
 def _existing(office: InOffice, _who: Reads, name: str) -> None:

@@ -7,10 +7,11 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from schedsearch.app.side_by_side import Beside, beside, differences
-from schedsearch.service.api.common import InOffice
+from schedsearch.service.api.common import InOffice, shown, summary
 from schedsearch.service.pages.page import PageRoute, Visitor, render
 from schedsearch.service.pages.plots import layers, ratios, steps
 from schedsearch.service.problems import ProblemError
+from schedsearch.service.views import every_study
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -49,8 +50,10 @@ def compare_page(
         raise ProblemError(
             422, f"`study` must name at most {len(_STYLES)} studies, but got {len(chosen)}"
         )
-    known = sorted(office.store.studies(), key=lambda one: one.created, reverse=True)
-    kinds = zip(chosen, _STYLES, _DASHES, strict=False)
+    known = sorted(every_study(office.store), key=lambda one: one.created, reverse=True)
+    begun = [name for name in chosen if summary(office, name) is not None]
+    waiting = [shown(office, name) for name in chosen if name not in begun]
+    kinds = zip(begun, _STYLES, _DASHES, strict=False)
     found = [
         Compared(**vars(beside(office.views.of(name))), style=style, dash=dash)
         for name, style, dash in kinds
@@ -63,6 +66,7 @@ def compare_page(
         chosen=chosen,
         most=len(_STYLES),
         found=found,
+        waiting=waiting,
         differ=differences(one.view for one in found),
         depth=layers(max((one.view.spec.facts.layers for one in found), default=1)),
         share=ratios("vision tokens kept"),

@@ -1,6 +1,8 @@
 """The pages for comparing studies, of who searches, and of tokens."""
 
 import re
+import shutil
+import sqlite3
 from html import unescape
 
 import pytest
@@ -116,12 +118,37 @@ def test_studies_are_compared_by_what_they_found(serve, searched):  # noqa: F811
     assert f"{100 * best['flops_ratio']:.1f}\N{NARROW NO-BREAK SPACE}%" in page
     assert text_of(page).count("Nothing was certified") == 1
     assert 'id="curves"' in page
-    assert service.client.get("/compare?study=none").status_code == 422
+    assert service.client.get("/compare?study=none").status_code == 404
     many = "&".join(f"study=s{number}" for number in range(6))
     assert "at most 5" in service.client.get(f"/compare?{many}").text
     assert "No study is chosen" in service.client.get("/compare").text
 
 
-def test_comparing_needs_studies(service):
+def test_comparing_needs_studies_that_have_begun(service):
     logged_in(service, service.token("read"))
     assert "Nothing to compare yet" in service.client.get("/compare").text
+    service.client.post(f"{API}/studies", content=STUDY, headers=service.by("launch"))
+    answer = service.client.get("/compare?study=small")
+    assert answer.status_code == 200
+    assert "No trial yet" in answer.text
+    assert 'value="small" checked' in answer.text
+
+
+def test_slash_in_a_name_is_a_letter(serve, searched, tmp_path):  # noqa: F811
+    name, place = "a/b", "/studies/a%2Fb"
+    shutil.copy(searched, tmp_path / "copy.db")
+    with sqlite3.connect(tmp_path / "copy.db") as renamed:
+        renamed.execute("UPDATE study SET name = ?1, spec = json_set(spec, '$.name', ?1)", (name,))
+    service = serve(store=str(tmp_path / "copy.db"))
+    answer = service.client.get(place, follow_redirects=False)
+    assert answer.headers["location"].endswith("next=%2Fstudies%2Fa%252Fb")
+    logged_in(service, service.token("launch"))
+    assert f'href="{place}"' in service.client.get("/studies").text
+    page = service.client.get(place).text
+    assert f"<h1>{name}</h1>" in page
+    for link in re.findall(f'href="(/[^"]*{place}[^"]*)"', page):
+        assert service.client.get(unescape(link)).status_code == 200, link
+    assert f'href="{place}/trials/0"' in page
+    assert "<h1>Trial 0</h1>" in service.client.get(f"{place}/trials/0").text
+    shown = service.client.get(f"{API}{place}", headers=service.by("read")).json()
+    assert shown["name"] == name
