@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from schedsearch.core.canonical import is_number
 from schedsearch.core.facts import Facts
 from schedsearch.core.plugin import ParamValue, PlugIn
-from schedsearch.core.progress import Progress, Wish
+from schedsearch.core.progress import Progress, Wish, WorkerSeen
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -92,7 +92,8 @@ def holder_from_json(body: Mapping[str, Any]) -> Holder:
 def progress_from_json(body: Mapping[str, Any]) -> Progress:
     """Return what a coordinator told about its search; its JSON is its fields."""
     with decoding("the progress of a search"):
-        return of_types(Progress(**body))
+        workers = tuple(of_types(WorkerSeen(**one)) for one in body.get("workers", ()))
+        return of_types(Progress(**{**body, "workers": workers}))
 
 
 def wish_of(word: str) -> Wish:

@@ -3,14 +3,17 @@
 import re
 import shutil
 import sqlite3
+from dataclasses import replace
 from html import unescape
 
 import pytest
 
+from schedsearch.core.progress import WorkerSeen
 from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import logged_in
 from tests.integration.service.test_study_page import searched  # noqa: F401
+from tests.unit.store.strategies import PROGRESS
 
 API = "/api/v1"
 
@@ -95,7 +98,19 @@ def test_queue_and_who_searches_are_shown(serve, searched):  # noqa: F811
     assert "Nobody searches now" in page
     assert "Start a study" not in page
     assert "Nothing waits" in page
-    with open_store(searched) as store, store.lease("small"):
+    with open_store(searched) as store, store.lease("small") as held:
+        workers = (
+            WorkerSeen("gpu-2 (node 1f)", 77, "works", 25, 3, 0.4),
+            WorkerSeen("", 0, "waits", 0, 0, 0.0),
+            WorkerSeen("gpu-1 (node 0a)", 76, "opens", 0, 0, 0.2),
+        )
+        store.beat(held, replace(PROGRESS, workers=workers))
+        crews = text_of(service.client.get("/cluster").text).partition("Workers on clusters 3")[2]
+        assert re.search(
+            r"2 nodes .*gpu-1 .* 76 small loads the model 0 .*gpu-2 .* 77 small "
+            r"evaluates 25 samples 3 .* ago .*Without a node yet .* waits for room",
+            crews,
+        )
         holder = store.study("small").holder
         page = text_of(service.client.get("/cluster").text)
         assert holder.host in page

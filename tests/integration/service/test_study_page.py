@@ -285,3 +285,7 @@ def test_surrogate_agrees_with_what_was_measured(serve, tmp_path):
     part = service.client.get("/studies/curve/model")
     assert part.status_code == 200
     assert all(f"<h3>{name}</h3>" in part.text for name in view.best_trial.params)
+    for kind, begins in (("png", b"\x89PNG"), ("csv", b"parameter,importance,value,trial,drop,")):
+        place = f"/studies/curve/figures/parameters.{kind}"
+        assert f'href="{place}" download' in part.text
+        assert service.client.get(place).content.startswith(begins)
