@@ -106,9 +106,11 @@ def page(
             beyond = value < after.value if wanted.descending else value > after.value
             begun = [or_(beyond, and_(value == after.value, same), lacking == 1)]
     ordered = value.desc() if wanted.descending else value
+    # No trial lacks a number, and of numbers there is an index.
+    order = (ordered,) if wanted.order == "number" else (lacking, ordered, TrialRow.number)
     total = connection.scalar(select(func.count()).select_from(TrialRow).where(*which))
     query = rows_of(study_id).where(*which, *begun).order_by(None)
-    rows = connection.execute(query.order_by(lacking, ordered, TrialRow.number).limit(limit + 1))
+    rows = connection.execute(query.order_by(*order).limit(limit + 1))
     trials = [trial_from_row(row) for row in rows]
     following = None
     if len(trials) > limit:

@@ -22,7 +22,6 @@ from schedsearch.service.api.common import (
     InOffice,
     Office,
     from_cursor,
-    shown,
     summary,
     to_cursor,
 )
@@ -31,6 +30,8 @@ from schedsearch.service.pages.findings import findings
 from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
 from schedsearch.service.pages.plots import axis, between
 from schedsearch.service.pages.taken import formats, taken
+from schedsearch.service.problems import not_found
+from schedsearch.service.schemas import StudyOut
 from schedsearch.store.pages import Order, Page, Place, Wanted
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -55,13 +56,15 @@ def study_page(
     cursor: Cursor = None,
 ) -> HTMLResponse:
     """Show a study; what takes long to find out comes when the page asks for it again, `whole`."""
-    study, found = shown(office, name), summary(office, name)
-    launch = office.store.service.launch(name)
+    launch, found = office.store.service.launch(name), summary(office, name)
+    if launch is None and found is None:
+        raise not_found(f"study `{name}`")
+    study = StudyOut.of(name, launch, found)
     context: dict[str, Any] = {"study": study, "launch": launch, "found": None, "page": None}
     if found is not None:
         query = {"sort": sort, "descending": descending, "hide": hide}
         context |= _table(request, office, name, query, cursor)
-        if whole or office.views.at_hand(name):
+        if whole or office.views.at_hand(found):
             view = office.views.of(name)
             context |= {"found": findings(view), "goal": goal(view)}
     written = dict(launch.content) if launch else found and _written(found.spec)
