@@ -48,12 +48,14 @@ class Verdict:
         key: Path of the key that is at fault, where there is one.
         study: Its name, where it can be used.
         expected: What its search will cost, where it can be used.
+        plan: Whether stand-ins were to be searched for that.
     """
 
     fault: str = ""
     key: str = ""
     study: str = ""
     expected: Expected | None = None
+    plan: bool = False
 
 
 @router.get("/start")
@@ -146,7 +148,7 @@ def _verdict(office: Office, text: str, plan: bool = False) -> Verdict:
             cost = expected(whole, office.store, plan)
     except SchedsearchError as error:
         return _fault(str(error))
-    return Verdict(study=config.study, expected=cost)
+    return Verdict(study=config.study, expected=cost, plan=plan)
 
 
 def _fault(message: str) -> Verdict:

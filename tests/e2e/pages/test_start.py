@@ -150,4 +150,8 @@ def test_demo_study_is_cloned_from_its_page_and_its_export_applies(
         page.get_by_role("link", name="Clone into a new study").click()
         expect(page.get_by_label("Name")).to_have_value("demo-2")
         expect(page.locator("#verdict")).to_contain_text("Judged by demo")
+        page.get_by_label("Name").fill("planned")
+        page.get_by_role("button", name="Plan it").click()  # before it is written
+        expect(page.locator("#verdict")).to_contain_text("Judged by searching stand-ins")
+        expect(page.get_by_label("Name")).to_have_value("planned")
         page.goto("about:blank")

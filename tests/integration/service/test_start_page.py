@@ -222,4 +222,8 @@ def test_plan_of_a_form_searches_stand_ins(serve, searched):  # noqa: F811
     ).text
     assert "Judged by searching stand-ins of the size of the model" in page
     assert "study: other" in file_of(page)
-    assert 'value="plan"' not in page
+    unlike = draft.changed(text, "search.sampler", "auto")
+    page = service.client.post(
+        "/start", data={"csrf": hidden(shown, "csrf"), "text": unlike, "ask": "plan"}
+    ).text
+    assert "It cannot be planned" in page
