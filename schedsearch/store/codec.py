@@ -90,10 +90,15 @@ def holder_from_json(body: Mapping[str, Any]) -> Holder:
 
 
 def progress_from_json(body: Mapping[str, Any]) -> Progress:
-    """Return what a coordinator told about its search; its JSON is its fields."""
+    """Return what a coordinator told about its search, but for what only a later version knows."""
     with decoding("the progress of a search"):
-        workers = tuple(of_types(WorkerSeen(**one)) for one in body.get("workers", ()))
-        return of_types(Progress(**{**body, "workers": workers}))
+        every = [_known(WorkerSeen, one) for one in body.get("workers", ())]
+        workers = tuple(of_types(WorkerSeen(**one)) for one in every)
+        return of_types(Progress(**{**_known(Progress, body), "workers": workers}))
+
+
+def _known(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: body[field.name] for field in fields(kind) if field.name in body}
 
 
 def wish_of(word: str) -> Wish:
