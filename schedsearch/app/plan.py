@@ -139,7 +139,7 @@ def plan(
         certify = 0 if ready.certify is None else len(ready.certify)
         most = workers or (config.run.workers if config.run else None) or WORKERS
         counts = sorted({*_doubling(most), most})
-        simulation = _Simulation(spec, subject, pass_time, certify, apart)
+        simulation = Simulation(spec, subject, pass_time, certify, apart)
         bar, todo = progress("searching stand-ins"), len(DEPTHS) + len(counts) - 1
         bar(0, todo)
         searches = []
@@ -163,7 +163,17 @@ def plan(
 
 
 @dataclass(frozen=True)
-class _Simulation:
+class Simulation:
+    """Searches of stand-ins for one model, each in a store of its own.
+
+    Attributes:
+        spec: Of the search.
+        subject: What is searched; it is not evaluated.
+        pass_time: What its passes take.
+        certify: Samples of a certificate; 0 without one.
+        folder: Has the stores.
+    """
+
     spec: StudySpec
     subject: Subject
     pass_time: PassTime

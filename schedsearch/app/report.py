@@ -5,9 +5,11 @@ import io
 import re
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from schedsearch.app.plots import check_picture, save_frontier, save_report
+from schedsearch.app.recorded import Recorded
 from schedsearch.app.report_html import render_html
 from schedsearch.app.report_text import model_name, render, without_folders
 from schedsearch.app.study_view import StudyView, trial_row
@@ -105,6 +107,25 @@ def write_report(
     write_file(folder / "report.html", page.encode(), _PAGE, force=force)
     write_file(folder / "report.md", text.encode(), _TEXT, force=force)
     return folder
+
+
+def report_page(study: Recorded) -> bytes:
+    """report.html of a study whose model is not at hand, so that nothing is compared in it.
+
+    Args:
+        study: With a result; a `snapshot` where it may be searched meanwhile.
+
+    Raises:
+        InputError: The study has no result, or matplotlib is missing.
+    """
+    text = render(study, None, alone=True)
+    with TemporaryDirectory(prefix="schedsearch-report-") as place:
+        folder = Path(place)
+        if not isinstance(study.sampler, GSearch):
+            save_frontier(study.frontier, study.spec.metric, folder / "frontier.png")
+        save_report(study.layers(), study.sampler.n_max, None, folder / "schedule.png")
+        drawn = {file.name: file.read_bytes() for file in folder.iterdir()}
+    return render_html(study, text, drawn).encode()
 
 
 def write_schedule(

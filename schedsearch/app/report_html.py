@@ -4,14 +4,12 @@ import base64
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from markdown_it import MarkdownIt
 
+from schedsearch.app.study_view import StudyView
 from schedsearch.core.exhibit import Exhibit, TokenView
-
-if TYPE_CHECKING:
-    from schedsearch.app.study import Study
 
 _LAYERS = 4
 """That are drawn of a sample."""
@@ -60,7 +58,7 @@ class Shown:
     layers: tuple[Layer, ...]
 
 
-def render_html(study: "Study", text: str, pictures: Mapping[str, bytes]) -> str:
+def render_html(study: StudyView, text: str, pictures: Mapping[str, bytes]) -> str:
     """The page of a report.
 
     Args:

@@ -15,6 +15,7 @@ from schedsearch.samplers.greedy import GSearch
 from schedsearch.samplers.which_ranker import Rung
 
 if TYPE_CHECKING:
+    from schedsearch.app.recorded import Recorded
     from schedsearch.app.study import Study
 
 
@@ -66,7 +67,7 @@ def goal(study: StudyView) -> str:
     return f"{family} that use up the budget {escape(_written(spec.search['budget']))}."
 
 
-def which_ranker(study: "Study") -> tuple[str, ...]:
+def which_ranker(study: StudyView) -> tuple[str, ...]:
     """How the ranker was found, where there were several."""
     rungs = study.rungs
     if not rungs:
@@ -99,7 +100,7 @@ def _drop(value: float | None) -> str:
     return f"{value:.4f}" if value < inf else "failed"
 
 
-def rule(study: "Study") -> str:
+def rule(study: StudyView) -> str:
     """When a schedule counted as good."""
     sampler, metric = study.sampler, escape(study.spec.metric)
     if sampler.name == "frontier":
@@ -163,7 +164,7 @@ def rule(study: "Study") -> str:
     )
 
 
-def told_apart(study: "Study") -> tuple[str, ...]:
+def told_apart(study: "Study | Recorded") -> tuple[str, ...]:
     """What the calibration samples tell apart, as often as scores change under the result."""
     best = study.best_trial
     assert best.measurement is not None
@@ -191,7 +192,7 @@ def told_apart(study: "Study") -> tuple[str, ...]:
     return "### What these samples tell apart", " ".join(words)
 
 
-def kept_more(study: "Study") -> tuple[str, ...]:
+def kept_more(study: StudyView) -> tuple[str, ...]:
     """Whether keeping more was never worse, where the search relies on it; and its cost."""
     cost = (
         f"The search has cost {study.effort.spent:.1f} full passes over the calibration set "

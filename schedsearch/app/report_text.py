@@ -17,6 +17,7 @@ from schedsearch.app.report_search import (
     told_apart,
     which_ranker,
 )
+from schedsearch.app.study_view import StudyView
 from schedsearch.core.intervals import Interval
 from schedsearch.core.schedule import Schedule
 from schedsearch.samplers.greedy import GSearch
@@ -25,6 +26,7 @@ from schedsearch.version import VERSION
 if TYPE_CHECKING:
     from schedsearch.app.compare import Comparison
     from schedsearch.app.held_out import Row
+    from schedsearch.app.recorded import Recorded
     from schedsearch.app.study import Study
 
 _FOLDERS = re.compile(r"(?<![\w.:/])/(?:[^\s/'\"]+/)+(?=[^\s/])")
@@ -44,20 +46,35 @@ with schedsearch.reduce(model, schedule):
 is as before when the block ends."""
 
 
-def render(study: "Study", comparison: "Comparison | None") -> str:
+_NO_SAMPLES = "no held-out samples were given"
+_FILES = (
+    "Beside this file lie schedule.json, the schedule with its results; schedule.png; trials.csv, "
+    "every schedule that was tried; and report.html, which says the same and shows for some "
+    "samples which tokens each layer kept."
+)
+_NO_MODEL = (
+    "no model was loaded for this report; `schedsearch report` writes one with held-out samples"
+)
+
+
+def render(study: "Study | Recorded", comparison: "Comparison | None", alone: bool = False) -> str:
     """The report of a study.
+
+    Args:
+        study: With a result.
+        comparison: Of that result on held-out samples, if there is one.
+        alone: Whether no other files lie beside it, and no model was there to compare with.
 
     Raises:
         InputError: The study has no result yet.
     """
+    why = _NO_MODEL if alone else _NO_SAMPLES
     parts = (
         f"# Study {escape(study.name)}",
-        _summary(study, comparison),
+        _summary(study, comparison, why),
         "![Vision tokens kept by layer, and scores on held-out samples](schedule.png)",
         *_frontier(study),
-        "Beside this file lie schedule.json, the schedule with its results; schedule.png; "
-        "trials.csv, every schedule that was tried; and report.html, which says the same and shows "
-        "for some samples which tokens each layer kept.",
+        *(() if alone else (_FILES,)),
         _searched(study),
         *which_ranker(study),
         rule(study),
@@ -65,14 +82,14 @@ def render(study: "Study", comparison: "Comparison | None") -> str:
         *told_apart(study),
         *kept_more(study),
         *section(study.certification),
-        _held_out(comparison),
+        _held_out(comparison, why),
         _environment(study),
         _APPLY,
     )
     return "\n\n".join(parts) + "\n"
 
 
-def _frontier(study: "Study") -> tuple[str, ...]:
+def _frontier(study: StudyView) -> tuple[str, ...]:
     if isinstance(study.sampler, GSearch):
         return ()
     return ("![The least drop at every cost, and how the search found it](frontier.png)",)
@@ -89,7 +106,7 @@ def without_folders(message: str) -> str:
     return _FOLDERS.sub("", message)
 
 
-def _summary(study: "Study", comparison: "Comparison | None") -> str:
+def _summary(study: StudyView, comparison: "Comparison | None", why: str) -> str:
     """Which schedule is handed out and what is proven of it, before any other is spoken of."""
     best, proven = study.best_trial, study.certification
     measured, link = best.measurement, None if proven is None else proven.best
@@ -119,7 +136,11 @@ def _summary(study: "Study", comparison: "Comparison | None") -> str:
             "What it loses on questions like these is not certified.",
         ]
     if comparison is None:
-        words.append("No held-out samples were given, so what it costs in quality is not known.")
+        words.append(
+            "No held-out samples were given, so what it costs in quality is not known."
+            if why == _NO_SAMPLES
+            else f"What it costs in quality on held-out samples is not said here: {why}."
+        )
     else:
         time, metric = _percent(1 / comparison.prefill_speedup), escape(comparison.metric)
         drops = ", ".join(f"{name} loses {estimate(drop)} {metric}" for name, drop in lost)
@@ -139,7 +160,7 @@ def _costs(begin: str, schedule: Schedule, flops: float, kv: float) -> str:
     )
 
 
-def _searched(study: "Study") -> str:
+def _searched(study: "Study | Recorded") -> str:
     spec, target = study.spec, study.subject.target
     states = Counter(str(trial.state).lower() for trial in study.trials)
     rows = [
@@ -166,7 +187,7 @@ def _searched(study: "Study") -> str:
     )
 
 
-def _found(study: "Study") -> str:
+def _found(study: StudyView) -> str:
     best = study.best_trial
     measured = best.measurement
     assert measured is not None
@@ -189,10 +210,10 @@ def _found(study: "Study") -> str:
     )
 
 
-def _held_out(comparison: "Comparison | None") -> str:
+def _held_out(comparison: "Comparison | None", why: str) -> str:
     title = "## On held-out samples"
     if comparison is None:
-        return f"{title}\n\nNothing was compared: no held-out samples were given."
+        return f"{title}\n\nNothing was compared: {why}."
     metric = escape(comparison.metric)
     headers = ("", metric, "minus found", "against found", "FLOPs ratio", "KV ratio", "mean keep")
     seconds = [f"{1e3 * value:.1f} ms" for value in comparison.prefill_seconds]
@@ -237,7 +258,7 @@ def _verdict(difference: Interval) -> str:
     return "better" if difference.value > 0 else "worse"
 
 
-def _environment(study: "Study") -> str:
+def _environment(study: "Study | Recorded") -> str:
     context = study.subject.context
     names = ("torch", "transformers", "device", "dtype", "attention")
     rows = [

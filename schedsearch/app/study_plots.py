@@ -1,12 +1,15 @@
-"""Pictures of a study to take away: what its page draws, as PNG or SVG."""
+"""What the page of a study draws, to take away: as a picture, or as the numbers behind it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING, Any, Literal
 
+from schedsearch.app import study_tables
 from schedsearch.app.baselines import at_equal_cost
 from schedsearch.app.happened import questions, timeline
 from schedsearch.app.plots import drawn, plain
 from schedsearch.app.points import limits
+from schedsearch.app.slices import slices
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.pareto import full, pareto
 from schedsearch.errors import InputError
@@ -14,12 +17,20 @@ from schedsearch.errors import InputError
 if TYPE_CHECKING:
     from schedsearch.core.trial import Trial
 
-Figure = Literal["curve", "questions", "costs", "timeline", "image"]
-Format = Literal["png", "svg"]
+Figure = Literal["curve", "questions", "costs", "timeline", "image", "parameters"]
+Format = Literal["png", "svg", "csv"]
 
 _MANY, _SPANS = 2000, 400
 _BEST, _OTHER = "tab:orange", "tab:blue"
 _OTHERS = "tab:blue", "tab:purple", "tab:olive"
+_EDGES = "low", "high"
+_LINES: tuple[Mapping[str, Any], ...] = (
+    {"color": _BEST},
+    {"color": "tab:blue", "linestyle": "--"},
+    {"color": "tab:green", "linestyle": ":"},
+    {"color": "tab:purple", "linestyle": "-."},
+    {"color": "tab:olive", "linestyle": (0, (4, 2))},
+)
 _MARKS: Mapping[str, tuple[str, str]] = {
     "accepted": ("o", "tab:blue"),
     "not rejected": ("$\\circ$", "tab:blue"),
@@ -36,14 +47,63 @@ _STATES: Mapping[str, str] = {
 
 
 def study_figure(view: StudyView, figure: Figure, kind: Format) -> bytes:
-    """A picture of a snapshot of a study.
+    """A picture of a snapshot of a study, or its numbers.
 
     Raises:
         InputError: The study has nothing of the kind yet, or matplotlib is missing.
     """
+    if kind == "csv":
+        return _TABLES[figure](view).encode()
+    if figure == "parameters":
+        return _parameters(view, kind)
     with drawn(8, 1, kind) as (made, (axes,)):
         _DRAW[figure](view, axes)
         axes.set_title(plain(view.name))
+    return made.getvalue()
+
+
+def curves_figure(title: str, curves: Sequence[tuple[str, Sequence[float]]], kind: Format) -> bytes:
+    """Keep ratios of schedules over depth, the first of which stands out.
+
+    Args:
+        title: What the picture shows.
+        curves: Name and keep ratios of each.
+        kind: Its format.
+
+    Raises:
+        InputError: matplotlib is missing.
+    """
+    if kind == "csv":
+        return study_tables.curves_table(curves).encode()
+    with drawn(8, 1, kind) as (made, (axes,)):
+        for (name, keep), style in zip(curves, cycle(_LINES), strict=False):
+            edges, wide = range(len(keep) + 1), 2.5 if keep is curves[0][1] else 1.5
+            axes.stairs(keep, edges, baseline=None, linewidth=wide, label=plain(name), **style)
+        axes.set(xlabel="decoder layer", ylabel="vision tokens kept", ylim=(0, 1.05))
+        axes.set_title(plain(title))
+        axes.legend()
+    return made.getvalue()
+
+
+def _parameters(view: StudyView, kind: str) -> bytes:
+    """Slices side by side: what was measured, and what the model of the search expects."""
+    found = slices(view)
+    with drawn(max(5, 3.5 * len(found)), len(found), kind) as (made, panels):
+        for one, axes in zip(found, panels, strict=True):
+            places = [(one.parameter.at(share), drop) for _, share, drop in one.measured]
+            axes.scatter(*zip(*places, strict=True), s=10, color=_OTHER, label="measured")
+            if one.expected:
+                values = [one.parameter.at(each.share) for each in one.expected]
+                low, high = ([getattr(each, name) for each in one.expected] for name in _EDGES)
+                axes.fill_between(values, low, high, color="tab:green", alpha=0.2)
+                drops = [each.drop for each in one.expected]
+                axes.plot(values, drops, color="tab:green", label="expected")
+            axes.axvline(one.parameter.at(one.best), linestyle=":", color=_BEST, label="best")
+            axes.set(xlabel=plain(one.parameter.name))
+            if one.importance is not None:
+                axes.set_title(f"importance {one.importance:.0%}")
+        panels[0].set_ylabel(plain(f"drop of {view.spec.metric}"))
+        panels[0].legend()
     return made.getvalue()
 
 
@@ -137,6 +197,14 @@ def _image(view: StudyView, axes: Any) -> None:
     axes.figure.colorbar(drawn_image, ax=axes, label="vision tokens kept")
 
 
+_TABLES: Mapping[Figure, Callable[[StudyView], str]] = {
+    "curve": study_tables.curve,
+    "questions": study_tables.asked,
+    "costs": study_tables.costs,
+    "timeline": study_tables.spans,
+    "image": study_tables.image,
+    "parameters": study_tables.parameters,
+}
 _DRAW: Mapping[Figure, Callable[[StudyView, Any], None]] = {
     "curve": _curve,
     "questions": _questions,

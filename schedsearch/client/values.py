@@ -8,7 +8,7 @@ from typing import Any, Self, TypeVar
 
 from schedsearch.core.files import write_file
 from schedsearch.core.intervals import Interval
-from schedsearch.core.progress import Progress
+from schedsearch.core.progress import Progress, WorkerSeen
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.schedule_file import SCHEDULE
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -73,7 +73,7 @@ class Status:
     def of(cls, body: Body) -> Self:
         """The study in an answer."""
         progress = body.get("progress")
-        return _taken(cls, body, progress=_taken(Progress, progress) if progress else None)
+        return _taken(cls, body, progress=_progress(progress) if progress else None)
 
 
 @dataclass(frozen=True)
@@ -281,6 +281,11 @@ def _interval(body: Body | None, samples: int) -> Interval | None:
 def _schedule(body: Body) -> Schedule:
     ranker = RankerSpec(body["ranker"], body["ranker_params"])
     return Schedule(tuple(body["keep"]), ranker)
+
+
+def _progress(body: Body) -> Progress:
+    workers = tuple(_taken(WorkerSeen, one) for one in body.get("workers") or ())
+    return _taken(Progress, body, workers=workers)
 
 
 def _taken(kind: type[T], body: Body, **made: Any) -> T:

@@ -8,6 +8,27 @@ Wish = Literal["run", "pause", "stop"]
 
 
 @dataclass(frozen=True)
+class WorkerSeen:
+    """A worker, as its coordinator saw it at a heartbeat.
+
+    Attributes:
+        node: What its machine is called.
+        pid: Its process there; 0 before it has one.
+        state: What it does: `waits` for room, `opens` the model, is `idle` or `works`.
+        samples: Of the task that it is at.
+        done: Tasks that it has done.
+        silence: Seconds since it last said anything.
+    """
+
+    node: str
+    pid: int
+    state: Literal["waits", "opens", "idle", "works"]
+    samples: int
+    done: int
+    silence: float
+
+
+@dataclass(frozen=True)
 class Progress:
     """Where a search stands, as any process may read it.
 
@@ -28,6 +49,7 @@ class Progress:
         seconds_left: Estimate from the pace so far; None while there is none.
         best_flops_ratio: Of the result so far.
         best_drop: Likewise.
+        workers: Those on a cluster; empty where the coordinator evaluates itself.
     """
 
     trial: int | None
@@ -45,3 +67,4 @@ class Progress:
     seconds_left: float | None
     best_flops_ratio: float | None
     best_drop: float | None
+    workers: tuple[WorkerSeen, ...] = ()

@@ -112,6 +112,11 @@ class Dispatch:
         """Say whether a worker has nothing to do."""
         return self._workers[worker].job is None and not self._workers[worker].held
 
+    def work_of(self, worker: str) -> tuple[int, int]:
+        """Samples of the task that a worker is at, and how many tasks it has done."""
+        one = self._workers[worker]
+        return one.job.samples if one.job else 0, one.done
+
     def take_idle(self) -> str | None:
         """A worker that has nothing to do, which gets no task until it is given back."""
         for name, one in self._workers.items():

@@ -61,7 +61,11 @@ class Outcome:
 
 
 class Executor(Protocol):
-    """A pool of workers, which evaluate tasks, several at a time where there are several."""
+    """A pool of workers, which evaluate tasks, several at a time where there are several.
+
+    One whose workers are elsewhere may have a method `seen`, which any thread may call and which
+    returns them as `WorkerSeen` for those who watch the search.
+    """
 
     @property
     def slots(self) -> int:

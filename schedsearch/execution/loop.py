@@ -366,7 +366,8 @@ class _Loop:
         number, (done, samples) = self._shown
         if first is None or first.number != number:
             done = 0
-        return self._moment(first, done, samples).progress
+        standing = self._moment(first, done, samples).progress
+        return replace(standing, workers=getattr(self._scoring.executor, "seen", tuple)())
 
     def _moment(self, trial: Trial | None, done: int, samples: int) -> Moment:
         return Moment(

@@ -42,10 +42,9 @@ class Views:
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
 
-    def at_hand(self, study: str) -> bool:
-        """Say whether a look at the study as it is now takes no time that anybody notices."""
-        found = self._store.study(study)
-        kept = self._kept.get(study)
+    def at_hand(self, found: StudySummary) -> bool:
+        """Say whether a look at a study as it is now takes no time that anybody notices."""
+        kept = self._kept.get(found.spec.name)
         known = kept is not None and kept.change == self._change(found)
         return known or sum(found.trials.values()) <= self._few
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from schedsearch.core.canonical import is_number
 from schedsearch.core.facts import Facts
 from schedsearch.core.plugin import ParamValue, PlugIn
-from schedsearch.core.progress import Progress, Wish
+from schedsearch.core.progress import Progress, Wish, WorkerSeen
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -90,9 +90,15 @@ def holder_from_json(body: Mapping[str, Any]) -> Holder:
 
 
 def progress_from_json(body: Mapping[str, Any]) -> Progress:
-    """Return what a coordinator told about its search; its JSON is its fields."""
+    """Return what a coordinator told about its search, but for what only a later version knows."""
     with decoding("the progress of a search"):
-        return of_types(Progress(**body))
+        every = [_known(WorkerSeen, one) for one in body.get("workers", ())]
+        workers = tuple(of_types(WorkerSeen(**one)) for one in every)
+        return of_types(Progress(**{**_known(Progress, body), "workers": workers}))
+
+
+def _known(kind: type, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: body[field.name] for field in fields(kind) if field.name in body}
 
 
 def wish_of(word: str) -> Wish:

@@ -2,6 +2,7 @@
 
 import logging
 import os
+import platform
 import subprocess
 import sys
 import time
@@ -60,6 +61,8 @@ def test_killed_worker_costs_its_task_alone_and_another_takes_its_place(tmp_path
     executor = pool(way)
     assert scores(outcomes(executor, TASKS)) == RIGHT
     assert len(way.begun) == 2
+    until(lambda: sum(one.done for one in executor.seen()) > 0)
+    assert all(platform.node() in one.node and one.pid for one in executor.seen() if one.done)
     until(lambda: "is gone: its process has died" in caplog.text)
     until(lambda: executor.slots == 4)
 

@@ -46,6 +46,7 @@ class Member:
         placed: When it was, by the monotonic clock.
         ready: Whether it is open and can be asked.
         released: Whether it goes as soon as it has nothing to do.
+        heard: When it last said anything, by the monotonic clock; 0 before.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Member:
     placed: float = 0.0
     ready: bool = False
     released: bool = False
+    heard: float = 0.0
 
     @property
     def where(self) -> str:

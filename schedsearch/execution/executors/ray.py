@@ -14,10 +14,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Literal
 
 import ray
 
+from schedsearch.core.progress import WorkerSeen
 from schedsearch.core.trial import Evaluated, Task
 from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.execution.cluster.connection import connect, leave
@@ -44,6 +45,9 @@ _SHOWN = 300
 
 _PATIENCE = 30.0
 """Seconds that a cluster which does not answer may hold up whoever leaves it."""
+
+_LOOK = 1.0
+"""Seconds between notes of who is there."""
 
 _TICK = 0.5
 """Seconds after which deadlines and stragglers are looked at, where nothing happens."""
@@ -128,6 +132,10 @@ class RayExecutor:
         """Call a method of all workers, also of those that join later."""
         self._pool.do(partial(self._pool.tell, method, ray.put(args)))
 
+    def seen(self) -> tuple[WorkerSeen, ...]:
+        """Workers as they were a moment ago."""
+        return self._pool.seen
+
     def close(self) -> None:
         """End the workers, and the cluster where it was started here."""
         self._pool.close()
@@ -150,6 +158,7 @@ class _Pool:
     def __init__(self, opening: Any, options: ClusterOptions, pace: Pace) -> None:
         self._opening = opening
         self._deaths = options.deaths
+        self.seen: tuple[WorkerSeen, ...] = ()
         self._crew = Crew(options)
         self._dispatch = Dispatch(pace, options.deaths)
         self._todo: SimpleQueue[Callable[[], None]] = SimpleQueue()
@@ -161,6 +170,7 @@ class _Pool:
         self._failure: BaseException | None = None
         self._identity: Mapping[str, Any] | None = None
         self._tended = self._forgiving = time.monotonic()
+        self._looked = float("-inf")
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="ray workers", daemon=True)
         self._thread.start()
@@ -217,6 +227,7 @@ class _Pool:
 
     def _tend(self) -> None:
         now = time.monotonic()
+        self._look(now)
         if now > self._tended + _FROZEN:
             self._dispatch.shift(now - self._tended)
             self._forgiving = now + _FORGIVEN
@@ -247,6 +258,22 @@ class _Pool:
         for name, _, task in self._dispatch.hand_out(now):
             member = self._crew.members[name]
             self._call(member, "call", ("evaluate", (task,), {}), self._evaluated)
+
+    def _look(self, now: float) -> None:
+        """Note who is there, for those who ask; often enough for people."""
+        if now >= self._looked + _LOOK:
+            self._looked = now
+            self.seen = tuple(self._seen(one, now) for one in self._crew.members.values())
+
+    def _seen(self, member: Member, now: float) -> WorkerSeen:
+        place, silence = member.place, now - (member.heard or now)
+        if place is None:
+            return WorkerSeen("", 0, "waits", 0, 0, silence)
+        if not member.ready:
+            return WorkerSeen(place.name, place.pid, "opens", 0, 0, silence)
+        samples, done = self._dispatch.work_of(member.name)
+        state: Literal["idle", "works"] = "works" if samples else "idle"
+        return WorkerSeen(place.name, place.pid, state, samples, done, silence)
 
     def submit(self, ticket: Ticket, task: Task) -> None:
         self._dispatch.submit(ticket, task, time.monotonic())
@@ -293,6 +320,7 @@ class _Pool:
         if error is not None:
             self._lost(member, *cause(error))
             return
+        member.heard = time.monotonic()
         if isinstance(value, Answer):
             self._listen(member, value)
         then(member, value)

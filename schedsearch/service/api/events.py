@@ -11,13 +11,14 @@ from fastapi.sse import KEEPALIVE_COMMENT, format_sse_event
 from pydantic import BaseModel
 from starlette.concurrency import run_in_threadpool
 
-from schedsearch.service.api.common import InOffice, Office, errors, shown
+from schedsearch.service.api.common import InOffice, Office, errors, shown, summary
 from schedsearch.service.auth import Reads
 from schedsearch.service.events import Watcher
+from schedsearch.service.routes import NamedRoute
 from schedsearch.service.schemas import TrialOut
 from schedsearch.store.pages import Place
 
-router = APIRouter(tags=["events"])
+router = APIRouter(tags=["events"], route_class=NamedRoute)
 
 
 def _existing(office: InOffice, _who: Reads, name: str) -> None:
@@ -90,6 +91,8 @@ async def _followed(
             continue
         study = look.studies.get(name)
         if study is None:
+            if await run_in_threadpool(_is_there, office, name):
+                continue  # the study is younger than this look
             yield _event("deleted", {"study": name})
             return
         if closed is None:  # of those before nobody has asked
@@ -106,6 +109,10 @@ async def _followed(
         if look.marks[name] != mark:
             mark = look.marks[name]
             yield _event("study", study, f"{mark}.{closed}")
+
+
+def _is_there(office: Office, name: str) -> bool:
+    return office.store.service.launch(name) is not None or summary(office, name) is not None
 
 
 async def _all_followed(watcher: Watcher) -> AsyncIterator[bytes]:

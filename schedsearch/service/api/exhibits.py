@@ -12,9 +12,12 @@ from schedsearch.service.api.common import InOffice, errors
 from schedsearch.service.api.trials import Number, find_trial
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import not_found
+from schedsearch.service.routes import NamedRoute
 from schedsearch.service.schemas import Body
 
-router = APIRouter(prefix="/studies/{name}/trials/{number}/exhibits", tags=["trials"])
+router = APIRouter(
+    prefix="/studies/{name}/trials/{number}/exhibits", tags=["trials"], route_class=NamedRoute
+)
 
 _WEBP = "image/webp"
 _FOR_AN_HOUR = "private, max-age=3600"

@@ -17,9 +17,10 @@ from schedsearch.service.api.common import (
 )
 from schedsearch.service.auth import Launches, Principal
 from schedsearch.service.problems import ProblemError
+from schedsearch.service.routes import NamedRoute
 from schedsearch.service.schemas import StudyOut
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = APIRouter(prefix="/studies", tags=["studies"], route_class=NamedRoute)
 
 
 @router.post(

@@ -29,10 +29,11 @@ from schedsearch.service.api.common import (
 from schedsearch.service.api.searches import start_search
 from schedsearch.service.auth import Launches, Principal, Reads
 from schedsearch.service.problems import ProblemError, not_found
+from schedsearch.service.routes import NamedRoute
 from schedsearch.service.schemas import State, StudiesOut, StudyOut, ValidOut
 from schedsearch.service.views import every_study
 
-router = APIRouter(prefix="/studies", tags=["studies"])
+router = APIRouter(prefix="/studies", tags=["studies"], route_class=NamedRoute)
 
 _FILE: Mapping[str, Any] = {
     "requestBody": {

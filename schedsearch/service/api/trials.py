@@ -23,6 +23,7 @@ from schedsearch.service.api.common import (
 )
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import ProblemError, not_found
+from schedsearch.service.routes import NamedRoute
 from schedsearch.service.schemas import (
     AnswerOut,
     AnswersOut,
@@ -35,7 +36,7 @@ from schedsearch.service.schemas import (
 )
 from schedsearch.store.pages import Order, Place, Wanted
 
-router = APIRouter(prefix="/studies/{name}", tags=["trials"])
+router = APIRouter(prefix="/studies/{name}", tags=["trials"], route_class=NamedRoute)
 
 _MOST = 10**9
 Number = Annotated[int, Path(ge=0, le=_MOST)]

@@ -4,13 +4,16 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
 from schedsearch.app.side_by_side import Beside, beside, differences
-from schedsearch.service.api.common import InOffice
+from schedsearch.app.study_plots import Format, curves_figure
+from schedsearch.service.api.common import InOffice, shown, summary
 from schedsearch.service.pages.page import PageRoute, Visitor, render
 from schedsearch.service.pages.plots import layers, ratios, steps
+from schedsearch.service.pages.taken import formats, taken
 from schedsearch.service.problems import ProblemError
+from schedsearch.service.views import every_study
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
@@ -44,13 +47,11 @@ def compare_page(
     study: Annotated[list[str] | None, Query(max_length=50)] = None,
 ) -> HTMLResponse:
     """Show studies side by side."""
-    chosen = list(dict.fromkeys(study or ()))
-    if len(chosen) > len(_STYLES):
-        raise ProblemError(
-            422, f"`study` must name at most {len(_STYLES)} studies, but got {len(chosen)}"
-        )
-    known = sorted(office.store.studies(), key=lambda one: one.created, reverse=True)
-    kinds = zip(chosen, _STYLES, _DASHES, strict=False)
+    chosen = _chosen(study)
+    known = sorted(every_study(office.store), key=lambda one: one.created, reverse=True)
+    begun = [name for name in chosen if summary(office, name) is not None]
+    waiting = [shown(office, name) for name in chosen if name not in begun]
+    kinds = zip(begun, _STYLES, _DASHES, strict=False)
     found = [
         Compared(**vars(beside(office.views.of(name))), style=style, dash=dash)
         for name, style, dash in kinds
@@ -63,7 +64,34 @@ def compare_page(
         chosen=chosen,
         most=len(_STYLES),
         found=found,
+        pictures=formats(request, "compared_curves_file", {"study": begun}),
+        waiting=waiting,
         differ=differences(one.view for one in found),
         depth=layers(max((one.view.spec.facts.layers for one in found), default=1)),
         share=ratios("vision tokens kept"),
     )
+
+
+@router.get("/compare/curves.{kind}")
+def compared_curves_file(
+    office: InOffice,
+    _who: Visitor,
+    kind: Format,
+    study: Annotated[list[str] | None, Query(max_length=50)] = None,
+) -> Response:
+    """The results of studies as curves, to take away."""
+    found = [beside(office.views.of(name)) for name in _chosen(study)]
+    curves = [(one.view.name, one.best.schedule.keep) for one in found if one.best]
+    if not curves:
+        raise ProblemError(422, "none of these studies has a result yet")
+    title = "Vision tokens kept by layer"
+    return taken("compared.curves", kind, lambda: curves_figure(title, curves, kind))
+
+
+def _chosen(study: list[str] | None) -> list[str]:
+    chosen = list(dict.fromkeys(study or ()))
+    if len(chosen) > len(_STYLES):
+        raise ProblemError(
+            422, f"`study` must name at most {len(_STYLES)} studies, but got {len(chosen)}"
+        )
+    return chosen

@@ -16,13 +16,13 @@ from urllib.parse import quote, urlencode, urlsplit
 from fastapi import Depends, Form, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
-from fastapi.routing import APIRoute
 from fastapi.templating import Jinja2Templates
 
 from schedsearch.errors import SchedsearchError
 from schedsearch.service.auth import COOKIE, Gate, Principal, origin_of
 from schedsearch.service.pages.words import FILTERS
 from schedsearch.service.problems import ProblemError, status_of
+from schedsearch.service.routes import NamedRoute
 from schedsearch.store.access import Scope
 
 templates = Jinja2Templates(Path(__file__).parent / "templates")
@@ -75,7 +75,11 @@ def _own_path(request: Request) -> str:
 
 def here(request: Request) -> str:
     """Path and query of this page, seen from the browser."""
-    own = request.scope.get("root_path", "") + quote(_own_path(request))
+    root, sent = (
+        request.scope.get("root_path", ""),
+        request.scope["raw_path"].decode("ascii", "replace"),
+    )
+    own = sent if sent.startswith(f"{root}/") else root + sent
     return f"{own}?{request.url.query}" if request.url.query else own
 
 
@@ -174,7 +178,7 @@ def _navigation(request: Request, who: Principal | None) -> list[tuple[str, str,
     return found
 
 
-class PageRoute(APIRoute):
+class PageRoute(NamedRoute):
     """A route whose failures are pages too."""
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:

@@ -4,7 +4,9 @@ import hashlib
 import json
 import math
 import secrets
+import threading
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -32,6 +34,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 NUMBERS = ("data.calibration_samples", draft.GREATEST_DROP, "search.budget.flops", "search.trials")
 FIELDS = ("study", "model", "data.calibration", "metric", "search.sampler", *NUMBERS)
+_planning = threading.Lock()
 _Text = Annotated[str, Form(max_length=1 << 20)]
 _Short = Annotated[str, Form(max_length=500)]
 
@@ -45,12 +48,14 @@ class Verdict:
         key: Path of the key that is at fault, where there is one.
         study: Its name, where it can be used.
         expected: What its search will cost, where it can be used.
+        plan: Whether stand-ins were to be searched for that.
     """
 
     fault: str = ""
     key: str = ""
     study: str = ""
     expected: Expected | None = None
+    plan: bool = False
 
 
 @router.get("/start")
@@ -82,14 +87,14 @@ def start_study(
     filled: Annotated[Mapping[str, str], Depends(_filled)],
     text: _Text = "",
     key: _Short = "",
-    ask: Annotated[Literal["check", "fill", "create", "start"], Form()] = "check",
+    ask: Annotated[Literal["check", "fill", "plan", "create", "start"], Form()] = "check",
 ) -> Response:
     """Check a study file, write fields into it, or keep it and have it searched."""
     text = text.replace("\r\n", "\n")
-    if ask in ("check", "fill"):
+    if ask in ("check", "fill", "plan"):
         if ask == "fill":
             text = _with(text, filled)
-        return _form(request, office, who, text, _verdict(office, text), key)
+        return _form(request, office, who, text, _verdict(office, text, ask == "plan"), key)
 
     def work() -> tuple[StudyOut, int, Mapping[str, str]]:
         return created(office, request, who, text, ask == "start"), 201, {}
@@ -129,7 +134,7 @@ def _value(key: str, value: str) -> str | float | None:
     return value
 
 
-def _verdict(office: Office, text: str) -> Verdict:
+def _verdict(office: Office, text: str, plan: bool = False) -> Verdict:
     try:
         config = parse_study(text, "study")
         content = office.launching.validated(config)
@@ -138,7 +143,12 @@ def _verdict(office: Office, text: str) -> Verdict:
     if any(one.name == config.study for one in every_study(office.store)):
         return _fault(f"`study`: there is a study {config.study} already; choose another name")
     whole = check_study(content, config.study)
-    return Verdict(study=config.study, expected=expected(whole, office.store))
+    try:
+        with _planning if plan else nullcontext():
+            cost = expected(whole, office.store, plan)
+    except SchedsearchError as error:
+        return _fault(str(error))
+    return Verdict(study=config.study, expected=cost, plan=plan)
 
 
 def _fault(message: str) -> Verdict:

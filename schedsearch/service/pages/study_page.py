@@ -1,16 +1,16 @@
 """One study: where it stands, what was found, how, and what can be done with it."""
 
-import re
 import threading
-from collections.abc import Mapping
-from typing import Annotated, Any, Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
 
 import yaml
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
 from schedsearch.app.points import keeps, limits, points
-from schedsearch.app.report import trials_csv
+from schedsearch.app.recorded import Recorded
+from schedsearch.app.report import report_page, trials_csv
 from schedsearch.app.report_search import goal
 from schedsearch.app.slices import slices
 from schedsearch.app.study_plots import Figure, Format, study_figure
@@ -22,7 +22,6 @@ from schedsearch.service.api.common import (
     InOffice,
     Office,
     from_cursor,
-    shown,
     summary,
     to_cursor,
 )
@@ -30,13 +29,15 @@ from schedsearch.service.api.searches import start_search, wish_for
 from schedsearch.service.pages.findings import findings
 from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
 from schedsearch.service.pages.plots import axis, between
+from schedsearch.service.pages.taken import formats, taken
+from schedsearch.service.problems import not_found
+from schedsearch.service.schemas import StudyOut
 from schedsearch.store.pages import Order, Page, Place, Wanted
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 25
-_PICTURES: Mapping[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
-_drawing, _thinking = threading.Lock(), threading.Lock()
+_thinking = threading.Lock()
 _SHOWN = tuple(one for one in TrialState if one not in (TrialState.PRUNED, TrialState.FAIL))
 
 Sort = Annotated[Order, Query()]
@@ -55,13 +56,15 @@ def study_page(
     cursor: Cursor = None,
 ) -> HTMLResponse:
     """Show a study; what takes long to find out comes when the page asks for it again, `whole`."""
-    study, found = shown(office, name), summary(office, name)
-    launch = office.store.service.launch(name)
+    launch, found = office.store.service.launch(name), summary(office, name)
+    if launch is None and found is None:
+        raise not_found(f"study `{name}`")
+    study = StudyOut.of(name, launch, found)
     context: dict[str, Any] = {"study": study, "launch": launch, "found": None, "page": None}
     if found is not None:
         query = {"sort": sort, "descending": descending, "hide": hide}
         context |= _table(request, office, name, query, cursor)
-        if whole or office.views.at_hand(name):
+        if whole or office.views.at_hand(found):
             view = office.views.of(name)
             context |= {"found": findings(view), "goal": goal(view)}
     written = dict(launch.content) if launch else found and _written(found.spec)
@@ -73,20 +76,17 @@ def study_page(
         trial=lambda number: _trial(request, name, number),
         family=found and "family" in found.spec.search,
         depth=found.spec.facts.layers if found else 0,
-        pictures=lambda figure: _pictures(request, name, figure),
+        pictures=_pictures(request, name),
         **context,
     )
 
 
+def _pictures(request: Request, name: str) -> Callable[[Figure], list[tuple[str, str]]]:
+    return lambda figure: formats(request, "study_figure_file", name=name, figure=figure)
+
+
 def _trial(request: Request, name: str, number: int) -> str:
     return path(request, "trial_page", name=name, number=number)
-
-
-def _pictures(request: Request, name: str, figure: Figure) -> list[tuple[str, str]]:
-    """Words and path of each format."""
-    kinds = get_args(Format)
-    parts = {"name": name, "figure": figure}
-    return [(one.upper(), path(request, "study_figure_file", kind=one, **parts)) for one in kinds]
 
 
 def _table(
@@ -173,6 +173,7 @@ def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> 
         who,
         slices=[(one, between(one.parameter)) for one in found],
         down=axis("drop", drops),
+        pictures=_pictures(request, name),
         trial=lambda number: _trial(request, name, number),
     )
 
@@ -198,8 +199,14 @@ def study_keeps(office: InOffice, _who: Visitor, name: str) -> Response:
 @router.get("/studies/{name}/trials.csv")
 def study_csv(office: InOffice, _who: Visitor, name: str) -> Response:
     """All trials as a table."""
-    named = {"Content-Disposition": f'attachment; filename="{plain(name)}.trials.csv"'}
-    return Response(trials_csv(office.views.of(name)), media_type="text/csv", headers=named)
+    return taken(f"{name}.trials", "csv", lambda: trials_csv(office.views.of(name)).encode())
+
+
+@router.get("/studies/{name}/report.html")
+def study_report(office: InOffice, _who: Visitor, name: str) -> Response:
+    """What is known of a study as one file, with its pictures and samples."""
+    view = Recorded(office.store, name).snapshot()
+    return taken(f"{name}.report", "html", lambda: report_page(view))
 
 
 @router.get("/studies/{name}/figures/{figure}.{kind}")
@@ -207,12 +214,5 @@ def study_figure_file(
     office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
 ) -> Response:
     """A picture to take away."""
-    with _drawing:  # matplotlib is not made for several at once
-        made = study_figure(office.views.of(name), figure, kind)
-    named = {"Content-Disposition": f'attachment; filename="{plain(name)}.{figure}.{kind}"'}
-    return Response(made, media_type=_PICTURES[kind], headers=named)
-
-
-def plain(name: str) -> str:
-    """A name as files may have it."""
-    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+    view = office.views.of(name)
+    return taken(f"{name}.{figure}", kind, lambda: study_figure(view, figure, kind))

@@ -4,8 +4,9 @@ from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 from fastapi import APIRouter, Request
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, Response
 
+from schedsearch.app.study_plots import Format, curves_figure
 from schedsearch.core.exhibit import Exhibit
 from schedsearch.core.trial import Trial
 from schedsearch.errors import InputError
@@ -14,6 +15,7 @@ from schedsearch.service.api.exhibits import ExhibitOut
 from schedsearch.service.api.trials import Number, answers_of, find_trial
 from schedsearch.service.pages.page import PageRoute, Visitor, render
 from schedsearch.service.pages.plots import layers, ratios, steps
+from schedsearch.service.pages.taken import formats, taken
 from schedsearch.service.schemas import AnswerOut
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
@@ -68,6 +70,7 @@ def trial_page(
         x=layers(len(keep)),
         y=ratios("keep ratio"),
         curve=steps(keep),
+        pictures=formats(request, "trial_curve_file", name=name, number=number),
         best_curve=steps(beside.schedule.keep) if beside else "",
         counts=trial.schedule.counts(n_max),
         n_max=n_max,
@@ -77,6 +80,18 @@ def trial_page(
         named=named,
         kept={one.sample: " ".join(ExhibitOut.of(one).kept) for one in exhibits},
     )
+
+
+@router.get("/studies/{name}/trials/{number}/curve.{kind}")
+def trial_curve_file(
+    office: InOffice, _who: Visitor, name: str, number: Number, kind: Format
+) -> Response:
+    """The curve of a trial beside that of the best, to take away."""
+    trial, best = find_trial(office, name, number), _best(office, name)
+    curves = [(f"trial {number}", trial.schedule.keep)]
+    if best is not None and best.number != number:
+        curves.append((f"trial {best.number}, the best", best.schedule.keep))
+    return taken(f"{name}.{number}.curve", kind, lambda: curves_figure(name, curves, kind))
 
 
 def changes_of(office: Office, name: str, trial: Trial, named: Container[str]) -> Changes:

@@ -81,7 +81,7 @@ def _wait(site: Site) -> None:
         try:
             with urllib.request.urlopen(f"{site.url}/healthz", timeout=5):  # noqa: S310
                 return
-        except (urllib.error.URLError, ConnectionError):
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
     raise AssertionError("the service does not answer")
 

@@ -43,7 +43,8 @@ def main() -> None:
                 study.run()
                 study.exhibit(samples=8)
         with open_store(store) as opened:
-            names = [one.spec.name for one in opened.studies()]
+            most = sorted(opened.studies(), key=lambda one: -sum(one.trials.values()))
+        names = [one.spec.name for one in most]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         with served(store) as site:
             for width in WIDTHS:

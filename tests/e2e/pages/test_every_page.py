@@ -43,7 +43,8 @@ def places(visit: Visit) -> list[str]:
 def _is_page(visit: Visit, path: str) -> bool:
     answer = visit.page.request.get(visit.site.url + path)
     assert answer.status < 500, path
-    return answer.ok and answer.text().lstrip().startswith("<!doctype html>")
+    shown = "content-disposition" not in answer.headers
+    return answer.ok and shown and answer.text().lstrip().startswith("<!doctype html>")
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from schedsearch import Schedule
 from schedsearch.app.study_view import StudyView
 from schedsearch.store.store import open_store
 from tests.e2e.pages.conftest import Site, served, visiting
+from tests.e2e.pages.test_trial import DRAWN
 from tests.integration.service.test_study_page import SEARCHED
 
 PROGRAM = Path(sys.executable).with_name("schedsearch")
@@ -132,8 +133,25 @@ def test_demo_study_is_cloned_from_its_page_and_its_export_applies(
         page.get_by_role("button", name="Create and start").click()
         schedule = watched(page, "demo", tmp_path, 1200)
         assert "FLOPs" in applied(schedule)
+        page.locator("#rows tr.best").get_by_role("link").click()
+        expect(page.locator("#head .badge.best")).to_be_visible()
+        slider, canvas = page.get_by_label(re.compile("^Layer")), page.locator(".seen canvas").first
+        seen = set()
+        for key in ("Home", "ArrowRight", "End"):  # layer 0 keeps all, later ones fewer and fewer
+            slider.press(key)
+            seen.add(tuple(canvas.evaluate(DRAWN)))
+        assert len(seen) == 3
+        with page.expect_download() as download:
+            page.get_by_role("link", name="Schedule (JSON)").click()
+        download.value.save_as(tmp_path / "trial.json")
+        assert "FLOPs" in applied(tmp_path / "trial.json")
+        page.go_back()
         page.get_by_text("Specification").click()
         page.get_by_role("link", name="Clone into a new study").click()
         expect(page.get_by_label("Name")).to_have_value("demo-2")
         expect(page.locator("#verdict")).to_contain_text("Judged by demo")
+        page.get_by_label("Name").fill("planned")
+        page.get_by_role("button", name="Plan it").click()  # before it is written
+        expect(page.locator("#verdict")).to_contain_text("Judged by searching stand-ins")
+        expect(page.get_by_label("Name")).to_have_value("planned")
         page.goto("about:blank")

@@ -12,7 +12,7 @@ from tests.e2e.pages.conftest import WIDTHS, cut, overflow, served, visiting
 from tests.engine.embedded import REDUCED, embedded
 from tests.pace import some
 
-STUDY = "a ? b & c"
+STUDY = "a/b ? c & d"
 DRAWN = """canvas => {
   const { width, height } = canvas;
   const copy = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
@@ -49,7 +49,7 @@ def site(searched):
 
 
 def place(number: int) -> str:
-    return f"/studies/a%20%3F%20b%20%26%20c/trials/{number}"
+    return f"/studies/a%2Fb%20%3F%20c%20%26%20d/trials/{number}"
 
 
 @pytest.mark.parametrize("width", some(WIDTHS, (380,)))

@@ -1,14 +1,19 @@
 """The pages for comparing studies, of who searches, and of tokens."""
 
 import re
+import shutil
+import sqlite3
+from dataclasses import replace
 from html import unescape
 
 import pytest
 
+from schedsearch.core.progress import WorkerSeen
 from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import logged_in
 from tests.integration.service.test_study_page import searched  # noqa: F401
+from tests.unit.store.strategies import PROGRESS
 
 API = "/api/v1"
 
@@ -93,7 +98,19 @@ def test_queue_and_who_searches_are_shown(serve, searched):  # noqa: F811
     assert "Nobody searches now" in page
     assert "Start a study" not in page
     assert "Nothing waits" in page
-    with open_store(searched) as store, store.lease("small"):
+    with open_store(searched) as store, store.lease("small") as held:
+        workers = (
+            WorkerSeen("gpu-2 (node 1f)", 77, "works", 25, 3, 0.4),
+            WorkerSeen("", 0, "waits", 0, 0, 0.0),
+            WorkerSeen("gpu-1 (node 0a)", 76, "opens", 0, 0, 0.2),
+        )
+        store.beat(held, replace(PROGRESS, workers=workers))
+        crews = text_of(service.client.get("/cluster").text).partition("Workers on clusters 3")[2]
+        assert re.search(
+            r"2 nodes .*gpu-1 .* 76 small loads the model 0 .*gpu-2 .* 77 small "
+            r"evaluates 25 samples 3 .* ago .*Without a node yet .* waits for room",
+            crews,
+        )
         holder = store.study("small").holder
         page = text_of(service.client.get("/cluster").text)
         assert holder.host in page
@@ -116,12 +133,37 @@ def test_studies_are_compared_by_what_they_found(serve, searched):  # noqa: F811
     assert f"{100 * best['flops_ratio']:.1f}\N{NARROW NO-BREAK SPACE}%" in page
     assert text_of(page).count("Nothing was certified") == 1
     assert 'id="curves"' in page
-    assert service.client.get("/compare?study=none").status_code == 422
+    assert service.client.get("/compare?study=none").status_code == 404
     many = "&".join(f"study=s{number}" for number in range(6))
     assert "at most 5" in service.client.get(f"/compare?{many}").text
     assert "No study is chosen" in service.client.get("/compare").text
 
 
-def test_comparing_needs_studies(service):
+def test_comparing_needs_studies_that_have_begun(service):
     logged_in(service, service.token("read"))
     assert "Nothing to compare yet" in service.client.get("/compare").text
+    service.client.post(f"{API}/studies", content=STUDY, headers=service.by("launch"))
+    answer = service.client.get("/compare?study=small")
+    assert answer.status_code == 200
+    assert "No trial yet" in answer.text
+    assert 'value="small" checked' in answer.text
+
+
+def test_slash_in_a_name_is_a_letter(serve, searched, tmp_path):  # noqa: F811
+    name, place = "a/b", "/studies/a%2Fb"
+    shutil.copy(searched, tmp_path / "copy.db")
+    with sqlite3.connect(tmp_path / "copy.db") as renamed:
+        renamed.execute("UPDATE study SET name = ?1, spec = json_set(spec, '$.name', ?1)", (name,))
+    service = serve(store=str(tmp_path / "copy.db"))
+    answer = service.client.get(place, follow_redirects=False)
+    assert answer.headers["location"].endswith("next=%2Fstudies%2Fa%252Fb")
+    logged_in(service, service.token("launch"))
+    assert f'href="{place}"' in service.client.get("/studies").text
+    page = service.client.get(place).text
+    assert f"<h1>{name}</h1>" in page
+    for link in re.findall(f'href="(/[^"]*{place}[^"]*)"', page):
+        assert service.client.get(unescape(link)).status_code == 200, link
+    assert f'href="{place}/trials/0"' in page
+    assert "<h1>Trial 0</h1>" in service.client.get(f"{place}/trials/0").text
+    shown = service.client.get(f"{API}{place}", headers=service.by("read")).json()
+    assert shown["name"] == name

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from io import BytesIO
 from pathlib import Path
@@ -24,7 +24,7 @@ from schedsearch.app.study_view import StudyView
 from schedsearch.app.tokens import create_token
 from schedsearch.client import Client, Status, Study, UnreachableError
 from schedsearch.client.archives import packed
-from schedsearch.core.progress import Progress
+from schedsearch.core.progress import Progress, WorkerSeen
 from schedsearch.core.trial import Trial
 from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
@@ -303,8 +303,10 @@ def test_trials_that_are_closed_while_somebody_waits_are_told(listening, client)
 
 
 def test_progress_is_that_of_the_python_api():
-    standing = Progress(3, 4, 12, "searching", 2, 1, 5, 3, 7, 40, 2.5, 16.0, 9.5, 0.7, 0.1)
-    told = Status.of({"name": "x", "state": "running", "progress": vars(standing) | {"new": 1}})
+    numbers = 3, 4, 12, "searching", 2, 1, 5, 3, 7, 40, 2.5, 16.0, 9.5, 0.7, 0.1
+    standing = Progress(*numbers, workers=(WorkerSeen("node-1", 7, "works", 25, 3, 0.5),))
+    sent = json.loads(json.dumps(asdict(standing))) | {"new": 1}
+    told = Status.of({"name": "x", "state": "running", "progress": sent})
     assert told.progress == standing
 
 

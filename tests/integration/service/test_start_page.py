@@ -15,6 +15,7 @@ from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import logged_in
 from tests.integration.service.test_study_page import SEARCHED, searched  # noqa: F401
+from tests.integration.test_stored_specs import LATENCY
 
 API = "/api/v1"
 
@@ -186,6 +187,43 @@ def test_cost_is_that_of_the_last_like_study(searched):  # noqa: F811
         assert found.passes == store.effort("small").spent
         work = sum((one.ended - one.started).total_seconds() for one in attempts)
         other = parse_study(draft.changed(SEARCHED, "search.sampler", "auto"), "study")
-        assert expected(other, store).like is None
+        unlike = expected(other, store)
+        assert (unlike.passes, unlike.same, unlike.can_plan) == (None, False, False)
+        planned = expected(config, store, plan=True)
+        assert planned.can_plan
+        assert 0 < planned.passes <= planned.most
+        a_pass = found.seconds / found.passes
+        assert planned.seconds == pytest.approx(planned.passes * a_pass)
     assert (found.samples, found.like) == (60, "small")
     assert found.seconds == pytest.approx(2 * work, rel=0.01)  # one at a time, twice the samples
+
+
+def test_cost_is_by_the_profile_that_the_file_names(searched, tmp_path):  # noqa: F811
+    (tmp_path / "profile.json").write_text(LATENCY.to_json())
+    search = {"sampler": "bayes", "budget": {"milliseconds": 5}}
+    text = yaml.safe_dump(yaml.safe_load(SEARCHED) | {"search": search})
+    config = parse_study(draft.changed(text, "search.latency", str(tmp_path / "profile.json")), "s")
+    with open_store(searched, read_only=True) as store:
+        found = expected(config, store)
+    layers = 8 * LATENCY.layer_time(64 + 20)
+    assert found.pass_seconds == pytest.approx(30 * (2.0 + layers) / 1e3)
+    assert found.passes is None
+
+
+def test_plan_of_a_form_searches_stand_ins(serve, searched):  # noqa: F811
+    service = serve(store=str(searched))
+    logged_in(service, service.token("launch"))
+    shown = service.client.get("/start").text
+    assert "Judged by small, the last study" in shown
+    assert 'value="plan"' in shown
+    text = SEARCHED.replace("small", "other")
+    page = service.client.post(
+        "/start", data={"csrf": hidden(shown, "csrf"), "text": text, "ask": "plan"}
+    ).text
+    assert "Judged by searching stand-ins of the size of the model" in page
+    assert "study: other" in file_of(page)
+    unlike = draft.changed(text, "search.sampler", "auto")
+    page = service.client.post(
+        "/start", data={"csrf": hidden(shown, "csrf"), "text": unlike, "ask": "plan"}
+    ).text
+    assert "It cannot be planned" in page

@@ -212,13 +212,46 @@ def test_study_that_is_not_there_says_so(visited):
 @pytest.mark.parametrize("figure", ["curve", "questions", "costs", "timeline", "image"])
 def test_every_plot_can_be_taken_away(visited, figure):
     page = visited.client.get("/studies/small").text
-    for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+    heads = {
+        "curve": b"layer,best,",
+        "costs": b"trial,FLOPs ratio,drop,",
+        "image": b"trial,layer 0",
+    }
+    begun = heads.get(figure, b"trial,")
+    for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("csv", begun)):
         place = f"/studies/small/figures/{figure}.{kind}"
         assert f'href="{place}" download' in page
         answer = visited.client.get(place)
         assert answer.content.startswith(begins)
         named = answer.headers["content-disposition"]
         assert named == f'attachment; filename="small.{figure}.{kind}"'
+
+
+def test_curves_of_a_trial_and_of_studies_can_be_taken_away(visited):
+    for page, place, name in (
+        ("/studies/small/trials/0", "/studies/small/trials/0/curve", "small.0.curve"),
+        ("/compare?study=small", "/compare/curves", "compared.curves"),
+    ):
+        shown = visited.client.get(page).text
+        for kind, begins in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("csv", b"layer,")):
+            (link,) = re.findall(rf'href="({place}\.{kind}[^"]*)" download', shown)
+            answer = visited.client.get(link)
+            assert answer.content.startswith(begins)
+            named = answer.headers["content-disposition"]
+            assert named == f'attachment; filename="{name}.{kind}"'
+    assert visited.client.get("/compare/curves.csv").status_code == 422
+
+
+def test_report_is_made_without_the_model(visited):
+    assert 'href="/studies/small/report.html" download' in visited.client.get("/studies/small").text
+    answer = visited.client.get("/studies/small/report.html")
+    assert answer.headers["content-disposition"] == 'attachment; filename="small.report.html"'
+    assert "<h1>Study small</h1>" in answer.text
+    assert "data:image/png;base64," in answer.text
+    assert "LlavaForConditionalGeneration, 8 layers" in answer.text
+    assert "ShapesVQA calibration, 30 samples" in answer.text
+    assert "no model was loaded" in answer.text
+    assert "Beside this file" not in answer.text
 
 
 def test_search_without_a_family_has_no_parameters_to_show(visited):
@@ -252,3 +285,7 @@ def test_surrogate_agrees_with_what_was_measured(serve, tmp_path):
     part = service.client.get("/studies/curve/model")
     assert part.status_code == 200
     assert all(f"<h3>{name}</h3>" in part.text for name in view.best_trial.params)
+    for kind, begins in (("png", b"\x89PNG"), ("csv", b"parameter,importance,value,trial,drop,")):
+        place = f"/studies/curve/figures/parameters.{kind}"
+        assert f'href="{place}" download' in part.text
+        assert service.client.get(place).content.startswith(begins)

@@ -8,7 +8,7 @@ from schedsearch.core.certificate import Certificate, Certification, Link, Reque
 from schedsearch.core.exhibit import Box, Exhibit, TokenView
 from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.intervals import Interval
-from schedsearch.core.progress import Progress
+from schedsearch.core.progress import Progress, WorkerSeen
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
@@ -43,6 +43,7 @@ PROGRESS = Progress(
     seconds_left=85.0,
     best_flops_ratio=0.75,
     best_drop=None,
+    workers=(WorkerSeen("node-1", 7, "works", 25, 3, 0.5),),
 )
 _REQUEST = Request(
     data="shapes",

@@ -1,6 +1,6 @@
 import json
 import math
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -13,6 +13,7 @@ from schedsearch.store.codec import (
     measurement_to_columns,
     params_to_json,
     plug_in_to_json,
+    progress_from_json,
     readable,
     schedule_from_json,
     spec_from_json,
@@ -22,7 +23,7 @@ from schedsearch.store.codec import (
 )
 from schedsearch.store.tables import TrialRow
 from tests.unit.core.strategies import targeted_schedules
-from tests.unit.store.strategies import MEASURED, SPEC, measurements, params, specs
+from tests.unit.store.strategies import MEASURED, PROGRESS, SPEC, measurements, params, specs
 
 
 def through_json(value):
@@ -106,3 +107,11 @@ def test_text_that_no_database_takes_is_marked_or_refused(text):
 
 def test_valid_text_is_stored_as_it_is():
     assert storable("Größe 👍\n", "it") == readable("Größe 👍\n") == "Größe 👍\n"
+
+
+def test_progress_of_a_later_version_is_read_without_what_is_new():
+    told = asdict(PROGRESS)
+    later = {**told, "new": 1, "workers": [{**one, "new": 1} for one in told["workers"]]}
+    assert progress_from_json(later) == PROGRESS
+    earlier = {name: value for name, value in told.items() if name != "workers"}
+    assert progress_from_json(earlier) == replace(PROGRESS, workers=())
