@@ -1,71 +1,20 @@
 """The found schedule beside baselines of equal cost, on samples that no search has seen."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 from schedsearch.app.baselines import baselines
 from schedsearch.app.bootstrap import Progress
-from schedsearch.app.held_out import HeldOut, Row
+from schedsearch.app.held_out import HeldOut
 from schedsearch.app.study import Study
 from schedsearch.core import intervals
-from schedsearch.core.intervals import Interval
+from schedsearch.core.comparison import Certified, Comparison, Row
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
 
 FULL = "full model"
 FOUND = "found schedule"
 CERTIFIED = "certified schedule"
-
-
-@dataclass(frozen=True)
-class Certified:
-    """The certified schedule on held-out samples, where it is another than the found one.
-
-    Attributes:
-        schedule: It.
-        score: Of it.
-        drop: Full model minus it, paired by sample.
-    """
-
-    schedule: Schedule
-    score: Interval
-    drop: Interval
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What `schedsearch report` measured on held-out samples.
-
-    Attributes:
-        schedule: The found one.
-        data: Name of the held-out set.
-        data_digest: Hash of its content.
-        samples: How many there are.
-        metric: Name of the metric; larger is better.
-        rows: The full model, the found schedule, then baselines.
-        score: Of the found schedule.
-        drop: Full model minus found schedule, paired by sample.
-        prefill_speedup: Measured prefill time without / with the found schedule, vision tower
-            included.
-        prefill_seconds: Median seconds of one prefill without and with it.
-        prefill_batch: Prompts in each timed prefill.
-        evaluated: Samples that were really evaluated for this, not found in the store.
-        certified: The certified schedule, where there is one and it is not the found one.
-    """
-
-    schedule: Schedule
-    data: str
-    data_digest: str
-    samples: int
-    metric: str
-    rows: tuple[Row, ...]
-    score: Interval
-    drop: Interval
-    prefill_speedup: float
-    prefill_seconds: tuple[float, float]
-    prefill_batch: int
-    evaluated: int
-    certified: Certified | None = None
 
 
 def compare(

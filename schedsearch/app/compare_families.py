@@ -5,10 +5,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from schedsearch.app.bootstrap import Progress
-from schedsearch.app.held_out import HeldOut, Row
+from schedsearch.app.held_out import HeldOut
 from schedsearch.app.samplers import resolve
 from schedsearch.app.study import Study
 from schedsearch.core.budget import Budget
+from schedsearch.core.comparison import Row
 from schedsearch.core.families.layerwise import Layerwise
 from schedsearch.core.families.withdraw import Withdraw
 from schedsearch.core.intervals import Interval

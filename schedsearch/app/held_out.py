@@ -1,7 +1,6 @@
 """Schedules on samples that no search has seen, paired by sample."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
 from schedsearch.app.bootstrap import Progress
@@ -11,40 +10,15 @@ from schedsearch.app.study import Study
 from schedsearch.app.subjects import subject_of
 from schedsearch.core import intervals
 from schedsearch.core.budget import Budget
+from schedsearch.core.comparison import Row
 from schedsearch.core.families.base import Family
 from schedsearch.core.flops import prompt_ratios
-from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import SampleSet
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.errors import InputError
 from schedsearch.execution.inquiry import EvaluationError
 from schedsearch.execution.scoring import Scoring
-
-
-@dataclass(frozen=True)
-class Row:
-    """One way to run the model on the held-out samples.
-
-    Attributes:
-        name: What reports call it.
-        what: What it is, in words.
-        score: Of the metric; None where this way is not available.
-        difference: This row minus the one that others are paired with; None in that one's own.
-        flops_ratio: As `schedsearch.core.flops.flops_ratio` defines it, over these samples.
-        kv_ratio: As `schedsearch.core.flops.kv_ratio` defines it, over these samples.
-        mean_keep: Mean over the layers of the share of vision tokens that they process.
-        reason: Why it is not available.
-    """
-
-    name: str
-    what: str
-    score: Interval | None = None
-    difference: Interval | None = None
-    flops_ratio: float | None = None
-    kv_ratio: float | None = None
-    mean_keep: float | None = None
-    reason: str = ""
 
 
 class HeldOut:

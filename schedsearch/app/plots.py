@@ -16,8 +16,8 @@ from schedsearch.errors import InputError
 if TYPE_CHECKING:
     from schedsearch.app.analyze import Analysis
     from schedsearch.app.apply import Application
-    from schedsearch.app.compare import Comparison
     from schedsearch.app.study_view import FrontierView, Layers
+    from schedsearch.core.comparison import Comparison
 
 _UPRIGHT = 16
 """More numbers than this would run into each other if they were not turned."""

@@ -15,6 +15,7 @@ from schedsearch.app.report_text import model_name, render, without_folders
 from schedsearch.app.study_view import StudyView, trial_row
 from schedsearch.core import intervals
 from schedsearch.core.certificate import Link
+from schedsearch.core.comparison import Comparison
 from schedsearch.core.files import Kind, check_folder, check_target, write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import Split
@@ -34,7 +35,6 @@ from schedsearch.samplers.greedy import GSearch
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
-    from schedsearch.app.compare import Comparison
     from schedsearch.app.study import Study
 
 
@@ -69,7 +69,7 @@ def check_report(folder: Path, frontier: bool, force: bool = False) -> None:
 
 
 def write_report(
-    study: "Study", comparison: "Comparison | None", folder: Path, force: bool = False
+    study: "Study", comparison: Comparison | None, folder: Path, force: bool = False
 ) -> Path:
     """Write schedule.json, schedule.png, trials.csv, report.html and report.md; return the folder.
 
@@ -131,7 +131,7 @@ def report_page(study: Recorded) -> bytes:
 def write_schedule(
     view: StudyView,
     path: Path,
-    comparison: "Comparison | None" = None,
+    comparison: Comparison | None = None,
     trial: Trial | None = None,
     *,
     force: bool = False,
@@ -154,7 +154,7 @@ def write_schedule(
 
 
 def schedule_file(
-    view: StudyView, comparison: "Comparison | None" = None, trial: Trial | None = None
+    view: StudyView, comparison: Comparison | None = None, trial: Trial | None = None
 ) -> ScheduleFile:
     """A schedule with results and provenance; see `write_schedule`.
 
@@ -212,7 +212,7 @@ def _certify_scores(metric: str, proof: Link) -> list[Score]:
     return [_score(metric, "certify", proof.score, proof.drop)]
 
 
-def _held_out_scores(comparison: "Comparison | None", schedule: Schedule) -> list[Score]:
+def _held_out_scores(comparison: Comparison | None, schedule: Schedule) -> list[Score]:
     if comparison is None:
         return []
     if comparison.schedule == schedule:

@@ -18,14 +18,13 @@ from schedsearch.app.report_search import (
     which_ranker,
 )
 from schedsearch.app.study_view import StudyView
+from schedsearch.core.comparison import Comparison, Row
 from schedsearch.core.intervals import Interval
 from schedsearch.core.schedule import Schedule
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.version import VERSION
 
 if TYPE_CHECKING:
-    from schedsearch.app.compare import Comparison
-    from schedsearch.app.held_out import Row
     from schedsearch.app.recorded import Recorded
     from schedsearch.app.study import Study
 
@@ -57,7 +56,7 @@ _NO_MODEL = (
 )
 
 
-def render(study: "Study | Recorded", comparison: "Comparison | None", alone: bool = False) -> str:
+def render(study: "Study | Recorded", comparison: Comparison | None, alone: bool = False) -> str:
     """The report of a study.
 
     Args:
@@ -106,7 +105,7 @@ def without_folders(message: str) -> str:
     return _FOLDERS.sub("", message)
 
 
-def _summary(study: StudyView, comparison: "Comparison | None", why: str) -> str:
+def _summary(study: StudyView, comparison: Comparison | None, why: str) -> str:
     """Which schedule is handed out and what is proven of it, before any other is spoken of."""
     best, proven = study.best_trial, study.certification
     measured, link = best.measurement, None if proven is None else proven.best
@@ -210,7 +209,7 @@ def _found(study: StudyView) -> str:
     )
 
 
-def _held_out(comparison: "Comparison | None", why: str) -> str:
+def _held_out(comparison: Comparison | None, why: str) -> str:
     title = "## On held-out samples"
     if comparison is None:
         return f"{title}\n\nNothing was compared: {why}."
@@ -236,7 +235,7 @@ def _held_out(comparison: "Comparison | None", why: str) -> str:
     )
 
 
-def _cells(row: "Row") -> tuple[str, ...]:
+def _cells(row: Row) -> tuple[str, ...]:
     name = escape(row.name)
     if row.score is None:
         return name, f"not available: {escape(without_folders(row.reason))}", "", "", "", "", ""

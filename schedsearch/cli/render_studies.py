@@ -11,9 +11,9 @@ from schedsearch.cli.search_display import describe, searcher
 from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
-    from schedsearch.app.compare import Comparison
     from schedsearch.app.compare_families import FamilyComparison
     from schedsearch.app.study_view import StudyView
+    from schedsearch.core.comparison import Comparison
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
     from schedsearch.samplers.which_ranker import Rung

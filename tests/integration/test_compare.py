@@ -14,12 +14,13 @@ import torch
 from PIL import Image
 
 from schedsearch import DataError, RankerSpec, Schedule, reduce
-from schedsearch.app.compare import FOUND, FULL, Comparison, Row, compare
+from schedsearch.app.compare import FOUND, FULL, compare
 from schedsearch.app.open import open_study
 from schedsearch.app.report import write_report
 from schedsearch.app.study import Study
 from schedsearch.app.study_view import trial_row
 from schedsearch.core import intervals
+from schedsearch.core.comparison import Comparison, Row
 from schedsearch.core.flops import flops_ratio, kv_ratio, prefill_flops
 from schedsearch.core.intervals import Interval
 from schedsearch.core.sample import FirstSamples, Grid, Sample

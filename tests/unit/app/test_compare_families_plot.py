@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from schedsearch.app.compare_families import AtBudget, Entry, FamilyComparison
 from schedsearch.app.compare_families_plot import save_family_comparison
-from schedsearch.app.held_out import Row
+from schedsearch.core.comparison import Row
 from schedsearch.core.intervals import Interval
 from schedsearch.core.schedule import Schedule
 

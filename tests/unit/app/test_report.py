@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from schedsearch import FunctionMetric, InputError, Schedule
-from schedsearch.app.compare import Comparison, Row
 from schedsearch.app.open import open_study
 from schedsearch.app.power import power_of_study
 from schedsearch.app.report import write_report, write_schedule
 from schedsearch.app.report_text import render, without_folders
 from schedsearch.app.study_view import StudyView
+from schedsearch.core.comparison import Comparison, Row
 from schedsearch.core.intervals import Interval
 from schedsearch.core.power import resolving
 from schedsearch.demo import checkpoint_path
