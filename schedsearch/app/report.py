@@ -75,6 +75,8 @@ def write_report(
 
     Searches over many costs or candidates get frontier.png too.
 
+    The comparison is stored beside the study, too, in place of its former one.
+
     No file names a place on this machine. Each is replaced in one step; report.md, which speaks
     of the others, comes last.
 
@@ -96,6 +98,8 @@ def write_report(
         )
     text, frontier = render(study, comparison), not isinstance(study.sampler, GSearch)
     check_report(folder, frontier, force)
+    if comparison is not None:
+        study.store.put_comparison(study.name, comparison)
     if frontier:
         save_frontier(study.frontier, study.spec.metric, folder / "frontier.png", force)
     save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png", force)
@@ -110,7 +114,7 @@ def write_report(
 
 
 def report_page(study: Recorded) -> bytes:
-    """report.html of a study whose model is not at hand, so that nothing is compared in it.
+    """report.html of a study whose model is not at hand, so that nothing new is compared.
 
     Args:
         study: With a result; a `snapshot` where it may be searched meanwhile.
@@ -118,12 +122,15 @@ def report_page(study: Recorded) -> bytes:
     Raises:
         InputError: The study has no result, or matplotlib is missing.
     """
-    text = render(study, None, alone=True)
+    comparison = study.comparison
+    if comparison is not None and not study.current(comparison):
+        comparison = None
+    text = render(study, comparison, alone=True)
     with TemporaryDirectory(prefix="schedsearch-report-") as place:
         folder = Path(place)
         if not isinstance(study.sampler, GSearch):
             save_frontier(study.frontier, study.spec.metric, folder / "frontier.png")
-        save_report(study.layers(), study.sampler.n_max, None, folder / "schedule.png")
+        save_report(study.layers(), study.sampler.n_max, comparison, folder / "schedule.png")
         drawn = {file.name: file.read_bytes() for file in folder.iterdir()}
     return render_html(study, text, drawn).encode()
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.certificate import Certification, Link
+from schedsearch.core.comparison import Comparison, Row
 from schedsearch.core.trial import Measurement, Trial
 from schedsearch.errors import InputError
 from schedsearch.store.failures import DamagedError
@@ -17,17 +18,32 @@ class Beside:
     Attributes:
         view: It.
         best: Its result so far; None before there is one.
-        proof: What samples said that the search had not seen; None where none were asked.
+        proof: What samples of a certificate said, which the search had not seen; None where none
+            were asked.
+        comparison: What held-out samples said of the result and of baselines; None where none
+            were asked.
     """
 
     view: StudyView
     best: Trial | None
     proof: Certification | None
+    comparison: Comparison | None
 
     @property
     def measured(self) -> Measurement | None:
         """What the result costs and loses."""
         return self.best.measurement if self.best else None
+
+    @property
+    def current(self) -> bool:
+        """Whether the comparison is of the result so far."""
+        found = self.comparison
+        return found is not None and self.best is not None and self.view.current(found)
+
+    def row(self, name: str) -> Row | None:
+        """A row of the comparison."""
+        rows = self.comparison.rows if self.comparison else ()
+        return next((row for row in rows if row.name == name), None)
 
     @property
     def held_out(self) -> Sequence[tuple[Link, bool]]:
@@ -47,7 +63,13 @@ def beside(view: StudyView) -> Beside:
         raise
     except InputError:
         best = None
-    return Beside(view, best, view.certification)
+    return Beside(view, best, view.certification, view.comparison)
+
+
+def ways(studies: Iterable[Beside]) -> list[str]:
+    """Names of all rows of their comparisons: first the results, then baselines."""
+    compared = [one.comparison.rows for one in studies if one.comparison]
+    return list(dict.fromkeys(row.name for rows in compared for row in rows))
 
 
 def differences(views: Iterable[StudyView]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
 from schedsearch.core.certificate import Certification
+from schedsearch.core.comparison import Comparison
 from schedsearch.core.pareto import (
     Costs,
     costs,
@@ -159,6 +160,17 @@ class StudyView:
         """The cheapest schedule that is proven, with its certificate; None where none is."""
         best = self.certification and self.certification.best
         return best.schedule if best else None
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """What held-out samples last said of a result of this study; None where none were asked."""
+        return self.store.comparison(self.name)
+
+    def current(self, comparison: Comparison) -> bool:
+        """Whether a comparison is of the result so far, and of what is certified."""
+        if comparison.certified is not None and comparison.certified.schedule != self.certified:
+            return False
+        return comparison.schedule == self.best
 
     def created(self, trial: Trial | None = None) -> datetime:
         """When a trial was measured; without one, when the proof of `certified` was begun."""

@@ -12,6 +12,7 @@ from schedsearch.store.lease import idle
 from schedsearch.store.tables import (
     AttemptRow,
     CertificationRow,
+    ComparisonRow,
     ContextRow,
     CountsRow,
     EvaluationRow,
@@ -33,7 +34,9 @@ def prune(connection: Connection, studies: Collection[str]) -> dict[str, int]:
     """
     if connection.dialect.name == "postgresql":
         # In the order in which other transactions come to them, so that none waits in a circle.
-        tables = "study, trial, exhibit, certification, counts, sample, evaluation, context"
+        tables = (
+            "study, trial, exhibit, certification, comparison, counts, sample, evaluation, context"
+        )
         connection.execute(text(f"LOCK TABLE {tables} IN ACCESS EXCLUSIVE MODE"))
     keys = [idle(connection, name).id for name in studies]
     trials = select(TrialRow.id).where(TrialRow.study_id.in_(keys))
@@ -44,6 +47,7 @@ def prune(connection: Connection, studies: Collection[str]) -> dict[str, int]:
         delete(ExhibitRow).where(ExhibitRow.trial_id.in_(trials)),
         delete(TrialRow).where(TrialRow.study_id.in_(keys)),
         delete(CertificationRow).where(CertificationRow.study_id.in_(keys)),
+        delete(ComparisonRow).where(ComparisonRow.study_id.in_(keys)),
         delete(StudyContextRow).where(StudyContextRow.study_id.in_(keys)),
         delete(StudyRow).where(StudyRow.id.in_(keys)),
         delete(ScheduleRow).where(~used_schedule),

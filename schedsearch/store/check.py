@@ -36,6 +36,7 @@ from schedsearch.store.codec import (
     trial_from_row,
     wish_of,
 )
+from schedsearch.store.comparisons import comparison_from_json
 from schedsearch.store.evaluations import unused_contexts
 from schedsearch.store.exhibits import exhibit_from_json
 from schedsearch.store.failures import DamagedCell
@@ -66,6 +67,7 @@ _READERS: dict[tuple[str, str], Callable[[Any], object]] = {
     ("exhibit", "content"): exhibit_from_json,
     ("certification", "request"): request_from_json,
     ("certification", "result"): certification_from_json,
+    ("comparison", "content"): comparison_from_json,
     ("counts", "kept"): lambda kept: [Whole().decode(int(count)) for count in kept.split(",")],
 }
 

@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import Connection, func, insert, select, tuple_
 
 from schedsearch.errors import InputError, RunError
-from schedsearch.store import evaluations, exhibits, lease, studies
+from schedsearch.store import comparisons, evaluations, exhibits, lease, studies
 from schedsearch.store.database import Database, insert_or_ignore
 from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.tables import (
     AttemptRow,
     Base,
     CertificationRow,
+    ComparisonRow,
     ContextRow,
     CountsRow,
     EvaluationRow,
@@ -60,6 +61,7 @@ class _Study:
     attempts: list[_Row]
     exhibits: list[_Row]
     certifications: list[_Row]
+    comparisons: list[_Row]
     contexts: list[_Row]
 
 
@@ -144,6 +146,11 @@ def _read(connection: Connection, name: str) -> _Study:
             order=[CertificationRow.id],
         ),
         rows(
+            *_columns(ComparisonRow, "study_id"),
+            where=ComparisonRow.study_id == key,
+            order=[ComparisonRow.study_id],
+        ),
+        rows(
             *(ContextRow.id, ContextRow.digest, ContextRow.description),
             joined=StudyContextRow,
             where=StudyContextRow.study_id == key,
@@ -226,9 +233,10 @@ def _check(connection: Connection, study: _Study) -> bool:
 def _content(study: _Study) -> _Study:
     """What a study and its copy have in common; a search that finds nothing to do takes a token.
 
-    Exhibits may be recorded at any time.
+    Exhibits may be recorded, and results compared, at any time.
     """
-    return replace(study, study={**study.study, "lease_token": 0}, exhibits=[], contexts=[])
+    known = {**study.study, "lease_token": 0}
+    return replace(study, study=known, exhibits=[], comparisons=[], contexts=[])
 
 
 def _put(connection: Connection, study: _Study) -> bool:
@@ -242,6 +250,8 @@ def _put(connection: Connection, study: _Study) -> bool:
     else:
         _check(connection, study)
     _put_exhibits(connection, key, study)
+    for row in study.comparisons:
+        comparisons.put_row(connection, key, **row)
     for context in study.contexts:
         evaluations.context_id(connection, key, context["digest"], context["description"])
     return is_new

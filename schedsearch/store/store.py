@@ -10,6 +10,7 @@ from typing import Any, Self, TypeVar, TypeVarTuple
 from sqlalchemy import Connection
 
 from schedsearch.core.certificate import Certification, Request
+from schedsearch.core.comparison import Comparison
 from schedsearch.core.exhibit import Exhibit
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.progress import Progress, Wish
@@ -22,6 +23,7 @@ from schedsearch.store import (
     backup,
     certifications,
     check,
+    comparisons,
     copying,
     evaluations,
     exhibits,
@@ -453,6 +455,21 @@ class Store:
     def certification_times(self, study: str) -> list[datetime]:
         """Return when each of `certifications` was begun."""
         return self._read(study, certifications.times)
+
+    # Comparisons
+
+    def put_comparison(self, study: str, found: Comparison) -> None:
+        """Store what held-out samples said of a study's result, in place of what they said before.
+
+        Args:
+            study: Its name.
+            found: What they said.
+        """
+        self._write(study, comparisons.put, found)
+
+    def comparison(self, study: str) -> Comparison | None:
+        """Return what held-out samples last said of a study's result; None if none were asked."""
+        return self._read(study, comparisons.of_study)
 
     # Exhibits
 

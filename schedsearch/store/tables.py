@@ -11,7 +11,7 @@ from schedsearch.store.cells import Amount, Mapping, Numbers, Picture, Real, Utc
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0009"
+REVISION = "0010"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -193,6 +193,16 @@ class CertificationRow(Base):
     """What the samples show, as short digests between blanks."""
     result: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
     """What came of it; empty until all is known."""
+    created: Mapped[datetime]
+
+
+class ComparisonRow(Base):
+    """What held-out samples last said of a study's result and of baselines."""
+
+    __tablename__ = "comparison"
+
+    study_id: Mapped[int] = mapped_column(ForeignKey("study.id"), primary_key=True)
+    content: Mapped[dict[str, Any]]
     created: Mapped[datetime]
 
 

@@ -33,6 +33,7 @@ from tests.postgres import new_database
 from tests.unit.core.strategies import targeted_schedules
 from tests.unit.store.strategies import (
     CERTIFICATION,
+    COMPARISON,
     EXHIBIT,
     FULL,
     HALF,
@@ -712,6 +713,20 @@ def test_samples_that_have_been_looked_at_are_refused(store, change, told):
     assert store.begin_certification("second", other, ["b2", "c3"]) is None
 
 
+def test_comparison_comes_back_until_a_new_one_replaces_it(store):
+    assert store.comparison(STUDY) is None
+    store.put_comparison(STUDY, COMPARISON)
+    assert store.comparison(STUDY) == COMPARISON
+    odd = dataclasses.replace(COMPARISON.rows[2], reason="a\0b \ud800")
+    new = dataclasses.replace(COMPARISON, rows=(odd,), certified=None, evaluated=0)
+    store.put_comparison(STUDY, new)
+    found = store.comparison(STUDY)
+    assert [row.reason for row in found.rows] == ["a\ufffdb ?"]
+    assert dataclasses.replace(found, rows=new.rows) == new
+    with pytest.raises(InputError, match="no study `other`"):
+        store.comparison("other")
+
+
 def exhibit(number: int, **changes):
     return dataclasses.replace(EXHIBIT, sample=f"sample {number}", place=number, **changes)
 
@@ -781,6 +796,7 @@ def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     with store.lease("second") as lease:
         open_running(store, lease, HALF)
         store.begin_certification("second", REQUEST, ["a1", "b2"])
+        store.put_comparison("second", COMPARISON)
         store.add_exhibits("second", 1, SHOTS[:2])
         store.add_exhibits(STUDY, 0, SHOTS[:1])
         before = store.check().rows
@@ -789,7 +805,7 @@ def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     expected = {
         "study": 1, "trial": 2, "attempt": 1, "schedule": 1, "study_context": 2,
         "context": 1, "evaluation": 1, "sample": 1, "counts": 1, "certification": 1,
-        "exhibit": 2,
+        "comparison": 1, "exhibit": 2,
     }  # fmt: skip
     assert store.prune(["second"], dry_run=True) == expected
     assert store.check().rows == before

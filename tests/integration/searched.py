@@ -24,7 +24,7 @@ from tests.unit.execution.synthetic import (
     local,
     spec,
 )
-from tests.unit.store.strategies import CERTIFICATION, EXHIBIT, PICTURE
+from tests.unit.store.strategies import CERTIFICATION, COMPARISON, EXHIBIT, PICTURE
 
 COMMANDS = (("list",), ("show", STUDY), ("export", STUDY, "schedule.json"), ("db", "check"))
 
@@ -63,6 +63,7 @@ def searched_store() -> bytes:
                 run_study(name, SEARCH, scoring, store, limits=limits)
             store.begin_certification(STUDY, CERTIFICATION.request, ["a1", "b2"])
             store.end_certification(STUDY, CERTIFICATION)
+            store.put_comparison(STUDY, COMPARISON)
             store.add_exhibits(STUDY, 1, [(EXHIBIT, PICTURE)])
             store.acquire("other")
             _serve(store.service)

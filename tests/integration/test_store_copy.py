@@ -27,6 +27,7 @@ from tests.unit.execution.synthetic import (
 )
 from tests.unit.store.strategies import (
     CERTIFICATION,
+    COMPARISON,
     EVALUATIONS,
     EXHIBIT,
     FULL,
@@ -61,6 +62,7 @@ def filled(places):
             store.open_trial(lease, {"layer": 0.1}, HALF)
         store.begin_certification(SPEC.name, CERTIFICATION.request, ["a1", "b2"])
         store.end_certification(SPEC.name, CERTIFICATION)
+        store.put_comparison(SPEC.name, COMPARISON)
         store.add_exhibits(SPEC.name, 1, [(EXHIBIT, PICTURE)])
     return places
 
@@ -108,6 +110,7 @@ def test_copy_has_all_that_was_found(filled, monkeypatch):
             lambda store: store.trials(SPEC.name),
             lambda store: [store.attempts(SPEC.name, number) for number in range(3)],
             lambda store: store.certifications(SPEC.name),
+            lambda store: store.comparison(SPEC.name),
             lambda store: store.exhibits(SPEC.name, 1),
             lambda store: store.exhibit_pictures(SPEC.name, 1),
             lambda store: store.contexts(SPEC.name),
@@ -127,6 +130,18 @@ def test_repeated_copy_changes_nothing(filled):
     before = check_store(filled[1])
     assert [(one.evaluations, one.is_new) for one in copy(filled)] == [(0, False)] * 2
     assert check_store(filled[1]) == before
+
+
+def test_comparison_that_was_made_later_replaces_that_of_the_copy(filled):
+    copy(filled)
+    new = replace(COMPARISON, data="other")
+    with open_store(filled[0]) as here:
+        here.put_comparison(SPEC.name, new)
+    for places in (filled, filled[::-1], filled):
+        copy(places)
+    for place in filled:
+        with open_store(place) as store:
+            assert store.comparison(SPEC.name) == new
 
 
 def test_exhibits_that_were_recorded_later_are_copied_to_the_same_study(filled):

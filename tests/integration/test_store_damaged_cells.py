@@ -190,6 +190,9 @@ def test_revision_that_no_schedsearch_has_is_damage(store, revision):
         ("counts", "kept", "'6,six'", "id 1"),
         ("sample", "key", NOT_UTF8, "id 1"),
         ("context", "description", "'\"text\"'", "id 1"),
+        ("comparison", "content", "'{}'", "study_id 1"),
+        ("comparison", "content", "json_set(content, '$.rows[1].name', 7)", "study_id 1"),
+        ("comparison", "content", "json_set(content, '$.drop.low', 'x')", "study_id 1"),
         ("exhibit", "content", "'{}'", "id 1"),
         ("exhibit", "content", "json_set(content, '$.kept[3]', '/4A=')", "id 1"),  # they came back
         ("exhibit", "content", "json_set(content, '$.split', 'certify')", "id 1"),

@@ -6,7 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, Response
 
-from schedsearch.app.side_by_side import Beside, beside, differences
+from schedsearch.app.report_text import without_folders
+from schedsearch.app.side_by_side import Beside, beside, differences, ways
 from schedsearch.app.study_plots import Format, curves_figure
 from schedsearch.service.api.common import InOffice, shown, summary
 from schedsearch.service.pages.page import PageRoute, Visitor, render
@@ -67,6 +68,8 @@ def compare_page(
         pictures=formats(request, "compared_curves_file", {"study": begun}),
         waiting=waiting,
         differ=differences(one.view for one in found),
+        ways=ways(found),
+        brief=without_folders,
         depth=layers(max((one.view.spec.facts.layers for one in found), default=1)),
         share=ratios("vision tokens kept"),
     )

@@ -12,6 +12,7 @@ from schedsearch.app.points import keeps, limits, points
 from schedsearch.app.recorded import Recorded
 from schedsearch.app.report import report_page, trials_csv
 from schedsearch.app.report_search import goal
+from schedsearch.app.report_text import without_folders
 from schedsearch.app.slices import slices
 from schedsearch.app.study_plots import Figure, Format, study_figure
 from schedsearch.core.study import StudySpec
@@ -76,6 +77,7 @@ def study_page(
         trial=lambda number: _trial(request, name, number),
         family=found and "family" in found.spec.search,
         depth=found.spec.facts.layers if found else 0,
+        brief=without_folders,
         pictures=_pictures(request, name),
         **context,
     )

@@ -5,6 +5,7 @@ from dataclasses import replace
 from hypothesis import strategies as st
 
 from schedsearch.core.certificate import Certificate, Certification, Link, Request
+from schedsearch.core.comparison import Certified, Comparison, Row
 from schedsearch.core.exhibit import Box, Exhibit, TokenView
 from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.intervals import Interval
@@ -80,6 +81,25 @@ _CERTIFICATE = Certificate(
     schedule=HALF.digest(),
 )
 CERTIFICATION = Certification(_REQUEST, "by hand", 80, (_LINK,), 1, _LINK, _CERTIFICATE)
+COMPARISON = Comparison(
+    schedule=HALF,
+    data="shapes",
+    data_digest="60303ae4",
+    samples=80,
+    metric="exact_match",
+    rows=(
+        Row("full model", "all of it", _LINK.score, _LINK.drop, 1.0, 1.0, 1.0),
+        Row("found schedule", "the result", _LINK.score, None, 0.6, 0.55, 0.7),
+        Row("linear", "falling evenly", reason="no schedule is as cheap"),
+    ),
+    score=Interval(0.8, 0.7, 0.9, 80),
+    drop=Interval(0.0, -0.1, 0.1, 80),
+    prefill_speedup=1.25,
+    prefill_seconds=(0.2, 0.16),
+    prefill_batch=4,
+    evaluated=160,
+    certified=Certified(FULL, Interval(0.8, 0.7, 0.9, 80), Interval(0.0, -0.1, 0.1, 80)),
+)
 EXHIBIT = Exhibit(
     sample="a1" * 32,
     name="shapes/7",
