@@ -1,6 +1,7 @@
 """The pages of studies: what they say of searches in every state."""
 
 import re
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -18,6 +19,7 @@ from schedsearch.core.trial import TrialState
 from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import logged_in
+from tests.unit.store.strategies import COMPARISON
 
 API = "/api/v1"
 SEARCHED = """
@@ -252,6 +254,35 @@ def test_report_is_made_without_the_model(visited):
     assert "ShapesVQA calibration, 30 samples" in answer.text
     assert "no model was loaded" in answer.text
     assert "Beside this file" not in answer.text
+
+
+def test_what_held_out_samples_said_is_shown_with_the_result_that_it_is_of(
+    serve, searched, tmp_path
+):
+    shutil.copy(searched, tmp_path / "copy.db")
+    service = serve(store=str(tmp_path / "copy.db"))
+    logged_in(service, service.token("read"))
+    pages = "/studies/small", "/compare?study=small"
+    for page in pages:
+        shown = service.client.get(page).text
+        assert "Not compared yet" in shown and "schedsearch report STUDY.yaml" in shown
+    best = StudyView(service.store, "small").best
+    odd = replace(COMPARISON.rows[2], reason="<b>no room</b> in /home/some/where.bin")
+    for schedule, current in ((best, True), (COMPARISON.schedule, False)):
+        rows = *COMPARISON.rows[:2], odd
+        found = replace(COMPARISON, schedule=schedule, rows=rows, certified=None)
+        service.store.put_comparison("small", found)
+        for page in pages:
+            shown = service.client.get(page).text
+            assert '0.8000 <span class="note whole">[0.7000, 0.9000]</span>' in shown
+            assert '0.0000 <span class="note whole">[\N{MINUS SIGN}0.1000, 0.1000]' in shown
+            assert "not available: &lt;b&gt;no room&lt;/b&gt; in where.bin" in shown
+            assert re.search(r"exact_match(, | on )80 samples of shapes", shown)
+            assert ("of an earlier result" in shown) == (not current)
+            assert "Not compared yet" not in shown
+        report = service.client.get("/studies/small/report.html").text
+        assert ("On 80 held-out samples the found schedule loses" in report) == current
+        assert ("no model was loaded" in report) == (not current)
 
 
 def test_search_without_a_family_has_no_parameters_to_show(visited):

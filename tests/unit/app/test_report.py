@@ -79,6 +79,7 @@ def test_writing_again_replaces_what_was_there(study, tmp_path):
 
     text = (tmp_path / "report.md").read_text("utf-8")
     assert "second" in text and "first, " not in text
+    assert study.comparison == compared(study.best, "second")
     assert {file.name for file in tmp_path.iterdir()} == FILES
 
 
