@@ -96,8 +96,9 @@ check: setup
 	$(BIN)/python -m schedsearch.app.study_file_page --check docs/study-file.md
 	$(BIN)/python -m schedsearch.service.openapi --check docs/api/openapi-1.json
 
-# Types of the scripts that pages have, which nothing else needs npm for.
+# Lint and types of the scripts that pages have, which nothing else needs npm for.
 check-scripts:
+	npx --yes @biomejs/biome@2.6.8 lint --error-on-warnings schedsearch/service/static/*.js
 	npx --yes -p typescript@5.9.3 tsc --allowJs --checkJs --noEmit --strict --target es2022 --module es2022 \
 		--moduleResolution bundler --lib dom,dom.iterable,es2023 --allowUmdGlobalAccess \
 		schedsearch/service/static/vendor/uplot/uPlot.d.ts schedsearch/service/static/*.js

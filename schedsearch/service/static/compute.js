@@ -45,7 +45,10 @@ export function nearest(xs, ys, across, down, x, y, most) {
   let found = -1, least = most * most;
   for (let at = 0; at < xs.length; at++) {
     const far = (across(xs[at]) - x) ** 2 + (down(ys[at]) - y) ** 2;
-    if (far <= least) (found = at), (least = far);
+    if (far <= least) {
+      found = at;
+      least = far;
+    }
   }
   return found;
 }

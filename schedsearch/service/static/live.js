@@ -28,7 +28,7 @@ function take(page) {
     }
     const tops = [...old.querySelectorAll(".log, .scroll")].map((one) => one.scrollTop);
     old.replaceWith(part);
-    part.querySelectorAll(".log, .scroll").forEach((one, at) => (one.scrollTop = tops[at] ?? 0));
+    for (const one of part.querySelectorAll(".log, .scroll")) one.scrollTop = tops.shift() ?? 0;
     if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   }
   document.title = page.title;

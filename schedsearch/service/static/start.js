@@ -39,7 +39,7 @@ async function update() {
     if (answer?.redirected) return location.reload(); // the session has ended
     const page = answer?.ok && new DOMParser().parseFromString(await answer.text(), "text/html");
     wanted ||= text.value !== before; // somebody went on writing meanwhile
-    if (!page || wanted) fields.forEach((field) => changed.add(field));
+    if (!page || wanted) for (const field of fields) changed.add(field);
     else if (fields.length) text.value = page.querySelector("textarea")?.value ?? before;
     if (page) take(page);
     else timer = setTimeout(update, 3000);

@@ -78,7 +78,7 @@ function build() {
     hooks: {
       draw: [draw],
       setCursor: [(u) => hover(u, tip)],
-      setScale: [(u) => unzoom && (unzoom.hidden = !zoomed(u))],
+      setScale: [(u) => unzoom?.toggleAttribute("hidden", !zoomed(u))],
       ready: [(u) => u.over.append(tip)],
     },
   }, [[0, 1], [0, 1]], box);
