@@ -18,6 +18,8 @@ from schedsearch.service.views import every_study
 
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
+MOST = 5
+"""Studies that fit side by side."""
 _STYLES = ("cb", "c1", "c3", "c4", "c5")
 _DASHES = ("", "7 4", "2 4", "10 3 2 3", "4 2")
 
@@ -45,13 +47,15 @@ def compare_page(
     request: Request,
     office: InOffice,
     who: Visitor,
-    study: Annotated[list[str] | None, Query(max_length=50)] = None,
+    study: Annotated[list[str] | None, Query()] = None,
 ) -> HTMLResponse:
-    """Show studies side by side."""
-    chosen = _chosen(study)
+    """Show studies side by side; of too many the form in which they are chosen."""
+    chosen = list(dict.fromkeys(study or ()))
+    over = len(chosen) > MOST
     known = sorted(every_study(office.store), key=lambda one: one.created, reverse=True)
-    begun = [name for name in chosen if summary(office, name) is not None]
-    waiting = [shown(office, name) for name in chosen if name not in begun]
+    drawn = [] if over else chosen
+    begun = [name for name in drawn if summary(office, name) is not None]
+    waiting = [shown(office, name) for name in drawn if name not in begun]
     kinds = zip(begun, _STYLES, _DASHES, strict=False)
     found = [
         Compared(**vars(beside(office.views.of(name))), style=style, dash=dash)
@@ -63,7 +67,8 @@ def compare_page(
         who,
         known=known,
         chosen=chosen,
-        most=len(_STYLES),
+        most=MOST,
+        over=over,
         found=found,
         pictures=formats(request, "compared_curves_file", {"study": begun}),
         waiting=waiting,
@@ -93,8 +98,6 @@ def compared_curves_file(
 
 def _chosen(study: list[str] | None) -> list[str]:
     chosen = list(dict.fromkeys(study or ()))
-    if len(chosen) > len(_STYLES):
-        raise ProblemError(
-            422, f"`study` must name at most {len(_STYLES)} studies, but got {len(chosen)}"
-        )
+    if len(chosen) > MOST:
+        raise ProblemError(422, f"`study` must name at most {MOST} studies, but got {len(chosen)}")
     return chosen

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse
 
 from schedsearch.service.api.common import InOffice
+from schedsearch.service.pages.compare_page import MOST
 from schedsearch.service.pages.page import PageRoute, Visitor, path, render
 from schedsearch.service.pages.words import asked_for
 from schedsearch.service.schemas import State, StudyOut
@@ -62,6 +63,7 @@ def studies_page(
         who,
         studies=known + [one for one in shown if _ORDERS[sort](one) is None],
         total=len(every),
+        most=MOST,
         asked=lambda name: asked_for(searches.get(name, {})),
         states=get_args(State),
         filters=kept,

@@ -17,6 +17,17 @@ for (const element of document.querySelectorAll("[data-submits]")) {
   element.addEventListener("change", () => element.closest("form")?.requestSubmit());
 }
 
+/** Have nobody tick more than a form takes. */
+function limit() {
+  for (const form of document.querySelectorAll("form")) {
+    const full = form.querySelectorAll(":checked").length >= Number(form.dataset.most);
+    for (const box of form.querySelectorAll("input")) if (form.dataset.most) box.disabled = full && !box.checked;
+  }
+}
+
+for (const event of ["change", "page:changed"]) document.addEventListener(event, limit);
+addEventListener("pageshow", limit); // the browser has come back to it
+
 document.addEventListener("toggle", async (event) => {
   const part = /** @type {HTMLDetailsElement} */ (event.target), place = part.querySelector("[data-filled]");
   if (!part.open || !part.dataset.src || !place) return;

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from schedsearch.app.config import parse_study
 from schedsearch.app.configured import prepare
 from schedsearch.service.app import PAGES
+from schedsearch.store.store import open_store
 from tests.e2e.pages.conftest import Site, Visit, cut, overflow, served, visiting
 from tests.pace import some
 
@@ -69,6 +70,25 @@ def violations(page: Page) -> list[tuple[str, str, list[str]]]:
         for one in found["violations"]
         if one["impact"] in ("serious", "critical")
     ]
+
+
+def test_no_more_studies_can_be_ticked_than_fit(browser: Browser, site: Site) -> None:
+    names = [f"more-{number}" for number in range(6)]
+    with open_store(site.store) as store, visiting(browser, site) as visit:
+        for name in names:
+            store.service.add_launch(name, {"study": name}, "tester", "local")
+        page = visit.go("/studies")
+        boxes = page.locator("input[name=study]")
+        for name in names[:5]:
+            page.get_by_label(f"Compare {name}", exact=True).check()
+        expect(boxes.and_(page.locator(":enabled"))).to_have_count(5)
+        page.get_by_label("Compare more-0", exact=True).uncheck()
+        expect(boxes.and_(page.locator(":enabled"))).to_have_count(7)
+        visit.go("/compare?" + "&".join(f"study={name}" for name in names))
+        expect(page.get_by_text("6 studies are chosen, and at most 5 fit")).to_be_visible()
+        expect(boxes.and_(page.locator(":enabled"))).to_have_count(6)
+        for name in names:
+            store.service.remove_launch(name, None)
 
 
 def test_axe_finds_what_is_wrong(browser: Browser, site: Site) -> None:

@@ -135,7 +135,12 @@ def test_studies_are_compared_by_what_they_found(serve, searched):  # noqa: F811
     assert 'id="curves"' in page
     assert service.client.get("/compare?study=none").status_code == 404
     many = "&".join(f"study=s{number}" for number in range(6))
-    assert "at most 5" in service.client.get(f"/compare?{many}").text
+    answer = service.client.get(f"/compare?study=small&{many}")
+    assert answer.status_code == 200
+    assert "7 studies are chosen, and at most 5 fit side by side" in answer.text
+    assert 'value="small" checked' in answer.text
+    assert "No study is chosen" not in answer.text
+    assert service.client.get(f"/compare/curves.csv?{many}").status_code == 422
     assert "No study is chosen" in service.client.get("/compare").text
 
 
