@@ -8,7 +8,6 @@ from schedsearch.app.baselines import at_equal_cost
 from schedsearch.app.happened import Asked, Decision, Span, decisions, questions, timeline
 from schedsearch.app.points import Limits, limits
 from schedsearch.app.study_view import StudyView
-from schedsearch.core.comparison import Comparison
 from schedsearch.core.pareto import full, pareto
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial
@@ -71,7 +70,6 @@ class Findings:
         best: The result so far; None before there is one.
         within: What a result must keep to.
         curves: The result, the certified schedule, baselines.
-        comparison: What held-out samples said, perhaps of an earlier result.
         undominated: Trials that no other beats in both cost and drop, with both.
         asked: Questions about layers.
         bars: What was at work when.
@@ -84,7 +82,6 @@ class Findings:
     best: Trial | None
     within: Limits
     curves: Sequence[Curve]
-    comparison: Comparison | None
     undominated: Sequence[tuple[Trial, float, float]]
     asked: Sequence[Asked]
     bars: Sequence[Bar]
@@ -137,7 +134,6 @@ def findings(view: StudyView) -> Findings:
         best=best,
         within=limits(view),
         curves=_curves(view, best),
-        comparison=view.comparison,
         undominated=[(trial, *cost(trial)) for trial in pareto(trials, cost)],
         asked=questions(view)[-_ASKED:],
         bars=bars,

@@ -65,6 +65,7 @@ def study_page(
     if found is not None:
         query = {"sort": sort, "descending": descending, "hide": hide}
         context |= _table(request, office, name, query, cursor)
+        context["comparison"] = office.store.comparison(name)
         if whole or office.views.at_hand(found):
             view = office.views.of(name)
             context |= {"found": findings(view), "goal": goal(view)}

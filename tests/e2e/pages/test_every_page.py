@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from schedsearch.service.app import PAGES
 from schedsearch.store.store import open_store
 from tests.e2e.pages.conftest import Site, Visit, cut, overflow, served, visiting
 from tests.pace import some
+from tests.unit.store.strategies import COMPARISON
 
 AXE = Path(__file__).parent / "vendor" / "axe-core" / "axe.min.js"
 NAME = "searched"
@@ -50,13 +52,15 @@ def _is_page(visit: Visit, path: str) -> bool:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    """A service with a search that has ended, and its certificate."""
+    """A service with a search that has ended, its certificate, and a comparison."""
     folder: Path = tmp_path_factory.mktemp("site")
     ready = prepare(parse_study(STUDY, "study"), folder, folder / "store.db")
     with ready.open() as study:
         study.run()
         assert ready.certify is not None
         study.certify(ready.certify, tolerance=0.9)
+        compared = replace(COMPARISON, schedule=study.best, certified=None)
+        study.store.put_comparison(NAME, compared)
     with served(folder / "store.db") as site:
         yield site
 
