@@ -277,7 +277,7 @@ def test_what_held_out_samples_said_is_shown_with_the_result_that_it_is_of(
             assert '0.8000 <span class="note whole">[0.7000, 0.9000]</span>' in shown
             assert '0.0000 <span class="note whole">[\N{MINUS SIGN}0.1000, 0.1000]' in shown
             assert "not available: &lt;b&gt;no room&lt;/b&gt; in where.bin" in shown
-            assert re.search(r"exact_match(, | on )80 samples of shapes", shown)
+            assert re.search(r'exact_match(<span class="under">| on )80 samples of shapes', shown)
             assert ("of an earlier result" in shown) == (not current)
             assert "Not compared yet" not in shown
         report = service.client.get("/studies/small/report.html").text
