@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
+from schedsearch.core.comparison import Row
 from schedsearch.core.files import write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.core.progress import Progress, WorkerSeen
@@ -148,6 +149,37 @@ class HeldOut:
 
 
 @dataclass(frozen=True)
+class Reported:
+    """The found schedule beside what it has to beat, as `schedsearch report` measured it.
+
+    Attributes:
+        metric: Name of the metric; larger is better.
+        data: Name of the held-out set.
+        data_digest: Hash of its content.
+        samples: How many there are.
+        current: Whether it is of the result so far.
+        rows: The full model, the found schedule, then baselines.
+    """
+
+    metric: str
+    data: str
+    data_digest: str
+    samples: int
+    current: bool
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def of(cls, body: Body) -> Self:
+        """The comparison in an answer."""
+        names, samples = ("score", "difference"), body["samples"]
+        rows = (
+            _taken(Row, row, **{name: _interval(row[name], samples) for name in names})
+            for row in body["rows"]
+        )
+        return _taken(cls, body, rows=tuple(rows))
+
+
+@dataclass(frozen=True)
 class Compared:
     """A study beside others.
 
@@ -161,6 +193,7 @@ class Compared:
         full_passes: What the search has cost, in passes of the full model.
         best: The result so far, on calibration samples; None before there is one.
         held_out: What other samples said, as its certificate was tested; empty without one.
+        reported: What held-out samples said of the result and of baselines; None before a report.
     """
 
     study: str
@@ -172,12 +205,15 @@ class Compared:
     full_passes: float
     best: Trial | None
     held_out: tuple[HeldOut, ...]
+    reported: Reported | None
 
     @classmethod
     def of(cls, body: Body) -> Self:
         """One study of an answer."""
         best = trial_of(body["best"]) if body["best"] else None
-        return _taken(cls, body, best=best, held_out=tuple(map(HeldOut.of, body["held_out"])))
+        held_out = tuple(map(HeldOut.of, body["held_out"]))
+        reported = Reported.of(body["reported"]) if body.get("reported") else None
+        return _taken(cls, body, best=best, held_out=held_out, reported=reported)
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,10 @@ from typing import Annotated, Self
 from fastapi import APIRouter, Query
 from pydantic import Field
 
+from schedsearch.app.report_text import without_folders
 from schedsearch.app.side_by_side import Beside, beside, differences
 from schedsearch.core.certificate import Link
+from schedsearch.core.comparison import Row
 from schedsearch.service.api.common import InOffice, check_begun, errors
 from schedsearch.service.auth import Reads
 from schedsearch.service.schemas import Body, ScheduleOut, TrialOut
@@ -54,6 +56,56 @@ class HeldOutOut(Body):
         )
 
 
+class RowOut(Body):
+    """One way to run the model on held-out samples."""
+
+    name: str
+    what: str
+    score: IntervalOut | None = Field(description="None where this way is not available.")
+    difference: IntervalOut | None = Field(
+        description="This row minus the found schedule, paired by sample; none in its own row."
+    )
+    flops_ratio: float | None
+    kv_ratio: float | None
+    mean_keep: float | None
+    reason: str = Field(description="Why it is not available.")
+
+    @classmethod
+    def of(cls, row: Row) -> Self:
+        """A row, as it is returned."""
+        parts = {
+            name: IntervalOut.model_validate(one) if one else None
+            for name, one in (("score", row.score), ("difference", row.difference))
+        }
+        return cls(**{**vars(row), **parts, "reason": without_folders(row.reason)})
+
+
+class ReportedOut(Body):
+    """The found schedule beside what it has to beat, as `schedsearch report` measured it."""
+
+    metric: str
+    data: str
+    data_digest: str
+    samples: int
+    current: bool = Field(description="Whether it is of the result so far.")
+    rows: list[RowOut] = Field(description="The full model, the found schedule, then baselines.")
+
+    @classmethod
+    def of(cls, one: Beside) -> Self | None:
+        """The comparison of a study, as it is returned; None where there is none."""
+        found = one.comparison
+        if found is None:
+            return None
+        return cls(
+            metric=found.metric,
+            data=found.data,
+            data_digest=found.data_digest,
+            samples=found.samples,
+            current=one.current,
+            rows=[RowOut.of(row) for row in found.rows],
+        )
+
+
 class ComparedOut(Body):
     """A study beside others."""
 
@@ -66,6 +118,7 @@ class ComparedOut(Body):
     full_passes: float = Field(description="What the search cost, in passes of the full model.")
     best: TrialOut | None = Field(description="The result so far, on calibration samples.")
     held_out: list[HeldOutOut] = Field(description="Of its certificate.")
+    reported: ReportedOut | None = Field(description="On held-out samples, against baselines.")
 
     @classmethod
     def of(cls, one: Beside) -> Self:
@@ -81,6 +134,7 @@ class ComparedOut(Body):
             full_passes=view.effort.spent,
             best=TrialOut.of(one.best) if one.best else None,
             held_out=[HeldOutOut.of(link, samples, proven) for link, proven in one.held_out],
+            reported=ReportedOut.of(one),
         )
 
 

@@ -36,6 +36,7 @@ from tests.integration.service.conftest import STUDY, Noted
 from tests.integration.service.test_trials import SETTINGS
 from tests.unit.execution.synthetic import CHUNK, SEARCH, SUBJECT, evaluate, local, spec
 from tests.unit.execution.synthetic import STUDY as SEARCHED
+from tests.unit.store.strategies import COMPARISON
 
 
 class Listening:
@@ -280,6 +281,9 @@ def test_studies_are_compared(tmp_path):
     finally:
         listening.end()
     assert (one.best, found.differ, other.held_out) == (best, (), ())
+    assert other.reported is None
+    assert (one.reported.rows, one.reported.current) == (COMPARISON.rows, False)
+    assert (one.reported.data, one.reported.samples) == (COMPARISON.data, COMPARISON.samples)
     [row], link = one.held_out, proof.links[0]
     assert (row.schedule.keep, row.proven, row.samples) == (link.schedule.keep, True, proof.n)
     assert (row.drop.value, row.drop.high) == (link.drop.value, link.drop.high)
