@@ -97,6 +97,9 @@ def page(
         which.append(TrialRow.params["layer"].as_integer() == wanted.layer)
     value = _ORDERS[wanted.order]
     lacking = case((value.is_(None), 1), else_=0)
+    ordered = value.desc() if wanted.descending else value
+    # All have a number: for that order alone, a database need not look at every trial.
+    order = [ordered] if wanted.order == "number" else [lacking, ordered, TrialRow.number]
     begun = []
     if after is not None:
         same = TrialRow.number > after.number
@@ -104,11 +107,13 @@ def page(
             begun = [and_(lacking == 1, same)]
         else:
             beyond = value < after.value if wanted.descending else value > after.value
-            begun = [or_(beyond, and_(value == after.value, same), lacking == 1)]
-    ordered = value.desc() if wanted.descending else value
+            later = or_(beyond, and_(value == after.value, same), lacking == 1)
+            begun = [beyond if wanted.order == "number" else later]
     total = connection.scalar(select(func.count()).select_from(TrialRow).where(*which))
-    query = rows_of(study_id).where(*which, *begun).order_by(None)
-    rows = connection.execute(query.order_by(lacking, ordered, TrialRow.number).limit(limit + 1))
+    # What is long of a row is read of those alone that are on the page.
+    chosen = select(TrialRow.id).where(*which, *begun).order_by(*order).limit(limit + 1)
+    query = rows_of(study_id).where(TrialRow.id.in_(chosen)).order_by(None)
+    rows = connection.execute(query.order_by(*order))
     trials = [trial_from_row(row) for row in rows]
     following = None
     if len(trials) > limit:
