@@ -62,8 +62,8 @@ def workers(office: InOffice, _who: Reads) -> list[WorkerOut]:
 
 
 @probes.get("/healthz", summary="Whether the service lives")
-def healthz() -> dict[str, str]:
-    """Say that it does."""
+async def healthz() -> dict[str, str]:
+    """Say that it does, without waiting for a thread."""
     return {"status": "alive"}
 
 
