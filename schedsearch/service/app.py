@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from anyio import CapacityLimiter
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -60,6 +61,13 @@ PAGES = (
 )
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
+_AT_ONCE = 4
+"""So many requests are worked on together; others wait for their turn.
+
+All share one interpreter, so that more would not be done sooner; but transactions of many last
+longer, which keeps SQLite from emptying its log, and many backends of PostgreSQL crowd out that of
+a search.
+"""
 
 
 class _Guarded(FastAPI):
@@ -116,6 +124,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         compile_templates()
         app.state.watcher = Watcher(store)
         app.state.unpacking = CapacityLimiter(1)
+        current_default_thread_limiter().total_tokens = _AT_ONCE
         office.caretaker.start()
         yield
         uploads.close()
