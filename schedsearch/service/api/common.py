@@ -71,7 +71,7 @@ class Office:
     settings: ServiceSettings
 
 
-async def _office(request: Request) -> Office:  # what is not async takes a thread
+async def _office(request: Request) -> Office:  # what is not async waits for its turn
     office: Office = request.app.state.office
     return office
 
