@@ -1,6 +1,5 @@
 """The service as people have it: a process, and searches that outlive it."""
 
-import io
 import json
 import re
 import signal
@@ -16,8 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from schedsearch.demo.shapesvqa import ShapesVQA
-from tests.archives import tar
+from tests.archives import demo_set, tar
 from tests.pace import some
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused
@@ -85,23 +83,12 @@ def ended(client: httpx2.Client) -> dict:
     raise AssertionError(f"the search does not end: {study}")
 
 
-def demo_set() -> bytes:
-    """Forty samples of the embedded model's task, as somebody sends a set of their own."""
-    files, rows = dict[str, bytes](), []
-    for number, sample in enumerate(ShapesVQA("calibration", 40)):
-        picture = io.BytesIO()
-        sample.images[0]().save(picture, "PNG")
-        files[f"images/{number}.png"] = picture.getvalue()
-        (answer,) = sample.answers
-        asked = {"question": sample.question, "answer": answer}
-        rows.append(json.dumps(asked | {"image": f"images/{number}.png"}))
-    return tar({"samples.jsonl": "\n".join(rows).encode(), **files})
-
-
 def test_whole_life_of_a_study_by_rest(tmp_path):
     with serving(tmp_path) as service, service.client as client:
         kind = {"Content-Type": "application/x-tar"}
-        sent = client.post("/sets", params={"name": "mine"}, content=demo_set(), headers=kind)
+        sent = client.post(
+            "/sets", params={"name": "mine"}, content=tar(demo_set(40)), headers=kind
+        )
         assert sent.status_code == 201, sent.text
         study = STUDY.replace("demo:calibration", f"set:{sent.json()['digest']}")
         assert client.post("/studies", content=study).status_code == 201
