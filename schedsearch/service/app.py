@@ -61,12 +61,11 @@ PAGES = (
 )
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
-_AT_ONCE = 4
-"""So many requests are worked on together; others wait for their turn.
+_AT_ONCE = 2
+"""So many requests are worked on together, besides those that take seconds; others wait.
 
-All share one interpreter, so that more would not be done sooner; but transactions of many last
-longer, which keeps SQLite from emptying its log, and many backends of PostgreSQL crowd out that of
-a search.
+All share one interpreter: with more, each takes longer, they take the processor from a search on
+the same host, and their transactions last, which keeps SQLite from emptying its log.
 """
 
 
@@ -124,6 +123,8 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         compile_templates()
         app.state.watcher = Watcher(store)
         app.state.unpacking = CapacityLimiter(1)
+        app.state.thinking = CapacityLimiter(1)
+        app.state.drawing = CapacityLimiter(1)  # matplotlib is not made for several at once
         current_default_thread_limiter().total_tokens = _AT_ONCE
         office.caretaker.start()
         yield

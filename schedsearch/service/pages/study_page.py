@@ -1,11 +1,11 @@
 """One study: where it stands, what was found, how, and what can be done with it."""
 
 import re
-import threading
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -36,7 +36,6 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 25
 _PICTURES: Mapping[Format, str] = {"png": "image/png", "svg": "image/svg+xml"}
-_drawing, _thinking = threading.Lock(), threading.Lock()
 _SHOWN = tuple(one for one in TrialState if one not in (TrialState.PRUNED, TrialState.FAIL))
 
 Sort = Annotated[Order, Query()]
@@ -161,20 +160,23 @@ def change_study(
 
 
 @router.get("/studies/{name}/model")
-def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> HTMLResponse:
+async def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> HTMLResponse:
     """What the model of a search knows, as a part of its page: that takes seconds."""
-    with _thinking:
+
+    def made() -> HTMLResponse:
         found = slices(office.views.of(name))
-    drops = [drop for one in found for _, _, drop in one.measured]
-    drops += [edge for one in found for each in one.expected for edge in (each.drop, each.low)]
-    return render(
-        request,
-        "model.html",
-        who,
-        slices=[(one, between(one.parameter)) for one in found],
-        down=axis("drop", drops),
-        trial=lambda number: _trial(request, name, number),
-    )
+        drops = [drop for one in found for _, _, drop in one.measured]
+        drops += [edge for one in found for each in one.expected for edge in (each.drop, each.low)]
+        return render(
+            request,
+            "model.html",
+            who,
+            slices=[(one, between(one.parameter)) for one in found],
+            down=axis("drop", drops),
+            trial=lambda number: _trial(request, name, number),
+        )
+
+    return await to_thread.run_sync(made, limiter=request.app.state.thinking)
 
 
 @router.get("/studies/{name}/points")
@@ -203,14 +205,17 @@ def study_csv(office: InOffice, _who: Visitor, name: str) -> Response:
 
 
 @router.get("/studies/{name}/figures/{figure}.{kind}")
-def study_figure_file(
-    office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
+async def study_figure_file(
+    request: Request, office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
 ) -> Response:
     """A picture to take away."""
-    with _drawing:  # matplotlib is not made for several at once
-        made = study_figure(office.views.of(name), figure, kind)
+
+    def made() -> bytes:
+        return study_figure(office.views.of(name), figure, kind)
+
+    drawn = await to_thread.run_sync(made, limiter=request.app.state.drawing)
     named = {"Content-Disposition": f'attachment; filename="{plain(name)}.{figure}.{kind}"'}
-    return Response(made, media_type=_PICTURES[kind], headers=named)
+    return Response(drawn, media_type=_PICTURES[kind], headers=named)
 
 
 def plain(name: str) -> str:
