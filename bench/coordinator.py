@@ -17,7 +17,7 @@ import sqlite3
 import statistics
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,7 +36,7 @@ from schedsearch.execution.loop import run_study
 from schedsearch.execution.scoring import Scoring
 from schedsearch.samplers.family_settings import RandomSettings
 from schedsearch.samplers.sampler import Question, Status
-from schedsearch.store.store import open_store
+from schedsearch.store.store import Store, open_store
 
 STUDY = "bench"
 LAYERS, TOKENS, TEXT = 32, 576, 40
@@ -154,23 +154,35 @@ def subject(samples: int) -> Subject:
     )
 
 
-def run(trials: int, samples: int, workers: int, url: str) -> dict[str, object]:
+def search(
+    trials: int,
+    samples: int,
+    workers: int,
+    store: Store,
+    on_trial: Sequence[Callable[[Trial], object]] = (),
+) -> np.ndarray:
+    """Seconds that each trial but the first costs, on the wall and of the processor."""
     clock = Clock()
-    with open_store(url) as store:
-        facts = Facts(LAYERS, (Prompts(TOKENS, TEXT, samples),), subject(samples).shape)
-        # Whose trials these could be, so that the commands can read the store.
-        settings = RandomSettings(sampler="random", budget={"flops": 0.5}, trials=trials)
-        search = settings.model_dump(mode="json")
-        store.create_study(StudySpec(STUDY, "none", "bench", "c0ffee", "score", search, facts))
-        executor, sampler = Instant(workers, clock), Thoughtless(trials, workers, clock)
-        scoring = Scoring(
-            STUDY, subject(samples), store, executor, concurrent_trials=sampler.concurrent_trials
-        )
-        run_study(STUDY, sampler, scoring, store, on_trial=[clock.close])
-        served, rows = server_cpu(url), store.check().rows
+    facts = Facts(LAYERS, (Prompts(TOKENS, TEXT, samples),), subject(samples).shape)
+    # Whose trials these could be, so that the commands can read the store.
+    settings = RandomSettings(sampler="random", budget={"flops": 0.5}, trials=trials)
+    search = settings.model_dump(mode="json")
+    store.create_study(StudySpec(STUDY, "none", "bench", "c0ffee", "score", search, facts))
+    executor, sampler = Instant(workers, clock), Thoughtless(trials, workers, clock)
+    scoring = Scoring(
+        STUDY, subject(samples), store, executor, concurrent_trials=sampler.concurrent_trials
+    )
+    run_study(STUDY, sampler, scoring, store, on_trial=[clock.close, *on_trial])
     # Over as many trials as are open: one that is decided lets now none, now several others begin.
-    closed, size = np.array(clock.closed), size_of(url)
-    seconds, cpu = (closed[workers:] - closed[:-workers]).T / workers
+    closed = np.array(clock.closed)
+    return (closed[workers:] - closed[:-workers]) / workers
+
+
+def run(trials: int, samples: int, workers: int, url: str) -> dict[str, object]:
+    with open_store(url) as store:
+        seconds, cpu = search(trials, samples, workers, store).T
+        served, rows = server_cpu(url), store.check().rows
+    size = size_of(url)
     return {
         "trials": trials,
         "samples": samples,

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 
 from PIL import Image
 
+from schedsearch.demo.shapesvqa import ShapesVQA
+
 
 def png(color: str | tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> bytes:
     """A PNG of one colour."""
@@ -20,6 +22,18 @@ def rows(*images: str) -> bytes:
     """A JSONL file with one row for each image."""
     lines = [json.dumps({"question": "What?", "answer": "a cup", "image": name}) for name in images]
     return "".join(f"{line}\n" for line in lines).encode()
+
+
+def demo_set(samples: int) -> dict[str, bytes]:
+    """Files of a set of the embedded model's task, as somebody has one of their own."""
+    files, asked = dict[str, bytes](), []
+    for number, sample in enumerate(ShapesVQA("calibration", samples)):
+        picture, name = io.BytesIO(), f"images/{number}.png"
+        sample.images[0]().save(picture, "PNG")
+        files[name] = picture.getvalue()
+        row = {"question": sample.question, "answers": sample.answers, "image": name}
+        asked.append(json.dumps(row))
+    return {"samples.jsonl": "\n".join(asked).encode(), **files}
 
 
 def tar(files: Mapping[str, bytes], mode: str = "w") -> bytes:

@@ -89,6 +89,7 @@ class StudyView:
         self.asking = make_sampler(self.spec)
         self._moment: tuple[list[Trial], Effort] | None = None
         self._best: Trial | None = None  # of that moment
+        self._front: list[Trial] | None = None  # likewise
 
     def snapshot(self) -> Self:
         """The study as it is now, whatever is searched meanwhile."""
@@ -243,13 +244,22 @@ class StudyView:
         Raises:
             InputError: There is none.
         """
-        trials, cost = self.trials, self.costs
+        if budget is None and max_drop is None:
+            return self.best_trial
+        front, cost = self._undominated(), self.costs
         if budget is not None:
-            best = within_budget(trials, budget, cost)
-            trials = [trial for trial in pareto(trials, cost) if cost(trial)[0] <= budget]
-        if max_drop is not None:
-            return within_drop(trials, max_drop, cost)
-        return self.best_trial if budget is None else best
+            best = within_budget(front, budget, cost)
+            front = [trial for trial in front if cost(trial)[0] <= budget]
+        return best if max_drop is None else within_drop(front, max_drop, cost)
+
+    def _undominated(self) -> list[Trial]:
+        """The trials that no other beats in both cost and drop."""
+        front = self._front
+        if front is None:
+            front = pareto(self.trials, self.costs)
+        if self._moment is not None:
+            self._front = front
+        return front
 
     def layers(self) -> list[Layers]:
         """Result and number of trials, layer by layer."""

@@ -255,8 +255,9 @@ def _listening(host: str, port: int) -> socket.socket:
         InputError: Nobody can listen there.
     """
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        kind = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][:3]
+        # Of a socket that does not say it is TCP the event loop lets small answers wait for 40 ms.
+        listener = socket.socket(*kind)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
         listener.listen()  # whoever reads the address may come before the server is ready

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from anyio import CapacityLimiter
+from anyio.to_thread import current_default_thread_limiter
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
@@ -60,6 +61,12 @@ PAGES = (
 )
 _PATIENCE = 5.0
 """Seconds that a request waits for a store's server that fails."""
+_AT_ONCE = 2
+"""So many requests are worked on together, besides those that take seconds; others wait.
+
+All share one interpreter: with more, each takes longer, they take the processor from a search on
+the same host, and their transactions last, which keeps SQLite from emptying its log.
+"""
 
 
 class _Guarded(FastAPI):
@@ -116,6 +123,9 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         compile_templates()
         app.state.watcher = Watcher(store)
         app.state.unpacking = CapacityLimiter(1)
+        app.state.thinking = CapacityLimiter(1)
+        app.state.drawing = CapacityLimiter(1)  # matplotlib is not made for several at once
+        current_default_thread_limiter().total_tokens = _AT_ONCE
         office.caretaker.start()
         yield
         uploads.close()

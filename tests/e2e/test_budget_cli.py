@@ -68,6 +68,7 @@ def test_frontier_is_searched_shown_picked_from_and_reported(run, store, tmp_pat
     assert "The cheapest that lost at most 0.5" in text
 
 
+@pytest.mark.full
 def test_families_are_compared(run, store, tmp_path):
     study = written(tmp_path, "{tolerance: 0, floor: 60, first: 6, method: scan}")
     options = ["--budget", "feasible:0.5", "--trials", 1, "--store", store]

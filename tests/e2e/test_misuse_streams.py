@@ -77,6 +77,7 @@ def test_commands_work_without_input_or_errors(folder: Path, closed: str) -> Non
     assert (folder / "store.db").read_bytes() == before
 
 
+@pytest.mark.full
 def test_nothing_that_is_printed_lands_in_what_is_opened(folder: Path) -> None:
     for command in (
         f"schedsearch export small new.json {STORE}",

@@ -171,6 +171,7 @@ def test_picture_goes_to_standard_output():
     assert b"Picture: -" in ran.stderr
 
 
+@pytest.mark.full
 def test_latency_model_goes_to_standard_output_without_a_picture(place):
     command = [sys.executable, "-c", "from schedsearch.cli import main; main()"]
     options = ["profile", "demo", "-n", "4", "--repeats", "1", "--out", "-"]

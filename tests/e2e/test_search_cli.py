@@ -167,6 +167,7 @@ def wait_for_trials(store: Path, count: int) -> None:
     raise AssertionError("no trial in two minutes")
 
 
+@pytest.mark.full
 def test_second_search_is_refused_until_the_first_is_dead(run, store, tmp_path):
     study = written(tmp_path, samples=40, tolerance=0.0)
     first = searching(study, store)

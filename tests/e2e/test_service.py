@@ -15,6 +15,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.archives import demo_set, tar
 from tests.pace import some
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused
@@ -84,7 +85,13 @@ def ended(client: httpx2.Client) -> dict:
 
 def test_whole_life_of_a_study_by_rest(tmp_path):
     with serving(tmp_path) as service, service.client as client:
-        assert client.post("/studies", content=STUDY).status_code == 201
+        kind = {"Content-Type": "application/x-tar"}
+        sent = client.post(
+            "/sets", params={"name": "mine"}, content=tar(demo_set(40)), headers=kind
+        )
+        assert sent.status_code == 201, sent.text
+        study = STUDY.replace("demo:calibration", f"set:{sent.json()['digest']}")
+        assert client.post("/studies", content=study).status_code == 201
         trials, states = [], []
         with client.stream("GET", "/studies/small/events", timeout=120) as answer:
             assert answer.headers["content-type"].startswith("text/event-stream")

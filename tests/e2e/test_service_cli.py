@@ -15,6 +15,7 @@ import pytest
 from schedsearch import Schedule
 from schedsearch.app.tokens import create_token
 from schedsearch.store.store import open_store
+from tests.archives import demo_set
 from tests.e2e.children import PROGRAM
 
 STUDY = """
@@ -53,6 +54,11 @@ def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp_path, monkeypatch):
+    for name, content in demo_set(12).items():
+        (tmp_path / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "mine" / name).write_bytes(content)
+    own = STUDY.replace("demo:calibration", "mine/samples.jsonl")
+    study.write_text(own)
     ran = run("search", study, "--server", url)
     assert ran.code == 0, ran.err
     assert "FLOPs ratio" in ran.out and "too kind" in ran.out
@@ -61,7 +67,7 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     assert ran.code == 0, ran.err
     again = json.loads(ran.out)
     assert (again["study"], again["ending"]) == ("small", "finished")
-    study.write_text(STUDY.replace("tolerance: 1", "tolerance: 0.5"))
+    study.write_text(own.replace("tolerance: 1", "tolerance: 0.5"))
     other = run("search", study, "--server", url)
     assert other.code == 2 and "with other content" in other.err
 
@@ -87,6 +93,8 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     assert told[0] == told[1]
     monkeypatch.delenv("SCHEDSEARCH_SERVER")
     assert min(Schedule.load(files[0]).counts(64)) >= 60
+    applied = run("apply", "demo", files[0], "-n", 4, "--repeats", 1, "--json")
+    assert applied.code == 0, applied.err
 
 
 def test_interrupted_search_goes_on_at_the_service(run, url, study, tmp_path):

@@ -71,7 +71,7 @@ class Office:
     settings: ServiceSettings
 
 
-def _office(request: Request) -> Office:
+async def _office(request: Request) -> Office:  # what is not async waits for its turn
     office: Office = request.app.state.office
     return office
 
@@ -170,11 +170,15 @@ def check_begun(office: Office, name: str) -> None:
     Raises:
         ProblemError: There is none of this name, or its search has not begun.
     """
-    if summary(office, name) is not None:
-        return
-    if office.store.service.launch(name) is not None:
-        raise ProblemError(409, f"the search of `{name}` has not begun; there are no trials")
-    raise not_found(f"study `{name}`")
+    try:
+        office.store.spec(name)  # not all of `summary`, which counts trials
+    except DamagedError:
+        raise
+    except InputError:
+        if office.store.service.launch(name) is not None:
+            detail = f"the search of `{name}` has not begun; there are no trials"
+            raise ProblemError(409, detail) from None
+        raise not_found(f"study `{name}`") from None
 
 
 def launched(office: Office, name: str) -> Launch:

@@ -62,7 +62,7 @@ def workers(office: InOffice, _who: Reads) -> list[WorkerOut]:
 
 
 @probes.get("/healthz", summary="Whether the service lives")
-def healthz() -> dict[str, str]:
+async def healthz() -> dict[str, str]:  # what is not async waits for its turn
     """Say that it does."""
     return {"status": "alive"}
 
@@ -84,7 +84,7 @@ def readyz(office: InOffice) -> Response:
     summary="Metrics for Prometheus",
 )
 def metrics(office: InOffice, _who: Reads) -> Response:
-    """Return trials by state, evaluations, pace, leases and the queue."""
+    """Return trials by state, evaluations, pace, workers, leases and the queue."""
     registry = CollectorRegistry()
     registry.register(_Collector(office))
     return Response(generate_latest(registry), media_type=CONTENT_TYPE_LATEST)
@@ -109,16 +109,20 @@ class _Collector:
         leases = GaugeMetricFamily(
             "schedsearch_lease_seconds_left", "For how long a lease is valid.", labels=["study"]
         )
+        at_work = GaugeMetricFamily("schedsearch_workers", "Coordinators with a valid lease.")
+        workers = 0
         counted: dict[str, int] = dict.fromkeys(("queued", "starting", "running"), 0)
         for one in every_study(self._office.store):
             counted[one.state] = counted.get(one.state, 0) + 1
             for state, count in one.trials.items():
                 trials.add_metric([one.name, state], count)
             if one.holder is not None:
+                workers += bool(one.lease_seconds_left)
                 leases.add_metric([one.name], one.lease_seconds_left or 0.0)
                 if one.progress is not None:
                     evaluated.add_metric([one.name], one.progress.evaluated)
                     pace.add_metric([one.name], one.progress.pace)
         for state, count in counted.items():
             states.add_metric([state], count)
-        yield from (trials, states, evaluated, pace, leases)
+        at_work.add_metric([], workers)
+        yield from (trials, states, evaluated, pace, at_work, leases)

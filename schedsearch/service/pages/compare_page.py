@@ -81,19 +81,23 @@ def compare_page(
 
 
 @router.get("/compare/curves.{kind}")
-def compared_curves_file(
+async def compared_curves_file(
+    request: Request,
     office: InOffice,
     _who: Visitor,
     kind: Format,
     study: Annotated[list[str] | None, Query(max_length=50)] = None,
 ) -> Response:
     """The results of studies as curves, to take away."""
-    found = [beside(office.views.of(name)) for name in _chosen(study)]
-    curves = [(one.view.name, one.best.schedule.keep) for one in found if one.best]
-    if not curves:
-        raise ProblemError(422, "none of these studies has a result yet")
-    title = "Vision tokens kept by layer"
-    return taken("compared.curves", kind, lambda: curves_figure(title, curves, kind))
+
+    def made() -> bytes:
+        found = [beside(office.views.of(name)) for name in _chosen(study)]
+        curves = [(one.view.name, one.best.schedule.keep) for one in found if one.best]
+        if not curves:
+            raise ProblemError(422, "none of these studies has a result yet")
+        return curves_figure("Vision tokens kept by layer", curves, kind)
+
+    return await taken(request, "compared.curves", kind, made)
 
 
 def _chosen(study: list[str] | None) -> list[str]:

@@ -1,10 +1,10 @@
 """One study: where it stands, what was found, how, and what can be done with it."""
 
-import threading
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import yaml
+from anyio import to_thread
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -38,7 +38,6 @@ from schedsearch.store.pages import Order, Page, Place, Wanted
 router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 _ROWS = 25
-_thinking = threading.Lock()
 _SHOWN = tuple(one for one in TrialState if one not in (TrialState.PRUNED, TrialState.FAIL))
 
 Sort = Annotated[Order, Query()]
@@ -164,21 +163,24 @@ def change_study(
 
 
 @router.get("/studies/{name}/model")
-def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> HTMLResponse:
+async def study_model(request: Request, office: InOffice, who: Visitor, name: str) -> HTMLResponse:
     """What the model of a search knows, as a part of its page: that takes seconds."""
-    with _thinking:
+
+    def made() -> HTMLResponse:
         found = slices(office.views.of(name))
-    drops = [drop for one in found for _, _, drop in one.measured]
-    drops += [edge for one in found for each in one.expected for edge in (each.drop, each.low)]
-    return render(
-        request,
-        "model.html",
-        who,
-        slices=[(one, between(one.parameter)) for one in found],
-        down=axis("drop", drops),
-        pictures=_pictures(request, name),
-        trial=lambda number: _trial(request, name, number),
-    )
+        drops = [drop for one in found for _, _, drop in one.measured]
+        drops += [edge for one in found for each in one.expected for edge in (each.drop, each.low)]
+        return render(
+            request,
+            "model.html",
+            who,
+            slices=[(one, between(one.parameter)) for one in found],
+            down=axis("drop", drops),
+            pictures=_pictures(request, name),
+            trial=lambda number: _trial(request, name, number),
+        )
+
+    return await to_thread.run_sync(made, limiter=request.app.state.thinking)
 
 
 @router.get("/studies/{name}/points")
@@ -200,22 +202,32 @@ def study_keeps(office: InOffice, _who: Visitor, name: str) -> Response:
 
 
 @router.get("/studies/{name}/trials.csv")
-def study_csv(office: InOffice, _who: Visitor, name: str) -> Response:
+async def study_csv(request: Request, office: InOffice, _who: Visitor, name: str) -> Response:
     """All trials as a table."""
-    return taken(f"{name}.trials", "csv", lambda: trials_csv(office.views.of(name)).encode())
+
+    def made() -> bytes:
+        return trials_csv(office.views.of(name)).encode()
+
+    return await taken(request, f"{name}.trials", "csv", made)
 
 
 @router.get("/studies/{name}/report.html")
-def study_report(office: InOffice, _who: Visitor, name: str) -> Response:
+async def study_report(request: Request, office: InOffice, _who: Visitor, name: str) -> Response:
     """What is known of a study as one file, with its pictures and samples."""
-    view = Recorded(office.store, name).snapshot()
-    return taken(f"{name}.report", "html", lambda: report_page(view))
+
+    def made() -> bytes:
+        return report_page(Recorded(office.store, name).snapshot())
+
+    return await taken(request, f"{name}.report", "html", made)
 
 
 @router.get("/studies/{name}/figures/{figure}.{kind}")
-def study_figure_file(
-    office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
+async def study_figure_file(
+    request: Request, office: InOffice, _who: Visitor, name: str, figure: Figure, kind: Format
 ) -> Response:
     """A picture to take away."""
-    view = office.views.of(name)
-    return taken(f"{name}.{figure}", kind, lambda: study_figure(view, figure, kind))
+
+    def made() -> bytes:
+        return study_figure(office.views.of(name), figure, kind)
+
+    return await taken(request, f"{name}.{figure}", kind, made)

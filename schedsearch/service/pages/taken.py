@@ -1,10 +1,10 @@
 """What people take away from pages: pictures, tables, reports."""
 
 import re
-import threading
 from collections.abc import Callable, Mapping
 from typing import get_args
 
+from anyio import to_thread
 from fastapi import Request
 from fastapi.responses import Response
 
@@ -17,7 +17,6 @@ _KINDS: Mapping[str, str] = {
     "png": "image/png",
     "svg": "image/svg+xml",
 }
-_drawing = threading.Lock()
 
 
 def formats(
@@ -28,16 +27,16 @@ def formats(
     return [(kind.upper(), path(request, name, query, kind=kind, **parts)) for kind in kinds]
 
 
-def taken(name: str, kind: str, make: Callable[[], bytes]) -> Response:
+async def taken(request: Request, name: str, kind: str, make: Callable[[], bytes]) -> Response:
     """A file to save.
 
     Args:
+        request: What asks for it.
         name: Of the file, in any letters.
         kind: Its ending.
-        make: Its content.
+        make: Its content; called in a thread, where no other file is made meanwhile.
     """
-    with _drawing:  # matplotlib is not made for several at once
-        made = make()
+    made = await to_thread.run_sync(make, limiter=request.app.state.drawing)
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)
     named = {"Content-Disposition": f'attachment; filename="{plain}.{kind}"'}
     return Response(made, media_type=_KINDS[kind], headers=named)

@@ -83,15 +83,19 @@ def trial_page(
 
 
 @router.get("/studies/{name}/trials/{number}/curve.{kind}")
-def trial_curve_file(
-    office: InOffice, _who: Visitor, name: str, number: Number, kind: Format
+async def trial_curve_file(
+    request: Request, office: InOffice, _who: Visitor, name: str, number: Number, kind: Format
 ) -> Response:
     """The curve of a trial beside that of the best, to take away."""
-    trial, best = find_trial(office, name, number), _best(office, name)
-    curves = [(f"trial {number}", trial.schedule.keep)]
-    if best is not None and best.number != number:
-        curves.append((f"trial {best.number}, the best", best.schedule.keep))
-    return taken(f"{name}.{number}.curve", kind, lambda: curves_figure(name, curves, kind))
+
+    def made() -> bytes:
+        trial, best = find_trial(office, name, number), _best(office, name)
+        curves = [(f"trial {number}", trial.schedule.keep)]
+        if best is not None and best.number != number:
+            curves.append((f"trial {best.number}, the best", best.schedule.keep))
+        return curves_figure(name, curves, kind)
+
+    return await taken(request, f"{name}.{number}.curve", kind, made)
 
 
 def changes_of(office: Office, name: str, trial: Trial, named: Container[str]) -> Changes:

@@ -203,6 +203,7 @@ def test_metrics_count_trials_by_state(searched):
     text = searched.client.get("/metrics", headers=searched.by("read")).text
     complete = sum(trial.state == "COMPLETE" for trial in searched.store.trials(STUDY))
     assert f'schedsearch_trials{{state="COMPLETE",study="{STUDY}"}} {complete}.0' in text
+    assert "schedsearch_workers 0.0" in text
     assert searched.client.get("/healthz").json() == {"status": "alive"}
     assert searched.client.get("/readyz").json() == {"status": "ready"}
 
