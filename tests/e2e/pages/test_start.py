@@ -136,6 +136,7 @@ def test_demo_study_is_cloned_from_its_page_and_its_export_applies(
         page.locator("#rows tr.best").get_by_role("link").click()
         expect(page.locator("#head .badge.best")).to_be_visible()
         slider, canvas = page.get_by_label(re.compile("^Layer")), page.locator(".seen canvas").first
+        page.wait_for_function("() => document.querySelector('.seen canvas').width == 8")
         seen = set()
         for key in ("Home", "ArrowRight", "End"):  # layer 0 keeps all, later ones fewer and fewer
             slider.press(key)
