@@ -50,10 +50,9 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_collection_finish() -> None:
-    """Spare collections of garbage all that importing has made, and have fewer of them."""
+    """Spare collections of garbage, which some tests ask for, all that importing has made."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 50, 1000)
 
 
 @pytest.fixture(scope="session")

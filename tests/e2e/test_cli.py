@@ -96,6 +96,7 @@ def test_analyze_writes_a_picture_and_its_figures(run, tmp_path):
         assert image.format == "PNG"
 
 
+@pytest.mark.full
 def test_analyze_says_what_numbers_of_samples_tell_apart(run):
     ran = run("analyze", "demo", "--power", "-n", 12, "--json")
     assert ran.code == 0, ran.err

@@ -171,6 +171,7 @@ def test_an_installed_package_is_searched_with(package, installed):
     check_searched(package / "by-name.db", "try", first=2)
 
 
+@pytest.mark.full
 def test_objects_of_ones_own_are_searched_with_from_python(package):
     run("-W", "error::UserWarning", "try.py", folder=package, paths=(package, ROOT))
     check_searched(package / "try.db", "study", first=1)

@@ -298,7 +298,8 @@ def check(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", some(WRITERS, [*WRITERS.keys() - {"compare", "analyze", "profile", "demo run"}])
+    "name",
+    some(WRITERS, [*WRITERS.keys() - {"compare", "report", "analyze", "profile", "demo run"}]),
 )
 def test_killed_writer_leaves_each_file_old_new_or_absent(home, tmp_path, name):
     writer, draw = WRITERS[name], random.Random(f"{SEED} {name}")

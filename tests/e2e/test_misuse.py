@@ -39,7 +39,9 @@ READING = {
 
 CASES = list(cases())
 FAST = [
-    case for number, case in enumerate(CASES) if number % 2 or case.name in {*ALLOWED, *READING}
+    case
+    for number, case in enumerate(CASES)
+    if number % 3 == 1 or case.name in {*ALLOWED, *READING}
 ]
 
 EndedOf = Callable[[Case], Ended]

@@ -162,6 +162,7 @@ def test_schedule_goes_to_standard_output_alone(place, name):
     assert "name a file" in ran.stderr
 
 
+@pytest.mark.full
 @pytest.mark.usefixtures("place")
 def test_picture_goes_to_standard_output():
     command = [sys.executable, "-c", "from schedsearch.cli import main; main()"]

@@ -50,6 +50,7 @@ def test_a_plan_follows_from_the_time_of_a_pass_and_keeps_nothing(run, study):
     assert [path.name for path in study.parent.iterdir()] == ["study.yaml"]
 
 
+@pytest.mark.full
 def test_a_measured_plan_says_on_how_many_samples(run, study):
     ran = run("plan", study, "--workers", 1)
     assert ran.code == 0, ran.err

@@ -1,7 +1,7 @@
 """Every family passes the contract suite.
 
-In the fast part each family runs every other check, the odd ones or the even ones, and each check
-every other family, under the implementations of attention in turns.
+In the fast part each family runs every third check, and each check every third family, under the
+implementations of attention in turns.
 """
 
 from collections.abc import Iterator
@@ -18,14 +18,14 @@ CHECKS = sorted(name for name in dir(AdapterContract) if name.startswith("test_"
 
 
 class InTurns(AdapterContract):
-    """The contract suite, with three of four runs marked `full`."""
+    """The contract suite, with five of six runs marked `full`."""
 
     number: ClassVar[int]
 
     def pytest_generate_tests(self, metafunc: Any) -> None:
         if "subject" in metafunc.fixturenames:
-            half, skipped = divmod(self.number + CHECKS.index(metafunc.function.__name__), 2)
-            turn = self.attentions[half % len(self.attentions)]
+            turns, skipped = divmod(self.number + CHECKS.index(metafunc.function.__name__), 3)
+            turn = self.attentions[turns % len(self.attentions)]
             attentions = some(self.attentions, [] if skipped else [turn])
             metafunc.parametrize("subject", attentions, indirect=True)
 

@@ -57,7 +57,7 @@ def run(store, command):
 
 VALUES = ("x'00ff'", NOT_UTF8, "'{broken'", "'[]'", "'{\"pid\":1}'")
 EVERY = [(*cell, value) for cell in CELLS for value in VALUES]
-IN_TURNS = {(*cell, VALUES[number % len(VALUES)]) for number, cell in enumerate(CELLS)}
+IN_TURNS = {(*cell, VALUES[number % len(VALUES)]) for number, cell in enumerate(CELLS[::3])}
 
 
 @pytest.mark.parametrize(("table", "column", "value"), some(EVERY, IN_TURNS))
@@ -86,7 +86,9 @@ READ = {"study": None, "trial": None, "schedule": ("keep", "ranker"), "attempt":
 """What `show` and `export` read: of a table all columns, or some."""
 
 
-@pytest.mark.parametrize(("table", "column", "value"), HARMS, ids=map(" ".join, HARMS))
+@pytest.mark.parametrize(
+    ("table", "column", "value"), some(HARMS, HARMS[1::3]), ids=map(" ".join, HARMS)
+)
 def test_damage_to_any_cell_is_named_and_nothing_is_printed_before(store, table, column, value):
     key = TABLES[table].primary_key.columns.keys()[0]
     change(

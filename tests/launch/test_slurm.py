@@ -100,6 +100,7 @@ def test_nothing_starts_without_a_study_or_a_store(tmp_path, missing):
     assert not (tmp_path / "srun.log").exists()
 
 
+@pytest.mark.full
 def test_a_search_ends_on_the_nodes_of_an_allocation_and_leaves_nothing(tmp_path):
     job = launched(tmp_path, os.getpid())
     said, _ = job.communicate(timeout=300)

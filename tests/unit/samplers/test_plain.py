@@ -36,7 +36,10 @@ def test_answers_that_change_and_are_worth_the_same_drop_nothing(bench):
     assert not model.drops(samples, half).any()
 
 
-@pytest.mark.parametrize("settings", [{}, {"spread": True, "noise": 1.645}], ids=str)
+SPREAD = {"spread": True, "noise": 1.645}
+
+
+@pytest.mark.parametrize("settings", some([{}, SPREAD], [{}]), ids=str)
 def test_where_they_do_every_search_ends_certified_at_the_floor_and_asks_no_more_than_bisection(
     bench, settings
 ):
