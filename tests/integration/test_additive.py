@@ -102,6 +102,7 @@ def test_budget_out_of_reach_is_refused_before_anything_is_measured(tmp_path, mo
     assert not (tmp_path / "store.db").exists()
 
 
+@pytest.mark.full
 def test_auto_goes_on_after_a_stop_and_its_report_is_that_of_g_search(tmp_path):
     settings = {"sampler": "auto", "tolerance": 0.1, "first": 5, "trials": 3}
     data, store = ShapesVQA("calibration", SAMPLES), tmp_path / "store.db"
