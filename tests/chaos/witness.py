@@ -84,7 +84,7 @@ class Witness:
 
     @property
     def events(self) -> list[Event]:
-        lines = self.file.read_text().splitlines() if self.file.exists() else []
+        *lines, _being_written = (self.file.read_text() if self.file.exists() else "").split("\n")
         return [Event(*json.loads(line)) for line in lines]
 
     def _keys(self, schedule: Schedule, ids: Collection[str]) -> list[Key]:
