@@ -4,12 +4,12 @@ import hashlib
 import json
 import math
 import secrets
-import threading
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
+from anyio import to_thread
 from fastapi import APIRouter, Depends, Form, Query, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
@@ -34,7 +34,7 @@ router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
 NUMBERS = ("data.calibration_samples", draft.GREATEST_DROP, "search.budget.flops", "search.trials")
 FIELDS = ("study", "model", "data.calibration", "metric", "search.sampler", *NUMBERS)
-_planning = threading.Lock()
+_Ask = Literal["check", "fill", "plan", "create", "start"]
 _Text = Annotated[str, Form(max_length=1 << 20)]
 _Short = Annotated[str, Form(max_length=500)]
 
@@ -80,16 +80,31 @@ async def _filled(request: Request) -> Mapping[str, str]:
 
 
 @router.post("/start")
-def start_study(
+async def start_study(
     request: Request,
     office: InOffice,
     who: Submits,
     filled: Annotated[Mapping[str, str], Depends(_filled)],
     text: _Text = "",
     key: _Short = "",
-    ask: Annotated[Literal["check", "fill", "plan", "create", "start"], Form()] = "check",
+    ask: Annotated[_Ask, Form()] = "check",
 ) -> Response:
     """Check a study file, write fields into it, or keep it and have it searched."""
+    answer = partial(_answer, request, office, who, filled, text, key, ask)
+    # Plans take seconds, so they wait for each other and for models, and no page for them.
+    apart = request.app.state.thinking if ask == "plan" else None
+    return await to_thread.run_sync(answer, limiter=apart)
+
+
+def _answer(
+    request: Request,
+    office: Office,
+    who: Principal,
+    filled: Mapping[str, str],
+    text: str,
+    key: str,
+    ask: _Ask,
+) -> Response:
     text = text.replace("\r\n", "\n")
     if ask in ("check", "fill", "plan"):
         if ask == "fill":
@@ -144,8 +159,7 @@ def _verdict(office: Office, text: str, plan: bool = False) -> Verdict:
         return _fault(f"`study`: there is a study {config.study} already; choose another name")
     whole = check_study(content, config.study)
     try:
-        with _planning if plan else nullcontext():
-            cost = expected(whole, office.store, plan)
+        cost = expected(whole, office.store, plan)
     except SchedsearchError as error:
         return _fault(str(error))
     return Verdict(study=config.study, expected=cost, plan=plan)
