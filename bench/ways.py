@@ -22,9 +22,12 @@ from schedsearch.demo.shapesvqa import ShapesVQA
 
 WAYS: Mapping[str, Mapping[str, Any]] = {
     "as before": {},
+    "as before, strict": {"stricter": 0.3},
     "spread": {"spread": True},
     "spread, noise 1.645": {"spread": True, "noise": 1.645},
+    "spread, noise 1.645, strict": {"spread": True, "noise": 1.645, "stricter": 0.3},
 }
+"""Settings of the search; `stricter`: its tolerance, as a share of what is to be certified."""
 
 
 def drawn(model: str, split: str, samples: int, draw: int) -> ShapesVQA:
@@ -36,7 +39,9 @@ def drawn(model: str, split: str, samples: int, draw: int) -> ShapesVQA:
 
 def row(args: argparse.Namespace, problem: Problem, way: str, draw: int) -> dict[str, Any]:
     """Search, prove, and look what is true."""
-    search = {"tolerance": args.tolerance, "first": problem.first, **WAYS[way]}
+    way_settings = dict(WAYS[way])
+    tolerance = way_settings.pop("stricter", 1) * args.tolerance
+    search = {"tolerance": tolerance, "first": problem.first, **way_settings}
     certify = drawn(problem.name, "certify", args.certify, draw)
     with (
         tempfile.TemporaryDirectory() as folder,
@@ -83,6 +88,7 @@ def table(rows: list[dict[str, Any]]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--models", nargs="+", default=["demo", "demo-deep"])
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS))
     parser.add_argument("--samples", type=int, default=500)
     parser.add_argument("--certify", type=int, default=1000)
     parser.add_argument("--held-out", type=int, default=2000)
@@ -96,7 +102,7 @@ def main() -> None:
         # Its own calibration set is not read: every draw has another.
         problem = embedded(name, args.samples, args.held_out, args.tolerance)
         for draw in range(args.draws):
-            for way in WAYS:
+            for way in args.ways:
                 rows.append(row(args, problem, way, draw))
                 print(rows[-1], flush=True)
                 write(args, rows)

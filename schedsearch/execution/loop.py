@@ -20,7 +20,7 @@ from schedsearch.execution.moment import Moment
 from schedsearch.execution.pulse import Pulse
 from schedsearch.execution.scoring import NO_TRIAL, Scoring
 from schedsearch.samplers.sampler import Sampler, Status
-from schedsearch.store.lease import Lease
+from schedsearch.store.lease import Lease, LeaseLostError
 from schedsearch.store.place import StoreLostError
 from schedsearch.store.rescue import Held
 from schedsearch.store.store import Store
@@ -200,9 +200,16 @@ class _Loop:
         """Tell others where the run stands at its end: the last heartbeat may not know the result.
 
         What fails here fails for others who look; the result is stored.
+
+        Raises:
+            LeaseLostError: Somebody else coordinates the study by now.
         """
-        with suppress(SchedsearchError):
+        try:
             self._store.beat(self._lease, self._progress())
+        except LeaseLostError:
+            raise
+        except SchedsearchError as error:
+            log.info("others may not see how this search has ended: %s", error)
 
     def _ask(self) -> None:
         """Take in what others have enqueued, and open what the sampler asks."""
@@ -246,11 +253,10 @@ class _Loop:
             self._submit(self._begin(trial))
 
     def _submit(self, work: _AtWork) -> None:
-        executor = self._scoring.executor
         while work.run and self._free > 0 and (task := work.run.next_task()):
             ticket = Ticket(work.trial.number, work.attempt, next(TASK_NUMBERS))
             work.tickets.add(ticket)
-            executor.submit(ticket, task)
+            self._scoring.submit(ticket, task)
 
     @property
     def _free(self) -> int:

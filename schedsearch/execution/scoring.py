@@ -97,6 +97,15 @@ class Scoring:
         finally:
             self._heartbeat = usual
 
+    def submit(self, ticket: Ticket, task: Task) -> None:
+        """Hand out a task; one whose process has slept for long is told first what it missed.
+
+        Raises:
+            StoreLostError: The store is gone; or whatever else a heartbeat raises.
+        """
+        self._heartbeat.beat_if_due()
+        self.executor.submit(ticket, task)
+
     def next(self) -> Outcome:
         """Wait for one of the tasks at work.
 
@@ -107,6 +116,7 @@ class Scoring:
         return self._aside.popleft() if self._aside else self._wait()
 
     def _wait(self) -> Outcome:
+        self._heartbeat.beat_if_due()
         with self._heartbeat.at_work():
             return self.executor.next()
 
@@ -221,7 +231,7 @@ class Scoring:
                 while inquiry.wanted and len(flying) < executor.slots:
                     ticket = Ticket(NO_TRIAL, 0, next(TASK_NUMBERS))
                     flying.add(ticket)
-                    executor.submit(ticket, inquiry.wanted.popleft())
+                    self.submit(ticket, inquiry.wanted.popleft())
                 outcome = self._wait()
                 if outcome.ticket not in flying:
                     if outcome.ticket.trial != NO_TRIAL:  # somebody else waits for it

@@ -249,6 +249,7 @@ class Database:
             event.listen(engine, "begin", _begin)
         else:
             event.listen(engine, "connect", _limit_idleness)
+            event.listen(engine, "after_cursor_execute", _count_idleness)
         event.listen(engine, "do_connect", self._connect)
         return engine
 
@@ -325,6 +326,18 @@ def _limit_idleness(connection: Any, _record: Any) -> None:
             f"SELECT set_config('{name}', '{limit}', false) WHERE current_setting('{name}') = '0'"  # noqa: S608
         )
     connection.autocommit = False
+
+
+def _count_idleness(
+    connection: Connection, _cursor: Any, _statement: Any, _values: Any, _context: Any, several: bool
+) -> None:
+    """Have the server count how long it hears nothing, also after several rows in one go.
+
+    The driver sends those as a pipeline, whose last word stops that clock.
+    """
+    if several:  # another cursor, as the first one yet says how many rows there were
+        with closing(connection.connection.cursor()) as cursor:
+            cursor.execute("SELECT 1")
 
 
 def _begin(connection: Connection) -> None:

@@ -3,12 +3,12 @@
 import time
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import create_engine, insert, text
 
 from schedsearch.errors import InputError, RunError
 from schedsearch.store import evaluations, find_store, open_store
 from schedsearch.store.evaluations import Evaluation
-from schedsearch.store.tables import CountsRow
+from schedsearch.store.tables import CountsRow, SampleRow
 from tests.postgres import new_database
 from tests.unit.store.strategies import FULL, SPEC
 
@@ -54,7 +54,8 @@ def test_wrong_password_is_the_callers_mistake(postgresql):
         open_store(postgresql.replace("postgres@", "nobody:wrong@"))
 
 
-def test_transaction_that_idles_too_long_is_a_lost_connection(url):
+@pytest.mark.parametrize("rows", [1, 3])
+def test_transaction_that_idles_too_long_is_a_lost_connection(url, rows):
     open_store(url).close()  # making the tables may take longer
     with open_store(f"{url}%20-cidle_in_transaction_session_timeout%3D100") as store:
         store.create_study(SPEC)
@@ -62,7 +63,11 @@ def test_transaction_that_idles_too_long_is_a_lost_connection(url):
             pytest.raises(RunError, match=r"was lost .* stored before is safe"),
             store._database.writing() as connection,
         ):
-            connection.execute(text("SELECT 1"))
+            found = connection.execute(
+                insert(SampleRow).execution_options(preserve_rowcount=True),
+                [{"key": f"row {n}"} for n in range(rows)],
+            )
+            assert found.rowcount == rows
             time.sleep(0.5)
             connection.execute(text("SELECT 1"))
         assert store.spec(SPEC.name) == SPEC

@@ -12,14 +12,18 @@ from tests.chaos.scene import Coordinator, Kind, Scene, until
 from tests.unit.execution.synthetic import STUDY
 
 HAS_LOST = "this process has lost the lease of study"
+LEASED = 3  # the commit that takes the lease
 MIDDLE = 12  # a task
 
 
 def points(kind: Kind, known: Undisturbed) -> Iterator[Point]:
     yield from some(every_task(kind, known), 5)
     moments = {one.moment: [] for one in every_commit(kind, known)}
-    for one in every_commit(kind, known)[3:]:  # from the lease on
-        moments[one.moment].append(one)
+    for one in every_commit(kind, known):
+        over = one.moment != BEFORE
+        # The last commit gives the lease back; by the last but one it has finished as its holder.
+        if LEASED < one.number + over < known.commits:
+            moments[one.moment].append(one)
     if kind == "sqlite":
         del moments[BEFORE]  # the file stays locked, see docs/store.md
     for commits in moments.values():
