@@ -91,7 +91,7 @@ def cases(stages: Sequence[Stage], only: str = "") -> Iterator[Case]:
 def write(args: argparse.Namespace, records: Sequence[Record], seconds: int) -> None:
     """Write what was found, a line for each fault."""
     rows = [asdict(one) for one in records]
-    flat = [{**row, **row.pop("outcome")} for row in rows]
+    flat = [{key: row[key] for key in row if key != "outcome"} | row["outcome"] for row in rows]
     head = {
         "settings": {"only": args.only, "processes": args.processes},
         "machine": platform.machine(),

@@ -16,7 +16,7 @@ from schedsearch.store.address import url_of
 from tests.chaos.faults.fault import FILE, SERVER, Fault, every_task, some
 from tests.chaos.outcome import Undisturbed
 from tests.chaos.points import Point
-from tests.chaos.scene import Kind, Scene
+from tests.chaos.scene import Kind, Scene, until
 
 REFUSES = 0.3  # seconds, while the search tries to go on
 Hindrance = Callable[[Scene], AbstractContextManager[None]]
@@ -32,9 +32,8 @@ def refused(scene: Scene, point: Point, hindrance: Hindrance, told: str) -> None
     scene.fault()
     with hindrance(scene):
         coordinator.wake()
-        time.sleep(REFUSES)
+        until(lambda: told in coordinator.message or coordinator.ended, f"{told!r} is said")
     coordinator.must_finish()
-    assert told in coordinator.message, f"{told!r} was not said: {coordinator.message}"
 
 
 @contextmanager
@@ -65,7 +64,7 @@ def raising(scene: Scene, sqlstate: str) -> Iterator[None]:
 
 def impatient(scene: Scene, point: Point) -> None:
     """The table is locked for longer than the address lets a statement take."""
-    limited = f"{scene.search.store}%20-cstatement_timeout%3D50"
+    limited = f"{scene.search.store}%20-cstatement_timeout%3D250"
     scene.search = replace(scene.search, store=limited)
     lock = "LOCK TABLE evaluation IN ACCESS EXCLUSIVE MODE"
     refused(scene, point, lambda scene: executed(scene, lock), "gave up a statement")
