@@ -86,7 +86,7 @@ def node_joins(scene: Scene, point: Point) -> None:
     nodes = cluster.nodes()
     nodes.refill()
     nodes.remove()
-    trouble = Trouble(scene.folder, pause=0.4)
+    trouble = Trouble(scene.folder, pause=1.4)  # a node takes long where much is at work
     coordinator = scene.start(executor=trouble)
     until(lambda: _stored(scene) >= point.number, "tasks are stored")
     assert trouble.workers == 1
