@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,11 @@ class Permitted:
                     f"`data.{key}_samples` must be at most {self.samples} here, but got {limit}; "
                     "lower it"
                 )
+            if limit is None and _has_more(data.get(key), self.samples):
+                raise InputError(
+                    f"`data.{key}` names a file of more than {self.samples} samples, the most here; "
+                    f"say how many of them in `data.{key}_samples`"
+                )
         if data.get("images") is not None:
             data["images"] = str(_within("data.images", data["images"], self.data))
         return content
@@ -99,6 +105,14 @@ class Permitted:
             if name not in _WARM_STARTS and not name.startswith("study:"):
                 found = _within(f"search.warm_start[{number}]", name, self.data)
                 search["warm_start"][number] = str(found)
+
+
+def _has_more(name: str | None, rows: int) -> bool:
+    """Whether a name is that of a file with more rows."""
+    if name is None or not Path(name).is_file():
+        return False
+    with Path(name).open("rb") as lines:
+        return any(islice(filter(bytes.strip, lines), rows, None))
 
 
 def _within(key: str, name: Any, roots: tuple[Path, ...]) -> Path:

@@ -7,6 +7,7 @@ from hashlib import sha256
 import pytest
 from sqlalchemy import update
 
+from schedsearch.app.permitted import Permitted
 from schedsearch.store.launches import CLAIM_SECONDS, StateError
 from schedsearch.store.tables import AnswerRow
 from tests.integration.service.conftest import STUDY
@@ -163,6 +164,15 @@ def test_models_and_data_of_the_service_can_be_named(service, tmp_path):
     assert kept["data"]["calibration"] == str(tmp_path / "data/mine.jsonl")
     hub = NAMED.replace("model: demo", "model: llava-hf/llava-1.5-7b-hf").replace("small", "hub")
     assert create(service, hub).status_code == 201
+
+
+def test_file_of_too_many_samples_has_to_be_asked_for_in_part(serve, tmp_path):
+    (tmp_path / "rows.jsonl").write_text("{}\n\n{}\n{}\n")
+    service = serve(permitted=Permitted(data=(tmp_path,), samples=2))
+    content = NAMED.replace("demo:calibration", "rows.jsonl")
+    assert "more than 2 samples" in problem(create(service, content), 422)
+    part = content.replace("rows.jsonl", "rows.jsonl, calibration_samples: 2")
+    assert create(service, part).status_code == 201
 
 
 def test_name_of_a_study_can_be_taken_once(service):
