@@ -21,7 +21,7 @@ Figure = Literal["curve", "questions", "costs", "timeline", "image", "parameters
 Format = Literal["png", "svg", "csv"]
 
 _MANY, _SPANS = 2000, 400
-_NAME = 48
+_ENDS = 24
 _BEST, _OTHER = "tab:orange", "tab:blue"
 _OTHERS = "tab:blue", "tab:purple", "tab:olive"
 _EDGES = "low", "high"
@@ -185,11 +185,15 @@ def _timeline(view: StudyView, axes: Any) -> None:
         colour = _STATES.get(one.state, "0.7")
         axes.broken_barh([(start, wide)], (one.lane + 0.05, 0.9), color=colour)
     names = {place: name for place, (name, _) in enumerate(lanes(spans)) if name}
-    shown = [name if len(name) <= _NAME else f"{name[: _NAME - 1]}…" for name in names.values()]
-    axes.set_yticks([place + 0.5 for place in names], map(plain, shown), fontsize="x-small")
+    shown = [plain(_short(name)) for name in names.values()]
+    axes.set_yticks([place + 0.5 for place in names], shown, fontsize="x-small")
     axes.set(xlabel="minutes since the first of these", ylabel="" if names else "at work at once")
     axes.invert_yaxis()
     axes.figure.set_figheight(max(axes.figure.get_figheight(), 1 + 0.15 * len(lanes(spans))))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 2 * _ENDS else f"{name[:_ENDS]}…{name[-_ENDS:]}"
 
 
 def _image(view: StudyView, axes: Any) -> None:
