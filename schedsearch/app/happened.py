@@ -101,14 +101,18 @@ def timeline(
     Args:
         trials: The trials.
         attempts: The last attempts, by the number of the trial.
-        most: So many at most, the latest; None for all.
+        most: So many at most, the latest of the latest so many trials; None for all.
     """
-    begun = [
-        one for trial in trials if trial.number in attempts for one in _at_work(trial, attempts)
-    ]
+    tried = sorted(
+        (attempts[trial.number].started, trial.number, trial)
+        for trial in trials
+        if trial.number in attempts
+    )
+    latest = 0 if most is None else -most
+    begun = [one for *_, trial in tried[latest:] for one in _at_work(trial, attempts)]
     begun.sort(key=_beginning)
     by_worker: dict[str, list[Span]] = {}
-    for one in begun if most is None else begun[-most:]:
+    for one in begun[latest:]:
         by_worker.setdefault(one.worker, []).append(one)
     found: list[Span] = []
     for worker in sorted(by_worker, key=lambda name: (not name, name)):
