@@ -68,7 +68,7 @@ def _answer(sampler: GSearch, trial: Trial) -> Answer:
 
 @dataclass(frozen=True)
 class Span:
-    """A worker at work for a trial, or a trial at work by nobody knows whom.
+    """A worker at work for a trial; or a trial at work, where it is not known by whom.
 
     Attributes:
         trial: Its number.
