@@ -238,7 +238,7 @@ def test_timeline_names_workers_above_their_lanes_and_in_tables(visited):
     page, worker = visited.client.get("/studies/small").text, THIS_PROCESS
     assert f"<p>{worker}</p>" in page
     assert f"<td>{worker}</td></tr>" in page
-    assert "One worker: each bar is a trial that it was at work for." in page
+    assert 'aria-label="Trials at work over time; workers known: 1"' in page
     table = visited.client.get("/studies/small/figures/timeline.csv").text.splitlines()
     assert table[0] == "trial,state,began,ended,lane,worker"
     assert all(row.endswith(f",0,{worker}") for row in table[1:])
