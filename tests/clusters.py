@@ -1,6 +1,7 @@
 """Ray for tests: one pool of workers for many of them, since a worker takes a second to open."""
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from schedsearch.core.trial import Evaluated, Task
@@ -63,7 +64,7 @@ class Turn:
         while (found := self._executor.next()).ticket.trial < self._first + NO_TRIAL:
             pass
         ticket = found.ticket._replace(trial=found.ticket.trial - self._first)
-        return Outcome(ticket, found.task, found.scores, found.failure, found.work)
+        return replace(found, ticket=ticket)
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         self._executor.cancel([self._own(ticket) for ticket in tickets])

@@ -2,7 +2,7 @@
 
 import heapq
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -68,17 +68,20 @@ def _answer(sampler: GSearch, trial: Trial) -> Answer:
 
 @dataclass(frozen=True)
 class Span:
-    """A trial at work.
+    """A worker at work for a trial; or a trial at work, where it is not known by whom.
 
     Attributes:
         trial: Its number.
-        lane: Which of those that were at work at once, from 0.
-        started: When its last attempt began.
+        worker: What people call the worker; empty where it is not known.
+        lane: From 0: of the worker, with more where it was at work for several trials at once.
+            What has no worker comes last, as many lanes as were at work at once.
+        started: When that began, in the last attempt at the trial.
         ended: When that ended; None while it goes on.
-        state: What became of it.
+        state: What became of the trial.
     """
 
     trial: int
+    worker: str
     lane: int
     started: datetime
     ended: datetime | None
@@ -90,24 +93,75 @@ class Span:
         return None if self.ended is None else (self.ended - self.started).total_seconds()
 
 
-def timeline(trials: Sequence[Trial], attempts: Mapping[int, Attempt]) -> list[Span]:
-    """The last attempt at each trial, side by side where they overlap."""
-    begun = sorted(
+def timeline(
+    trials: Sequence[Trial], attempts: Mapping[int, Attempt], most: int | None = None
+) -> list[Span]:
+    """Who was at work when for the last attempt at each trial, by beginning.
+
+    Args:
+        trials: The trials.
+        attempts: The last attempts, by the number of the trial.
+        most: So many at most, the latest of the latest so many trials; None for all.
+    """
+    tried = sorted(
         (attempts[trial.number].started, trial.number, trial)
         for trial in trials
         if trial.number in attempts
     )
+    latest = 0 if most is None else -most
+    begun = [one for *_, trial in tried[latest:] for one in _at_work(trial, attempts)]
+    begun.sort(key=_beginning)
+    by_worker: dict[str, list[Span]] = {}
+    for one in begun[latest:]:
+        by_worker.setdefault(one.worker, []).append(one)
     found: list[Span] = []
+    for worker in sorted(by_worker, key=lambda name: (not name, name)):
+        found += _side_by_side(by_worker[worker], 1 + max((one.lane for one in found), default=-1))
+    return sorted(found, key=_beginning)
+
+
+def lanes(spans: Sequence[Span]) -> list[tuple[str, list[Span]]]:
+    """Lanes of a timeline with what they are called.
+
+    Only the first lane of a worker has a name; none has one where no worker is known.
+    """
+    known = any(one.worker for one in spans)
+    found: dict[int, list[Span]] = {}
+    for one in sorted(spans, key=lambda one: one.lane):
+        found.setdefault(one.lane, []).append(one)
+    named, before = [], None
+    for own in found.values():
+        worker = own[0].worker
+        name = "" if worker == before or not known else worker or "no worker known"
+        named.append((name, own))
+        before = worker
+    return named
+
+
+def _at_work(trial: Trial, attempts: Mapping[int, Attempt]) -> list[Span]:
+    attempt = attempts[trial.number]
+    if not attempt.workers:
+        return [Span(trial.number, "", 0, attempt.started, attempt.ended, trial.state)]
+    return [
+        Span(trial.number, one.worker, 0, one.began, one.ended, trial.state)
+        for one in attempt.workers
+    ]
+
+
+def _beginning(span: Span) -> tuple[datetime, int, str]:
+    return span.started, span.trial, span.worker
+
+
+def _side_by_side(spans: Sequence[Span], first: int) -> Iterator[Span]:
+    """Spans by beginning, from a lane on, in several where they overlap."""
     busy: list[tuple[float, int]] = []
     free: list[int] = []
-    for started, number, trial in begun:
-        while busy and busy[0][0] <= started.timestamp():
+    for one in spans:
+        while busy and busy[0][0] <= one.started.timestamp():
             heapq.heappush(free, heapq.heappop(busy)[1])
-        lane = heapq.heappop(free) if free else len(busy)
-        ended = attempts[number].ended
-        heapq.heappush(busy, (ended.timestamp() if ended else float("inf"), lane))
-        found.append(Span(number, lane, started, ended, trial.state))
-    return found
+        lane = heapq.heappop(free) if free else first + len(busy)
+        heapq.heappush(busy, (one.ended.timestamp() if one.ended else float("inf"), lane))
+        yield replace(one, lane=lane)
 
 
 @dataclass(frozen=True)

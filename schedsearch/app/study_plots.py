@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from schedsearch.app import study_tables
 from schedsearch.app.baselines import at_equal_cost
-from schedsearch.app.happened import questions, timeline
+from schedsearch.app.happened import lanes, questions, timeline
 from schedsearch.app.plots import drawn, plain
 from schedsearch.app.points import limits
 from schedsearch.app.slices import slices
@@ -21,6 +21,7 @@ Figure = Literal["curve", "questions", "costs", "timeline", "image", "parameters
 Format = Literal["png", "svg", "csv"]
 
 _MANY, _SPANS = 2000, 400
+_ENDS = 24
 _BEST, _OTHER = "tab:orange", "tab:blue"
 _OTHERS = "tab:blue", "tab:purple", "tab:olive"
 _EDGES = "low", "high"
@@ -173,7 +174,7 @@ def _marked(
 
 
 def _timeline(view: StudyView, axes: Any) -> None:
-    spans = timeline(view.trials, view.store.last_attempts(view.name))[-_SPANS:]
+    spans = timeline(view.trials, view.store.last_attempts(view.name), _SPANS)
     if not spans:
         raise InputError(f"study `{view.name}` has had no trial at work yet")
     began = min(one.started for one in spans)
@@ -183,8 +184,16 @@ def _timeline(view: StudyView, axes: Any) -> None:
         wide = ((one.ended or last) - one.started).total_seconds() / 60
         colour = _STATES.get(one.state, "0.7")
         axes.broken_barh([(start, wide)], (one.lane + 0.05, 0.9), color=colour)
-    axes.set(xlabel="minutes since the first of these", ylabel="at work at once")
-    axes.set_yticks([])
+    names = {place: name for place, (name, _) in enumerate(lanes(spans)) if name}
+    shown = [plain(_short(name)) for name in names.values()]
+    axes.set_yticks([place + 0.5 for place in names], shown, fontsize="x-small")
+    axes.set(xlabel="minutes since the first of these", ylabel="" if names else "at work at once")
+    axes.invert_yaxis()
+    axes.figure.set_figheight(max(axes.figure.get_figheight(), 1 + 0.15 * len(lanes(spans))))
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 2 * _ENDS else f"{name[:_ENDS]}…{name[-_ENDS:]}"
 
 
 def _image(view: StudyView, axes: Any) -> None:

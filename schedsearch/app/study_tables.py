@@ -68,12 +68,12 @@ def costs(view: StudyView) -> str:
 
 
 def spans(view: StudyView) -> str:
-    """When trials were at work."""
+    """When workers were at work for trials."""
     rows = (
-        (one.trial, str(one.state).lower(), one.started, one.ended, one.lane)
+        (one.trial, str(one.state).lower(), one.started, one.ended, one.lane, one.worker)
         for one in timeline(view.trials, view.store.last_attempts(view.name))
     )
-    return table(("trial", "state", "began", "ended", "lane"), rows)
+    return table(("trial", "state", "began", "ended", "lane", "worker"), rows)
 
 
 def image(view: StudyView) -> str:

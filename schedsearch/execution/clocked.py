@@ -2,9 +2,12 @@
 
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from heapq import heappop, heappush
 from typing import Any
 
+from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Evaluated, Task, Work
 from schedsearch.execution.dispatch import Dispatch
 from schedsearch.execution.executor import Outcome, Ticket, Worker
@@ -38,12 +41,13 @@ class ClockedExecutor:
     ) -> None:
         self.slots = 1 if workers == 1 else 2 * workers
         self.now = 0.0
+        self._zero = datetime.now(UTC)
         self._seconds = seconds
         self._clock = clock
         self._since = clock()
         self._dispatch = Dispatch(Pace())
         self._workers = {f"worker {number}": open_worker() for number in range(workers)}
-        self._ending: list[tuple[float, int, str, Evaluated]] = []
+        self._ending: list[tuple[float, int, str, Evaluated, float]] = []
         self._begun = 0
         for name in self._workers:
             self._dispatch.join(name, name)
@@ -58,12 +62,12 @@ class ClockedExecutor:
         """Go on to the end of a task."""
         self._count()
         while True:
-            end, _, name, found = heappop(self._ending)
+            end, _, name, found, began = heappop(self._ending)
             self.now = max(self.now, end)
             outcome = self._dispatch.ended(name, found, self.now)
             self._hand_out()
             if outcome is not None:
-                return outcome
+                return replace(outcome, stint=Stint(name, self._at(began), self._at(end)))
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         """Hand these tasks out no more."""
@@ -90,8 +94,11 @@ class ClockedExecutor:
             found = self._workers[name].evaluate(task)
             end = self.now + self._seconds(name, task, found.work)
             self._begun += 1
-            heappush(self._ending, (end, self._begun, name, found))
+            heappush(self._ending, (end, self._begun, name, found, self.now))
         self._since = self._clock()
+
+    def _at(self, seconds: float) -> datetime:
+        return self._zero + timedelta(seconds=seconds)
 
     def _count(self) -> None:
         """Count what the user of the pool has spent since it was last here."""

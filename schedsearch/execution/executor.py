@@ -6,10 +6,11 @@ which the tests of all executors read.
 
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, NamedTuple, Protocol
 
+from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
 
 
@@ -51,6 +52,8 @@ class Outcome:
         scores: In the order of the task; none where it failed.
         failure: Why there are none.
         work: What it has cost, in either case.
+        stint: Whose answer this is, and when that worker was at it, without any time in a line
+            before; None where that is not known.
     """
 
     ticket: Ticket
@@ -58,6 +61,7 @@ class Outcome:
     scores: tuple[SampleScore, ...] = ()
     failure: str = ""
     work: Work = Work()
+    stint: Stint | None = field(default=None, compare=False)
 
 
 class Executor(Protocol):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Literal
 
 from schedsearch.core.progress import Progress
+from schedsearch.core.stint import Stint, by_worker
 from schedsearch.core.trial import Effort, Trial, TrialState, Work
 from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.execution.executor import TASK_NUMBERS, Outcome, Ticket
@@ -117,13 +118,17 @@ def run_study(
 
 @dataclass(eq=False)
 class _AtWork:
-    """A trial at work, the attempt at it, and what that has cost; decided once it has a verdict."""
+    """A trial at work, the attempt at it, who worked for that and what it has cost.
+
+    It is decided once it has a verdict.
+    """
 
     trial: Trial
     attempt: int
     run: TrialRun | None = None
     verdict: Trial | None = None
     spent: Work = Work()
+    stints: list[Stint] = field(default_factory=list)
     tickets: set[Ticket] = field(default_factory=set)
 
 
@@ -280,6 +285,7 @@ class _Loop:
         self._history[trial.number] = trial
         work = self._at_work[trial.number] = _AtWork(trial, attempt)
         before = self._scoring.work
+        self._scoring.stints.clear()
         show = partial(self._show_keep_all, trial)
         try:
             work.run = self._measuring.begin(trial, self._history, self.best, show)
@@ -287,6 +293,7 @@ class _Loop:
         except EvaluationError as error:
             work.verdict = replace(trial, state=TrialState.FAIL, reason=str(error))
         work.spent += self._scoring.work - before
+        work.stints += self._scoring.stints
         return work
 
     def _work(self) -> Iterator[Trial]:
@@ -308,6 +315,7 @@ class _Loop:
         assert work.run is not None
         work.tickets.discard(outcome.ticket)
         work.spent += outcome.work
+        work.stints += [outcome.stint] if outcome.stint else []
         try:
             if defect:
                 work.run.fail(outcome.task, defect)
@@ -325,9 +333,9 @@ class _Loop:
         assert closed is not None
         self._scoring.executor.cancel(work.tickets)
         naive = self._measuring.closed(closed, work.run.scores if work.run else ())
-        stored = self._store.close_trial(
-            self._lease, closed, work.attempt, Effort(self._passes(work.spent), naive)
-        )
+        cost = Effort(self._passes(work.spent), naive)
+        workers = by_worker(work.stints)
+        stored = self._store.close_trial(self._lease, closed, work.attempt, cost, workers)
         assert stored, "nobody but the holder of the lease ends an attempt"
         del self._at_work[closed.number]
         self._history[closed.number] = closed
@@ -342,8 +350,8 @@ class _Loop:
             self._scoring.executor.cancel(work.tickets)
             with suppress(SchedsearchError):
                 cost = Effort(self._passes(work.spent), 0.0)
-                number = work.trial.number
-                self._store.stop_attempt(self._lease, number, work.attempt, reason, cost)
+                at, workers = (work.trial.number, work.attempt), by_worker(work.stints)
+                self._store.stop_attempt(self._lease, *at, reason, cost, workers)
 
     def _passes(self, work: Work) -> float:
         """Work in full-forward equivalents; 0 where a full pass has no known cost."""

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from typing import Any
 
 from schedsearch.core.schedule import RankerSpec, Schedule
+from schedsearch.core.stint import Stint
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import SampleScore, Task, Work
 from schedsearch.execution.executor import TASK_NUMBERS, Executor, Outcome, Ticket
@@ -46,6 +47,7 @@ class Scoring:
     Attributes:
         evaluated: Samples that were really evaluated, not found in the store.
         work: What that has cost.
+        stints: Who worked for what belongs to no trial; whoever wants to know empties it before.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Scoring:
         self.executor = executor
         self.evaluated = 0
         self.work = Work()
+        self.stints: list[Stint] = []
         self._study = study
         self._store = store
         self._chunk = chunk
@@ -238,6 +241,7 @@ class Scoring:
                         self._aside.append(outcome)
                     continue
                 defect, found = self.receive(outcome)
+                self.stints += [outcome.stint] if outcome.stint else []
                 flying.discard(outcome.ticket)
                 if defect:
                     inquiry.fail(outcome.task, defect)

@@ -84,6 +84,14 @@ class TrialsOut(Body):
     cursor: str | None = Field(description="Of the next page; none where this is the last.")
 
 
+class StintOut(Body):
+    """When a worker was at work."""
+
+    worker: str
+    began: datetime
+    ended: datetime
+
+
 class AttemptOut(Body):
     """One try at a trial."""
 
@@ -91,6 +99,9 @@ class AttemptOut(Body):
     started: datetime
     ended: datetime | None
     reason: str
+    workers: list[StintOut] = Field(
+        description="Who worked for it, each once; none while it runs, and where it is not known."
+    )
 
 
 class TrialDetailOut(TrialOut):

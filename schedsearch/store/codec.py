@@ -4,6 +4,7 @@ import math
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, fields
+from datetime import datetime
 from functools import cache, lru_cache
 from numbers import Integral
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -13,6 +14,7 @@ from schedsearch.core.facts import Facts
 from schedsearch.core.plugin import ParamValue, PlugIn
 from schedsearch.core.progress import Progress, Wish, WorkerSeen
 from schedsearch.core.schedule import RankerSpec, Schedule, Target
+from schedsearch.core.stint import Stint
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.errors import InputError, RunError, SchedsearchError
@@ -105,6 +107,21 @@ def wish_of(word: str) -> Wish:
     """Return what the coordinator of a study is asked to do."""
     with decoding("the wish for a search"):
         return _WISHES[word]
+
+
+def stints_to_json(stints: Iterable[Stint]) -> dict[str, list[str]] | None:
+    """Return when each worker began and ended; None where there is none."""
+    found = {readable(one.worker): [one.began.isoformat(), one.ended.isoformat()] for one in stints}
+    return found or None
+
+
+def stints_from_json(body: Mapping[str, Any] | None) -> tuple[Stint, ...]:
+    """Return the stints of an attempt; none where none are known."""
+    with decoding("the workers of an attempt"):
+        return tuple(
+            Stint(worker, datetime.fromisoformat(began), datetime.fromisoformat(ended))
+            for worker, (began, ended) in (body or {}).items()
+        )
 
 
 def plug_in_to_json(plug_in: PlugIn) -> dict[str, Any]:

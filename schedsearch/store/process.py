@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from schedsearch.core.stint import process_name
+
 _PROC = Path("/proc")
 
 
@@ -30,7 +32,7 @@ class Process:
     started: str = ""
 
     def __str__(self) -> str:
-        return f"process {self.pid} on {self.host}"
+        return process_name(self.pid, self.host)
 
     @classmethod
     def current(cls) -> Self:

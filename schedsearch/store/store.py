@@ -15,6 +15,7 @@ from schedsearch.core.exhibit import Exhibit
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.progress import Progress, Wish
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.stint import Stint
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Effort, Trial
 from schedsearch.errors import SchedsearchError
@@ -350,7 +351,13 @@ class Store:
         return self._coordinate(held, trials.start, held, number)
 
     def stop_attempt(
-        self, held: Lease, number: int, attempt: int, reason: str, cost: Effort = _NO_EFFORT
+        self,
+        held: Lease,
+        number: int,
+        attempt: int,
+        reason: str,
+        cost: Effort = _NO_EFFORT,
+        workers: Iterable[Stint] = (),
     ) -> bool:
         """Let a trial wait again because its attempt was preempted, hung or interrupted.
 
@@ -360,6 +367,7 @@ class Store:
             attempt: The one that ends.
             reason: Why.
             cost: Of the attempt.
+            workers: Who worked for it, each worker once.
 
         Returns:
             False, with nothing changed, if the attempt is not the running one.
@@ -367,10 +375,15 @@ class Store:
         Raises:
             RunError: The lease is lost.
         """
-        return self._coordinate(held, trials.stop, held, number, attempt, reason, cost)
+        return self._coordinate(held, trials.stop, held, number, attempt, reason, cost, workers)
 
     def close_trial(
-        self, held: Lease, trial: Trial, attempt: int, cost: Effort = _NO_EFFORT
+        self,
+        held: Lease,
+        trial: Trial,
+        attempt: int,
+        cost: Effort = _NO_EFFORT,
+        workers: Iterable[Stint] = (),
     ) -> bool:
         """Store what became of a trial: state, and measurement or reason, at once.
 
@@ -379,6 +392,7 @@ class Store:
             trial: In one of the final states; identified by its number.
             attempt: The one that this is the result of.
             cost: Of the attempt.
+            workers: Who worked for it, each worker once.
 
         Returns:
             False, with nothing changed, for a late or repeated result: the attempt is not the
@@ -387,7 +401,7 @@ class Store:
         Raises:
             RunError: The lease is lost, or the measurement has a number that is not finite.
         """
-        return self._coordinate(held, trials.close, held, trial, attempt, cost)
+        return self._coordinate(held, trials.close, held, trial, attempt, cost, workers)
 
     # Evaluations
 

@@ -11,7 +11,7 @@ from schedsearch.store.cells import Amount, Mapping, Numbers, Picture, Real, Utc
 VERSION_TABLE = "schedsearch_version"
 """Holds the revision. A name of our own tells our databases from others that Alembic manages."""
 
-REVISION = "0010"
+REVISION = "0011"
 """The revision that these tables are; the last one in `migrations/versions`."""
 
 
@@ -137,6 +137,8 @@ class AttemptRow(Base):
     """Work in full-forward equivalents; empty while it runs, and if it never said how it ended."""
     naive: Mapped[float | None] = mapped_column(Amount(null=True))
     """What the schedule would have cost on all samples by full forwards; 0 if it had been asked."""
+    workers: Mapped[dict[str, Any] | None] = mapped_column(Mapping(null=True))
+    """When each worker that worked for it began and ended; empty where that is not known."""
 
 
 class ContextRow(Base):

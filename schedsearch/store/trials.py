@@ -1,7 +1,7 @@
 """Trials and their attempts in SQL."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,6 +11,7 @@ from sqlalchemy.types import NullType
 
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Effort, Trial, TrialState
 from schedsearch.errors import InputError
 from schedsearch.store.cells import Cell, Whole
@@ -22,6 +23,8 @@ from schedsearch.store.codec import (
     plug_in_to_json,
     readable,
     spec_from_json,
+    stints_from_json,
+    stints_to_json,
     target_to_json,
     trial_from_row,
 )
@@ -40,12 +43,24 @@ class Attempt:
         started: When its work began.
         ended: When it ended; None while it runs, or if its process ended without saying so.
         reason: Why it ended without a measurement; empty otherwise.
+        workers: Who worked for it and when, each once; none while it runs, where nobody had to,
+            and where it is not known.
     """
 
     number: int
     started: datetime
     ended: datetime | None
     reason: str
+    workers: tuple[Stint, ...] = ()
+
+
+_ATTEMPT = (
+    AttemptRow.number,
+    AttemptRow.started,
+    AttemptRow.ended,
+    AttemptRow.reason,
+    AttemptRow.workers,
+)
 
 
 def rows_of(study_id: int, after: int = -1) -> Select[Any]:
@@ -91,29 +106,33 @@ def _decoded(connection: Connection, query: Select[*tuple[Any, ...]]) -> Iterato
 def attempts(connection: Connection, study_id: int, number: int) -> list[Attempt]:
     """Return all attempts at a trial, in order."""
     rows = connection.execute(
-        select(AttemptRow.number, AttemptRow.started, AttemptRow.ended, AttemptRow.reason)
+        select(*_ATTEMPT)
         .join(TrialRow, TrialRow.id == AttemptRow.trial_id)
         .where(TrialRow.study_id == study_id, TrialRow.number == number)
         .order_by(AttemptRow.number)
     )
-    return [Attempt(row.number, row.started, row.ended, row.reason) for row in rows]
+    return [_attempt(*row) for row in rows]
 
 
 def last_attempts(connection: Connection, study_id: int) -> dict[int, Attempt]:
     """Return the last attempt at every trial that has one, by the number of the trial."""
     last = AttemptRow.number == TrialRow.attempt
     rows = connection.execute(
-        select(
-            TrialRow.number,
-            AttemptRow.number,
-            AttemptRow.started,
-            AttemptRow.ended,
-            AttemptRow.reason,
-        )
+        select(TrialRow.number, *_ATTEMPT)
         .join(AttemptRow, and_(AttemptRow.trial_id == TrialRow.id, last))
         .where(TrialRow.study_id == study_id)
     )
-    return {row[0]: Attempt(*row[1:]) for row in rows}
+    return {number: _attempt(*row) for number, *row in rows}
+
+
+def _attempt(
+    number: int,
+    started: datetime,
+    ended: datetime | None,
+    reason: str,
+    workers: Mapping[str, Any] | None,
+) -> Attempt:
+    return Attempt(number, started, ended, reason, stints_from_json(workers))
 
 
 def effort(connection: Connection, study_id: int) -> Effort:
@@ -191,7 +210,8 @@ def start(connection: Connection, lease: Lease, number: int) -> int:
         )
     attempt: int = row.attempt + 1
     if row.attempt:
-        _end(connection, row.id, row.attempt, f"superseded by attempt {attempt}")
+        ending = {"reason": f"superseded by attempt {attempt}"}
+        _end(connection, row.id, row.attempt, ending)
     connection.execute(
         insert(AttemptRow).values(
             trial_id=row.id,
@@ -210,13 +230,27 @@ def start(connection: Connection, lease: Lease, number: int) -> int:
 
 
 def stop(
-    connection: Connection, lease: Lease, number: int, attempt: int, reason: str, cost: Effort
+    connection: Connection,
+    lease: Lease,
+    number: int,
+    attempt: int,
+    reason: str,
+    cost: Effort,
+    workers: Iterable[Stint],
 ) -> bool:
     """End an attempt without a result, so that the trial waits again."""
-    return _leave(connection, lease, number, attempt, reason, cost, {"state": TrialState.WAITING})
+    ending = _ending(reason, cost, workers)
+    return _leave(connection, lease, number, attempt, ending, {"state": TrialState.WAITING})
 
 
-def close(connection: Connection, lease: Lease, trial: Trial, attempt: int, cost: Effort) -> bool:
+def close(
+    connection: Connection,
+    lease: Lease,
+    trial: Trial,
+    attempt: int,
+    cost: Effort,
+    workers: Iterable[Stint],
+) -> bool:
     """End a trial with what became of it; a late or repeated result changes nothing."""
     assert trial.state.finished, "only a finished trial can be closed"
     values: dict[str, object] = {
@@ -228,7 +262,8 @@ def close(connection: Connection, lease: Lease, trial: Trial, attempt: int, cost
         values |= measurement_to_columns(trial.measurement)
     elif trial.expected is not None:
         values["drop"] = trial.expected
-    return _leave(connection, lease, trial.number, attempt, trial.reason, cost, values)
+    ending = _ending(trial.reason, cost, workers)
+    return _leave(connection, lease, trial.number, attempt, ending, values)
 
 
 def _leave(
@@ -236,8 +271,7 @@ def _leave(
     lease: Lease,
     number: int,
     attempt: int,
-    reason: str,
-    cost: Effort,
+    ending: Mapping[str, object],
     values: Mapping[str, object],
 ) -> bool:
     row = connection.execute(_trial(lease, number)).one_or_none()
@@ -253,13 +287,21 @@ def _leave(
         .values(**values)
     )
     if left.rowcount == 1:
-        _end(connection, row.id, attempt, reason, cost)
+        _end(connection, row.id, attempt, ending)
     return left.rowcount == 1
 
 
-def _end(
-    connection: Connection, trial_id: int, attempt: int, reason: str, cost: Effort | None = None
-) -> None:
+def _ending(reason: str, cost: Effort, workers: Iterable[Stint]) -> dict[str, object]:
+    """What the row of an attempt has besides when it ended."""
+    return {
+        "reason": readable(reason),
+        "spent": cost.spent,
+        "naive": cost.naive,
+        "workers": stints_to_json(workers),
+    }
+
+
+def _end(connection: Connection, trial_id: int, attempt: int, ending: Mapping[str, object]) -> None:
     connection.execute(
         update(AttemptRow)
         .where(
@@ -267,12 +309,7 @@ def _end(
             AttemptRow.number == attempt,
             AttemptRow.ended.is_(None),
         )
-        .values(
-            ended=datetime.now(UTC),
-            reason=readable(reason),
-            spent=cost and cost.spent,
-            naive=cost and cost.naive,
-        )
+        .values(ended=datetime.now(UTC), **ending)
     )
 
 

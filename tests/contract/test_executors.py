@@ -1,5 +1,7 @@
 """What every executor must do. A new executor joins with its line in EXECUTORS."""
 
+import os
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -90,6 +92,29 @@ def test_every_task_is_returned_once_with_its_scores(make):
     for outcome in found:
         assert outcome.task == TASKS[outcome.ticket.task]
         assert outcome == Outcome(outcome.ticket, outcome.task, tuple(evaluate(outcome.task)))
+
+
+def timed(task: Task) -> Sequence[SampleScore]:
+    """Scores with process, begin and end in place of answers."""
+    began = time.time()
+    time.sleep(0.01)
+    told = f"{os.getpid()} {began} {time.time()}"
+    return [SampleScore(name, 0.0, told) for name in task.sample_ids]
+
+
+@each_executor
+def test_it_is_told_who_was_at_a_task_and_when_without_the_time_in_a_line(make):
+    executor = make(timed)
+    for number, task in enumerate(TASKS):
+        executor.submit(ticket(number), task)
+    free: dict[str, float] = {}
+    for outcome in sorted((executor.next() for _ in TASKS), key=lambda one: one.stint.began):
+        pid, began, ended = outcome.scores[0].prediction.split()
+        worker = outcome.stint.worker
+        assert f"process {pid} on " in worker
+        assert free.get(worker, 0.0) <= outcome.stint.began.timestamp() <= float(began)
+        assert float(ended) <= outcome.stint.ended.timestamp()
+        free[worker] = float(ended)
 
 
 @each_executor

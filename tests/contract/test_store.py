@@ -41,6 +41,7 @@ from tests.unit.store.strategies import (
     PICTURE,
     PROGRESS,
     SPEC,
+    STINTS,
     complete,
     failed,
     measurements,
@@ -310,6 +311,22 @@ def test_trial_runs_and_ends_with_its_attempt(store):
         assert ended.ended is not None
         assert ended.started <= ended.ended
         assert ended.reason == ""
+
+
+def test_attempt_knows_who_worked_for_it_once_it_has_ended(store):
+    with store.lease(STUDY) as lease:
+        trial, first = open_running(store, lease)
+        assert store.stop_attempt(lease, 0, first, "preempted", workers=STINTS[:1])
+        second = store.start_attempt(lease, 0)
+        assert [one.workers for one in store.attempts(STUDY, 0)] == [STINTS[:1], ()]
+        assert store.close_trial(lease, complete(trial), second, workers=STINTS)
+        assert not store.close_trial(lease, complete(trial), second, workers=())
+        _, third = open_running(store, lease)
+        odd = dataclasses.replace(STINTS[0], worker="a\0b")
+        assert store.stop_attempt(lease, 1, third, "hung", workers=[odd])
+    assert [one.workers for one in store.attempts(STUDY, 0)] == [STINTS[:1], STINTS]
+    last = store.last_attempts(STUDY)
+    assert (last[0].workers, last[1].workers[0].worker) == (STINTS, "a\ufffdb")
 
 
 @pytest.mark.parametrize("state", [TrialState.FAIL, TrialState.PRUNED])

@@ -12,6 +12,7 @@ from threading import Lock
 
 import pytest
 
+from schedsearch.app.happened import lanes, timeline
 from schedsearch.errors import InputError, RunError
 from schedsearch.execution.cluster import crew
 from schedsearch.execution.cluster.options import ClusterOptions
@@ -23,7 +24,9 @@ from tests.contract.test_executors import outcomes, task_of
 from tests.integration.frail import Frail
 from tests.unit.execution.synthetic import (
     IDS,
+    STUDY,
     FunctionWorker,
+    Recorded,
     evaluate,
     new_place,
 )
@@ -75,6 +78,29 @@ def test_task_that_always_kills_is_poison_and_fails_with_the_place(tmp_path, poo
     assert "has ended 2 workers" in failed.failure
     assert os.uname().nodename in failed.failure
     assert len(way.begun) == 2
+
+
+@pytest.mark.full
+def test_search_on_two_workers_has_a_lane_for_each(tmp_path, pool):
+    place = new_place(tmp_path)
+    executor = pool(partial(FunctionWorker, Recorded(place.file, slow)))
+    until(lambda: [one.state for one in executor.seen()] == ["idle", "idle"])
+    assert place.search(chunk=3, executor=lambda _evaluate: executor).ending == "finished"
+    with place.store() as store:
+        trials, attempts = store.trials(STUDY), store.last_attempts(STUDY)
+    spans = timeline(trials, attempts)
+    workers = executor.seen()
+    names = [f"process {one.pid} on {one.node}" for one in workers]
+    assert [name for name, _ in lanes(spans)] == sorted(names)
+    assert {one.pid for one in place.evaluated} == {one.pid for one in workers}
+    for one in spans:
+        attempt = attempts[one.trial]
+        assert attempt.started <= one.started <= one.ended <= attempt.ended
+
+
+def slow(task):
+    time.sleep(0.02)
+    return evaluate(task)
 
 
 def test_poison_fails_its_trial_and_the_search_says_why(tmp_path, pool):

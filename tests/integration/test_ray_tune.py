@@ -113,6 +113,11 @@ def test_search_on_tune_that_is_left_and_loses_a_worker_finds_the_same_trials(
     shown = {one["config"]["trial"]: one["score"] for one in told if "score" in one}
     assert shown, "Tune was told of no measurement"
     assert shown == {number: scores[number] for number in shown}
+    with place.store() as store:
+        attempts = store.last_attempts(STUDY).values()
+    workers = {worker.worker for one in attempts for worker in one.workers}
+    assert workers
+    assert all(name.startswith("Tune's trial ") for name in workers)
 
 
 @pytest.mark.parametrize("name", FAMILIES)

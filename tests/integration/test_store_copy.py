@@ -34,6 +34,7 @@ from tests.unit.store.strategies import (
     HALF,
     PICTURE,
     SPEC,
+    STINTS,
     complete,
 )
 
@@ -55,7 +56,8 @@ def filled(places):
         store.add_scores(context, EVALUATIONS)
         with store.lease(SPEC.name) as lease:
             trial = store.open_trial(lease, {"count": 3}, FULL)
-            store.close_trial(lease, complete(trial), store.start_attempt(lease, 0))
+            attempt = store.start_attempt(lease, 0)
+            store.close_trial(lease, complete(trial), attempt, workers=STINTS)
             store.open_trial(lease, {}, HALF, samples=7)
             store.stop_attempt(lease, 1, store.start_attempt(lease, 1), "hung")
             store.start_attempt(lease, 1)
@@ -121,6 +123,7 @@ def test_copy_has_all_that_was_found(filled, monkeypatch):
         context = there.context_id(SPEC.name, "c0ffee", {})
         assert there.scores(context, EVALUATIONS) == EVALUATIONS
         assert there.trials(SPEC.name)[1].state is TrialState.RUNNING
+        assert there.attempts(SPEC.name, 0)[0].workers == STINTS
         with there.lease(SPEC.name) as lease:
             assert there.start_attempt(lease, 1) == 3
 

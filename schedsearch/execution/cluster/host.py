@@ -14,6 +14,7 @@ from typing import Any
 
 import ray
 
+from schedsearch.core.stint import process_name
 from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.execution.executor import Worker
 
@@ -53,6 +54,11 @@ class Place:
     def name(self) -> str:
         """What messages call it; several nodes may be on one host."""
         return f"{self.host} (node {self.node[:6]})"
+
+    @property
+    def process(self) -> str:
+        """What its process is called; of several on one node."""
+        return process_name(self.pid, self.name)
 
 
 SIGNS = "signs"

@@ -1,10 +1,14 @@
 """Evaluation in the process of the coordinator."""
 
+import os
+import platform
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
 
+from schedsearch.core.stint import Stint, process_name
 from schedsearch.core.trial import Task
 from schedsearch.execution.executor import Outcome, Ticket, Worker
 
@@ -29,8 +33,10 @@ class LocalExecutor:
     def next(self) -> Outcome:
         """Evaluate the oldest queued task."""
         ticket, task = self._queue.popleft()
-        found = self._worker.evaluate(task)
-        return Outcome(ticket, task, found.scores, found.failure, found.work)
+        worker, began = self._worker, datetime.now(UTC)
+        found = worker.evaluate(task)
+        stint = Stint.since(began, process_name(os.getpid(), platform.node()))
+        return Outcome(ticket, task, found.scores, found.failure, found.work, stint)
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         """Take these tasks out of the queue."""

@@ -11,7 +11,8 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from typing import Any, Literal
 import ray
 
 from schedsearch.core.progress import WorkerSeen
+from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Evaluated, Task
 from schedsearch.errors import InputError, RunError, SchedsearchError
 from schedsearch.execution.cluster.connection import connect, leave
@@ -257,7 +259,8 @@ class _Pool:
             self._put(idle, self._questions.popleft())
         for name, _, task in self._dispatch.hand_out(now):
             member = self._crew.members[name]
-            self._call(member, "call", ("evaluate", (task,), {}), self._evaluated)
+            then = partial(self._evaluated, datetime.now(UTC))
+            self._call(member, "call", ("evaluate", (task,), {}), then)
 
     def _look(self, now: float) -> None:
         """Note who is there, for those who ask; often enough for people."""
@@ -358,13 +361,15 @@ class _Pool:
         if answer.error is not None:
             raise _from(member, answer.error)
 
-    def _evaluated(self, member: Member, answer: Answer) -> None:
+    def _evaluated(self, began: datetime, member: Member, answer: Answer) -> None:
         found = answer.value if answer.error is None else Evaluated(failure="defect")
         needless = self._dispatch.cancelled(member.name)
         outcome = self._dispatch.ended(member.name, found, time.monotonic())
         if outcome is not None:
             if answer.error is None:
-                self._outcomes.put(outcome)
+                assert member.place is not None, "it is open"
+                stint = Stint.since(began, member.place.process)
+                self._outcomes.put(replace(outcome, stint=stint))
             elif not needless:
                 self._outcomes.put(answer.error)
 

@@ -3,8 +3,10 @@
 import asyncio
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
 from typing import Any
 
+from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Evaluated, Task
 from schedsearch.execution.executor import Outcome, Ticket
 
@@ -21,7 +23,7 @@ class Desk:
     def __init__(self) -> None:
         self._changed = asyncio.Condition()
         self._waiting: deque[tuple[Ticket, Task]] = deque()
-        self._held: dict[Ticket, tuple[Task, str]] = {}
+        self._held: dict[Ticket, tuple[Task, str, datetime]] = {}
         self._deaths: Counter[Ticket] = Counter()
         self._outcomes: deque[Outcome] = deque()
         self._decided: dict[int, Decided] = {}
@@ -62,7 +64,7 @@ class Desk:
     async def lost(self, who: str) -> None:
         """Give to others what somebody had who is gone."""
         async with self._changed:
-            for ticket, (task, holder) in list(self._held.items()):
+            for ticket, (task, holder, _) in list(self._held.items()):
                 if holder != who:
                     continue
                 del self._held[ticket]
@@ -90,15 +92,16 @@ class Desk:
             own = [one for one in self._waiting if one[0].trial == trial]
             ticket, task = found = (own or self._waiting)[0]
             self._waiting.remove(found)
-            self._held[ticket] = task, who
+            self._held[ticket] = task, who, datetime.now(UTC)
             return found
 
     async def give(self, ticket: Ticket, found: Evaluated) -> None:
         """Hand in what became of a task; only the first counts."""
         async with self._changed:
             if ticket in self._held:
-                task, _ = self._held.pop(ticket)
+                task, who, began = self._held.pop(ticket)
+                stint = Stint.since(began, f"Tune's trial {who}")
                 self._outcomes.append(
-                    Outcome(ticket, task, found.scores, found.failure, found.work)
+                    Outcome(ticket, task, found.scores, found.failure, found.work, stint)
                 )
                 self._changed.notify_all()

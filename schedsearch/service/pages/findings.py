@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from schedsearch.app.baselines import at_equal_cost
-from schedsearch.app.happened import Asked, Decision, Span, decisions, questions, timeline
+from schedsearch.app.happened import Asked, Decision, Span, decisions, lanes, questions, timeline
 from schedsearch.app.points import Limits, limits
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.pareto import full, pareto
@@ -46,19 +46,17 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bar:
-    """A trial at work, in percent of the picture.
+    """Work for a trial, in percent of the picture.
 
     Attributes:
         span: When that was.
         x: Where it begins.
         width: How wide it is.
-        y: Where its lane begins.
     """
 
     span: Span
     x: float
     width: float
-    y: float
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,8 @@ class Findings:
         undominated: Trials that no other beats in both cost and drop, with both.
         asked: Questions about layers.
         bars: What was at work when.
-        lanes: How many trials were at work at once.
+        lanes: The same, side by side, with what is named above each.
+        workers: How many workers are known of.
         log: What was decided when, the latest first.
         seconds: Axis of the times at work; None where there are none.
     """
@@ -85,7 +84,8 @@ class Findings:
     undominated: Sequence[tuple[Trial, float, float]]
     asked: Sequence[Asked]
     bars: Sequence[Bar]
-    lanes: int
+    lanes: Sequence[tuple[str, Sequence[Bar]]]
+    workers: int
     log: Sequence[Decision]
     seconds: Axis | None
 
@@ -125,9 +125,8 @@ def findings(view: StudyView) -> Findings:
         best = view.best_trial
     except InputError:
         best = None
-    spans = timeline(trials, attempts)[-_SPANS:]
-    lanes = 1 + max((one.lane for one in spans), default=0)
-    seconds, bars = _bars(spans, lanes)
+    spans = timeline(trials, attempts, _SPANS)
+    seconds, bars = _bars(spans)
     cost = view.costs
     return Findings(
         view=view,
@@ -136,8 +135,9 @@ def findings(view: StudyView) -> Findings:
         curves=_curves(view, best),
         undominated=[(trial, *cost(trial)) for trial in pareto(trials, cost)],
         asked=questions(view)[-_ASKED:],
-        bars=bars,
-        lanes=lanes,
+        bars=list(bars.values()),
+        lanes=[(name, [bars[one] for one in own]) for name, own in lanes(spans)],
+        workers=len({one.worker for one in spans if one.worker}),
         log=decisions(view, attempts)[:_LOG],
         seconds=seconds,
     )
@@ -157,21 +157,21 @@ def _curves(view: StudyView, best: Trial | None) -> list[Curve]:
     return found
 
 
-def _bars(spans: Sequence[Span], lanes: int) -> tuple[Axis | None, list[Bar]]:
+def _bars(spans: Sequence[Span]) -> tuple[Axis | None, dict[Span, Bar]]:
     if not spans:
-        return None, []
+        return None, {}
     began = min(one.started for one in spans)
     ends = [one.ended or one.started for one in spans]
     last = max((_since(began, end) for end in ends), default=0.0)
     unit, words = (60.0, "minutes") if last > 180 else (1.0, "seconds")
     along = axis(f"{words} since the first of these", (0.0, max(last, 1.0) / unit))
-    bars = []
+    bars = {}
     for one in spans:
         start = _since(began, one.started) / unit
         end = along.high if one.ended is None else _since(began, one.ended) / unit
         x = along.at(start)
         width = max(0.15, round(along.at(end) - x, 2))
-        bars.append(Bar(one, x, width, round(100 * one.lane / lanes, 2)))
+        bars[one] = Bar(one, x, width)
     return along, bars
 
 

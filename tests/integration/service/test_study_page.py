@@ -1,5 +1,7 @@
 """The pages of studies: what they say of searches in every state."""
 
+import os
+import platform
 import re
 import shutil
 from dataclasses import replace
@@ -15,6 +17,7 @@ from schedsearch.app.points import BEST, FRONT, UNKNOWN, WITHIN, limits
 from schedsearch.app.slices import slices
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.pareto import full
+from schedsearch.core.stint import process_name
 from schedsearch.core.trial import TrialState
 from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
@@ -22,6 +25,7 @@ from tests.integration.service.test_access import logged_in
 from tests.unit.store.strategies import COMPARISON
 
 API = "/api/v1"
+THIS_PROCESS = process_name(os.getpid(), platform.node())
 SEARCHED = """
 study: small
 model: demo
@@ -187,6 +191,7 @@ def test_questions_times_and_decisions_follow_from_the_trials(searched):
     assert pruned <= refused
     assert [one.trial for one in spans] == [one.number for one in view.trials]
     assert {one.lane for one in spans} == {0}, "one after another"
+    assert {one.worker for one in spans} == {THIS_PROCESS}
     assert log[-1].words.startswith("the full model was measured")
     assert f"{best.params['count']} of {max(facts.n_visions)} vision tokens" in log[0].words
     assert {one.name for one, _ in curves} == {"uniform", "linear", "FastV-style step"}
@@ -227,6 +232,16 @@ def test_every_plot_can_be_taken_away(visited, figure):
         assert answer.content.startswith(begins)
         named = answer.headers["content-disposition"]
         assert named == f'attachment; filename="small.{figure}.{kind}"'
+
+
+def test_timeline_names_workers_above_their_lanes_and_in_tables(visited):
+    page, worker = visited.client.get("/studies/small").text, THIS_PROCESS
+    assert f"<p>{worker}</p>" in page
+    assert f"<td>{worker}</td></tr>" in page
+    assert 'aria-label="Trials at work over time; workers known: 1"' in page
+    table = visited.client.get("/studies/small/figures/timeline.csv").text.splitlines()
+    assert table[0] == "trial,state,began,ended,lane,worker"
+    assert all(row.endswith(f",0,{worker}") for row in table[1:])
 
 
 def test_curves_of_a_trial_and_of_studies_can_be_taken_away(visited):

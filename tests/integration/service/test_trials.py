@@ -108,7 +108,11 @@ def test_trial_has_its_attempts_and_answers(searched):
     headers = searched.by("read")
     found = searched.client.get(f"{API}/studies/{STUDY}/trials/{best.number}", headers=headers)
     assert found.json()["drop"] == best.measurement.drop
-    assert [one["number"] for one in found.json()["attempts"]] == [1]
+    (attempt,) = found.json()["attempts"]
+    (worker,) = attempt["workers"]
+    assert attempt["number"] == 1
+    assert worker["worker"].startswith("process ")
+    assert attempt["started"] <= worker["began"] <= worker["ended"] <= attempt["ended"]
     answers = pages(searched, f"/trials/{best.number}/answers", "answers")
     assert len(answers) == DIFFERENT
     mean = sum(one["score"] for one in answers) / len(answers)

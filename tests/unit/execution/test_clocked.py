@@ -1,15 +1,19 @@
 """Workers whose time is counted, not spent."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
 
+from schedsearch.core.stint import by_worker
 from schedsearch.core.trial import Task, Work
 from schedsearch.execution.clocked import ClockedExecutor
 from schedsearch.execution.executor import Ticket
 from tests.unit.execution.synthetic import (
     FULL,
     IDS,
+    SEARCH,
+    STUDY,
     FunctionWorker,
     evaluate,
     new_place,
@@ -94,3 +98,49 @@ def test_a_search_finds_what_it_finds_with_real_workers(tmp_path, workers):
     pool = partial(clocked, workers=workers, seconds=lambda _task: 1.0)
     assert place.search(executor=pool).ending == "finished"
     assert place.trials() == uninterrupted()
+
+
+class Noting(ClockedExecutor):
+    """Notes whose each answer is, until the trial is closed."""
+
+    def __init__(self, *options):
+        super().__init__(*options)
+        self.noted = {}
+        self.closed = set()
+
+    def next(self):
+        outcome = super().next()
+        if outcome.ticket.trial not in self.closed:
+            of_first = max(0, outcome.ticket.trial)  # keep-all is measured before the first
+            self.noted.setdefault(of_first, []).append(outcome.stint)
+        return outcome
+
+
+@pytest.mark.parametrize(("workers", "questions"), [(1, 1), (3, 1), (3, 3)])
+def test_a_search_stores_who_worked_for_each_attempt_and_when(tmp_path, workers, questions):
+    place, made = new_place(tmp_path), []
+
+    def noting(inner):
+        worker = partial(FunctionWorker, inner)
+        made.append(Noting(worker, workers, lambda name, _task, _work: 1.0 + int(name[-1])))
+        return made[0]
+
+    sampler = replace(SEARCH, concurrent_trials=questions)
+    place.search(
+        sampler,
+        chunk=3,
+        executor=noting,
+        on_trial=[lambda trial: made[0].closed.add(trial.number)],
+    )
+    with place.store() as store:
+        found = {
+            number: attempt.workers
+            for number, attempt in store.last_attempts(STUDY).items()
+            if attempt.workers
+        }
+    assert found == {number: by_worker(stints) for number, stints in made[0].noted.items()}
+    assert len({one.worker for stints in found.values() for one in stints}) == workers
+    if questions == 1:
+        for worker in {one.worker for one in found[0]}:
+            own = [one for trial in found.values() for one in trial if one.worker == worker]
+            assert all(a.ended <= b.began for a, b in zip(own, own[1:], strict=False))

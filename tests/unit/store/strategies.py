@@ -1,6 +1,7 @@
 """Hypothesis strategies for what a store holds, and the values that many of its tests share."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
@@ -11,6 +12,7 @@ from schedsearch.core.facts import Facts, Prompts
 from schedsearch.core.intervals import Interval
 from schedsearch.core.progress import Progress, WorkerSeen
 from schedsearch.core.schedule import Schedule
+from schedsearch.core.stint import Stint
 from schedsearch.core.study import StudySpec
 from schedsearch.core.trial import Measurement, Trial, TrialState
 from schedsearch.store import Evaluation
@@ -45,6 +47,11 @@ PROGRESS = Progress(
     best_flops_ratio=0.75,
     best_drop=None,
     workers=(WorkerSeen("node-1", 7, "works", 25, 3, 0.5),),
+)
+_LATER = datetime(2030, 1, 1, 1, 0, 0, 250000, UTC)
+STINTS = (
+    Stint("process 7 on node-1", datetime(2030, 1, 1, tzinfo=UTC), _LATER),
+    Stint("process 9 on Gerät 2 (node a1b2c3)", datetime(2030, 1, 1, 0, 1, tzinfo=UTC), _LATER),
 )
 _REQUEST = Request(
     data="shapes",
