@@ -12,6 +12,7 @@ from schedsearch.app.config import parse_study
 from schedsearch.app.configured import prepare
 from schedsearch.store.store import open_store
 from tests.e2e.pages.conftest import WIDTHS, Site, cut, overflow, served, visiting
+from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_study_page import SEARCHED
 from tests.pace import some
 
@@ -150,6 +151,36 @@ def _unfinished(route: Route) -> None:
         '<div class="skeleton">Reading</div></div><figure class="card" id="costs">'
     )
     route.fulfill(response=answer, body=begun + skeleton + after)
+
+
+MOVES = """
+new PerformanceObserver((list) => {
+  for (const one of list.getEntries()) (window.moved ??= []).push([one.value, ...one.sources.map(
+    (source) => source.node?.outerHTML?.slice(0, 200))]);
+}).observe({ type: "layout-shift", buffered: true });
+"""
+HEIGHTS = "['head', 'standing'].map((one) => document.getElementById(one).offsetHeight)"
+
+
+@pytest.mark.parametrize("width", some(WIDTHS, (380,)))
+def test_nothing_moves_while_a_study_is_searched(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    store = tmp_path / "store.db"
+    open_store(store).close()
+    with served(store) as site, visiting(browser, site, width) as visit:
+        page, headers = visit.page, {"Authorization": f"Bearer {site.token}"}
+        page.add_init_script(MOVES)
+        asked = f"{site.url}/api/v1/studies?start=true"
+        assert page.request.post(asked, data=STUDY, headers=headers).status == 201
+        visit.go(f"/studies/{NAME}")
+        expect(page.locator("#rows")).to_be_visible(timeout=60_000)
+        heights = page.evaluate(HEIGHTS)
+        expect(page.locator("#head .badge")).to_have_text("ended", timeout=120_000)
+        expect(page.locator("#standing")).to_contain_text("The search has ended")
+        assert page.evaluate("window.moved ?? []") == []
+        assert page.evaluate(HEIGHTS) == heights
+        page.goto("about:blank")
 
 
 @pytest.mark.full

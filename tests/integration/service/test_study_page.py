@@ -72,6 +72,24 @@ def test_list_is_sorted_by_every_column(service, sort):
     assert names == (["b", "a"] if sort == "created" else ["a", "b"])
 
 
+def test_room_is_kept_for_what_a_search_will_prove(service):
+    logged_in(service, service.token("launch"))
+    certify = "calibration_samples: 12, certify: demo:certify, certify_samples: 40}"
+    for name, text in (
+        ("small", STUDY),
+        ("proven", STUDY.replace("calibration_samples: 12}", certify)),
+    ):
+        sent = text.replace("study: small", f"study: {name}")
+        headers = service.by("launch")
+        assert (
+            service.client.post(f"{API}/studies", content=sent, headers=headers).status_code == 201
+        )
+        page = service.client.get(f"/studies/{name}").text
+        assert ("Nothing is proven yet" in page) == (name == "proven")
+        assert "drop \N{LESS-THAN OR EQUAL TO} 1" in page
+        assert "The search has not been started" in page
+
+
 def test_study_that_was_not_started_says_so_and_can_be(service):
     logged_in(service, service.token("launch"))
     service.client.post(f"{API}/studies", content=STUDY, headers=service.by("launch"))
