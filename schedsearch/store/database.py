@@ -329,7 +329,12 @@ def _limit_idleness(connection: Any, _record: Any) -> None:
 
 
 def _count_idleness(
-    connection: Connection, _cursor: Any, _statement: Any, _values: Any, _context: Any, several: bool
+    connection: Connection,
+    _cursor: Any,
+    _statement: Any,
+    _values: Any,
+    _context: Any,
+    several: bool,
 ) -> None:
     """Have the server count how long it hears nothing, also after several rows in one go.
 
