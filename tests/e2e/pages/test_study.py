@@ -211,6 +211,7 @@ def test_nothing_moves_while_a_study_is_searched(
         assert page.request.post(asked, data=STUDY, headers=headers).status == 201
         visit.go(f"/studies/{NAME}")
         expect(page.locator("#rows")).to_be_visible(timeout=60_000)
+        page.wait_for_load_state()  # with its style
         heights = page.evaluate(HEIGHTS)
         expect(page.locator("#head .badge")).to_have_text("ended", timeout=120_000)
         expect(page.locator("#standing")).to_contain_text("The search has ended")
