@@ -168,8 +168,10 @@ class SamplePictures:
                 stdin=subprocess.PIPE,
             )
         child.communicate(json.dumps(asdict(searched)).encode())
-        complete = child.returncode == 0
-        names = {path.stem for path in folder.iterdir()} if complete else set()
+        if child.returncode:
+            shutil.rmtree(folder, ignore_errors=True)
+            return _Made(folder, frozenset())
+        names = [path.stem for path in folder.iterdir()]
         return _Made(folder, frozenset(filter(_KEY.fullmatch, names)))
 
 
