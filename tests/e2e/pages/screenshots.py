@@ -64,7 +64,7 @@ def show_in_docs(folder: Path, docs: Path) -> None:
             part = whole.convert("RGB").crop((0, 0, size[0], min(size[1], whole.height)))
         if part.width > 1080:
             part = part.resize((1080, part.height * 1080 // part.width), Image.Resampling.LANCZOS)
-        part.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        part.quantize(256, Image.Quantize.MAXCOVERAGE, kmeans=2, dither=Image.Dither.NONE).save(
             docs / f"{name}.png", optimize=True
         )
 
