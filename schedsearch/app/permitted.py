@@ -76,6 +76,22 @@ class Permitted:
             data["images"] = str(_within("data.images", data["images"], self.data))
         return content
 
+    def calibration(
+        self, config: StudyConfig, uploaded: Callable[[str], Path]
+    ) -> tuple[str, Path | None]:
+        """Name of the calibration set and folder of its images, if a study may name them.
+
+        Args:
+            config: As it was sent, or as `applied` has written it.
+            uploaded: As for `applied`.
+
+        Raises:
+            InputError: It may not.
+        """
+        data = config.data
+        images = None if data.images is None else _within("data.images", data.images, self.data)
+        return self._samples("data.calibration", data.calibration, uploaded), images
+
     def _model(self, name: str) -> str:
         if name in MODELS:
             return name

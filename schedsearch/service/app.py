@@ -13,6 +13,7 @@ from starlette.types import ASGIApp
 from schedsearch.app.backends import Backend, LocalBackend
 from schedsearch.app.config import StudyConfig
 from schedsearch.app.launching import Caretaker, Launching
+from schedsearch.app.sample_pictures import SamplePictures
 from schedsearch.app.uploads import Uploads
 from schedsearch.service.api import (
     access,
@@ -116,7 +117,9 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         uploads.file,
         settings.searches,
     )
-    office = Office(store, Views(store), launching, Caretaker(launching), uploads, settings)
+    pictures = SamplePictures(store, permitted, uploads.file, settings.folder / "pictures")
+    caretaker = Caretaker(launching)
+    office = Office(store, Views(store), launching, caretaker, uploads, pictures, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -129,6 +132,7 @@ def make_app(settings: ServiceSettings, backend: Backend | None = None) -> FastA
         office.caretaker.start()
         yield
         uploads.close()
+        pictures.close()
         office.caretaker.close()
         await app.state.watcher.close()
         store.close()

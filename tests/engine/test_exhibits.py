@@ -12,7 +12,7 @@ from schedsearch import RankerSpec, Schedule, UnsupportedError
 from schedsearch.core.exhibit import KEPT_BYTES, PICTURE_BYTES, ScoredSample
 from schedsearch.core.sample import Grid, Sample
 from schedsearch.evaluation import evaluator as evaluators
-from schedsearch.evaluation import exhibits, pictures
+from schedsearch.evaluation import exhibits, sheet
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.metrics import make_metric
 from schedsearch.evaluation.pictures import picture_of
@@ -126,7 +126,7 @@ def test_pictures_are_small_whatever_they_show():
 
 
 def test_pillow_without_webp_is_an_error_with_its_remedy(monkeypatch):
-    monkeypatch.setattr(pictures.features, "check", lambda _name: False)
+    monkeypatch.setattr(sheet.features, "check", lambda _name: False)
     with pytest.raises(UnsupportedError, match="WebP.*install a wheel"):
         picture_of(None, [Image.new("RGB", (8, 8))], 4, None)
 

@@ -12,6 +12,7 @@ from fastapi import Depends, Header, Query, Request, Response
 from pydantic import BaseModel
 
 from schedsearch.app.launching import Caretaker, Launching
+from schedsearch.app.sample_pictures import SamplePictures
 from schedsearch.app.uploads import Uploads
 from schedsearch.errors import InputError
 from schedsearch.service.auth import Principal, origin_of
@@ -60,6 +61,7 @@ class Office:
         launching: What is done for studies.
         caretaker: Does it.
         uploads: Sets that were sent.
+        pictures: Of samples that searches have seen.
         settings: Of the service.
     """
 
@@ -68,6 +70,7 @@ class Office:
     launching: Launching
     caretaker: Caretaker
     uploads: Uploads
+    pictures: SamplePictures
     settings: ServiceSettings
 
 

@@ -1,15 +1,15 @@
 """Samples of a trial that people look at, token by token."""
 
 import base64
-from typing import Annotated, Self
+from typing import Self
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
 from fastapi.responses import Response as Plain
 from pydantic import Field
 
 from schedsearch.core.exhibit import Exhibit
 from schedsearch.service.api.common import InOffice, errors
-from schedsearch.service.api.trials import Number, find_trial
+from schedsearch.service.api.trials import Number, Sample, find_trial, picture_answer, pictures
 from schedsearch.service.auth import Reads
 from schedsearch.service.problems import not_found
 from schedsearch.service.routes import NamedRoute
@@ -18,9 +18,6 @@ from schedsearch.service.schemas import Body
 router = APIRouter(
     prefix="/studies/{name}/trials/{number}/exhibits", tags=["trials"], route_class=NamedRoute
 )
-
-_WEBP = "image/webp"
-_FOR_AN_HOUR = "private, max-age=3600"
 
 
 class BoxOut(Body):
@@ -88,13 +85,7 @@ def list_exhibits(office: InOffice, _who: Reads, name: str, number: Number) -> E
 @router.get(
     "/{sample}/picture",
     response_class=Plain,
-    responses={
-        200: {
-            "content": {_WEBP: {"schema": {"type": "string", "format": "binary"}}},
-            "description": "A small picture of what the model sees.",
-        },
-        **errors(404, 409),
-    },
+    responses={200: pictures("A small picture of what the model sees."), **errors(404, 409)},
     summary="Picture of a sample",
 )
 def exhibit_picture(
@@ -102,11 +93,11 @@ def exhibit_picture(
     _who: Reads,
     name: str,
     number: Number,
-    sample: Annotated[str, Path(max_length=100)],
+    sample: Sample,
 ) -> Response:
     """Return the picture whose parts the tokens stand for."""
     find_trial(office, name, number)
     found = office.store.exhibit_pictures(name, number, [sample]).get(sample)
     if found is None:
         raise not_found(f"exhibit {sample} of trial {number} of `{name}`")
-    return Response(found, media_type=_WEBP, headers={"Cache-Control": _FOR_AN_HOUR})
+    return picture_answer(found)

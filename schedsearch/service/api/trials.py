@@ -1,7 +1,8 @@
 """Trials of a study, their answers, and the schedules that can be taken away."""
 
 import re
-from typing import Annotated
+from collections.abc import Collection
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import Response as Plain
@@ -40,7 +41,21 @@ router = APIRouter(prefix="/studies/{name}", tags=["trials"], route_class=NamedR
 
 _MOST = 10**9
 Number = Annotated[int, Path(ge=0, le=_MOST)]
+Sample = Annotated[str, Path(max_length=100)]
 _SCHEDULE = "application/json"
+_WEBP = "image/webp"
+_FOR_AN_HOUR = "private, max-age=3600"
+
+
+def pictures(description: str) -> dict[str, Any]:
+    """What a route answers that gives pictures."""
+    content = {_WEBP: {"schema": {"type": "string", "format": "binary"}}}
+    return {"content": content, "description": description}
+
+
+def picture_answer(picture: bytes) -> Response:
+    """A picture as it is sent."""
+    return Response(picture, media_type=_WEBP, headers={"Cache-Control": _FOR_AN_HOUR})
 
 
 @router.get("/trials", responses=errors(404, 409), summary="List trials")
@@ -94,15 +109,41 @@ def answers(
     return AnswersOut(answers=found[:limit], cursor=following)
 
 
+@router.get(
+    "/trials/{number}/answers/{sample}/picture",
+    response_class=Plain,
+    responses={200: pictures("A small picture of the sample's images."), **errors(404, 409)},
+    summary="Picture of an answer's sample",
+)
+def answer_picture(
+    office: InOffice, _who: Reads, name: str, number: Number, sample: Sample
+) -> Response:
+    """Return the picture of a sample that the search has seen, if its set may be opened here.
+
+    That is so of sets that come with a package, were uploaded or lie in a folder of the service, if
+    they are still what was searched. They are read when somebody first asks: until then, 404.
+    """
+    found = answers_of(office, name, find_trial(office, name, number).schedule, samples=[sample])
+    picture = office.pictures.picture(name, sample) if found else None
+    if picture is None:
+        raise not_found(f"picture of sample {sample} of trial {number} of `{name}`, or none yet")
+    return picture_answer(picture)
+
+
 def answers_of(
-    office: Office, name: str, schedule: Schedule, after: str, limit: int
+    office: Office,
+    name: str,
+    schedule: Schedule,
+    after: str = "",
+    limit: int = 1,
+    samples: Collection[str] | None = None,
 ) -> list[AnswerOut]:
     """At most so many samples of a schedule by key, those after a key, and the full model's."""
     visions = office.store.spec(name).facts.n_visions
     counts = [schedule.counts(n) for n in visions]
     kept_all = all(count == n for n, row in zip(visions, counts, strict=True) for count in row)
     ranker = {"name": schedule.ranker.name, "params": dict(schedule.ranker.params)}
-    own = office.store.answers(name, None if kept_all else ranker, counts, after, limit)
+    own = office.store.answers(name, None if kept_all else ranker, counts, after, limit, samples)
     kept = [(n,) * schedule.layers for n in visions]
     asked = [one.sample for one in own]
     beside = office.store.answers(name, None, kept, limit=len(own), samples=asked)

@@ -31,6 +31,7 @@ from schedsearch.service.pages.findings import findings
 from schedsearch.service.pages.page import PageRoute, Submits, Visitor, path, render
 from schedsearch.service.pages.plots import axis, between
 from schedsearch.service.pages.taken import formats, taken
+from schedsearch.service.pages.words import asked_for
 from schedsearch.service.problems import not_found
 from schedsearch.service.schemas import StudyOut
 from schedsearch.store.pages import Order, Page, Place, Wanted
@@ -68,12 +69,14 @@ def study_page(
         if whole or office.views.at_hand(found):
             view = office.views.of(name)
             context |= {"found": findings(view), "goal": goal(view)}
-    written = dict(launch.content) if launch else found and _written(found.spec)
+    written: Mapping[str, Any] = launch.content if launch else _written(found.spec) if found else {}
     return render(
         request,
         "study.html",
         who,
-        spec=yaml.safe_dump(written, sort_keys=False, allow_unicode=True),
+        spec=yaml.safe_dump(dict(written), sort_keys=False, allow_unicode=True),
+        asked=asked_for(found.spec.search if found else written.get("search", {})).split(", "),
+        proves=_proves(written),
         trial=lambda number: _trial(request, name, number),
         family=found and "family" in found.spec.search,
         depth=found.spec.facts.layers if found else 0,
@@ -81,6 +84,12 @@ def study_page(
         pictures=_pictures(request, name),
         **context,
     )
+
+
+def _proves(written: Mapping[str, Any]) -> bool:
+    """Whether a study file names what a certificate is proven on."""
+    data = written.get("data", {})
+    return bool(data.get("certify") or (data.get("shares") or {}).get("certify"))
 
 
 def _pictures(request: Request, name: str) -> Callable[[Figure], list[tuple[str, str]]]:

@@ -13,7 +13,7 @@ from schedsearch.errors import InputError
 from schedsearch.service.api.common import InOffice, Office
 from schedsearch.service.api.exhibits import ExhibitOut
 from schedsearch.service.api.trials import Number, answers_of, find_trial
-from schedsearch.service.pages.page import PageRoute, Visitor, render
+from schedsearch.service.pages.page import PageRoute, Visitor, path, render
 from schedsearch.service.pages.plots import layers, ratios, steps
 from schedsearch.service.pages.taken import formats, taken
 from schedsearch.service.schemas import AnswerOut
@@ -55,6 +55,8 @@ def trial_page(
     named = {one.sample: one for one in exhibits}
     facts, keep = office.store.spec(name).facts, trial.schedule.keep
     n_max = max(facts.n_visions)
+    changes = changes_of(office, name, trial, named)
+    seen = office.pictures.keys(name) if changes.rows else frozenset()
     beside = None if best is None or best.number == number else best
     return render(
         request,
@@ -74,7 +76,9 @@ def trial_page(
         best_curve=steps(beside.schedule.keep) if beside else "",
         counts=trial.schedule.counts(n_max),
         n_max=n_max,
-        changes=changes_of(office, name, trial, named),
+        changes=changes,
+        looks=_looks(request, name, number, changes, named, seen or ()),
+        unread=seen is None,
         exhibits=exhibits,
         first=_first_told(exhibits),
         named=named,
@@ -122,6 +126,23 @@ def changes_of(office: Office, name: str, trial: Trial, named: Container[str]) -
         reworded=len(reworded),
         rows=[*(one for one, _ in changed), *reworded][:_ROWS],
     )
+
+
+def _looks(
+    request: Request,
+    name: str,
+    number: int,
+    changes: Changes,
+    named: Container[str],
+    seen: Container[str],
+) -> dict[str, str]:
+    """Where the pictures of changed samples are: exhibits, and others that may be opened."""
+    found = {}
+    for one in changes.rows:
+        route = "exhibit_picture" if one.sample in named else "answer_picture"
+        if one.sample in named or one.sample in seen:
+            found[one.sample] = path(request, route, name=name, number=number, sample=one.sample)
+    return found
 
 
 def _best(office: Office, name: str) -> Trial | None:

@@ -1,16 +1,13 @@
 // What pages compute: no element and no network in here, so that node can test it.
 
-const pad = (/** @type {number} */ value) => String(value).padStart(2, "0");
-
 /** A time in the reader's zone, as long as the server writes it. @param {Date} time */
 export function localTime(time) {
-  const day = `${time.getFullYear()}-${pad(time.getMonth() + 1)}-${pad(time.getDate())}`;
-  return `${day} ${pad(time.getHours())}:${pad(time.getMinutes())}`;
+  return time.toLocaleString("sv", { dateStyle: "short", timeStyle: "short" }); // as Swedes do
 }
 
 /** Seconds to wait before trying again: 1, 2, 4, ... up to 15. @param {number} failures So far, in a row. */
 export function patience(failures) {
-  return Math.min(15, 2 ** Math.max(0, failures - 1));
+  return Math.min(15, 2 ** (failures - 1));
 }
 
 /** Seconds to wait before a page is fetched again, so that looking costs at most a quarter of it. @param {number} took Seconds that the last time has taken. */
@@ -33,19 +30,17 @@ export function columns(bytes) {
 
 /**
  * Which point is nearest to a place, -1 if none is near.
- * @param {ArrayLike<number>} xs
- * @param {ArrayLike<number>} ys Values; what is not known is NaN.
- * @param {(x: number) => number} across
- * @param {(y: number) => number} down From values to pixels.
+ * @param {{ cost: ArrayLike<number>, drop: ArrayLike<number> }} points What is not known is NaN.
+ * @param {(cost: number) => number} across
+ * @param {(drop: number) => number} down From values to pixels.
  * @param {number} x
  * @param {number} y
- * @param {number} most Pixels.
  */
-export function nearest(xs, ys, across, down, x, y, most) {
-  let found = -1, least = most * most;
-  for (let at = 0; at < xs.length; at++) {
-    const far = (across(xs[at]) - x) ** 2 + (down(ys[at]) - y) ** 2;
-    if (far <= least) {
+export function nearest({ cost, drop }, across, down, x, y) {
+  let found = -1, least = 14 ** 2;
+  for (let at = 0; at < cost.length; at++) {
+    const far = (across(cost[at]) - x) ** 2 + (down(drop[at]) - y) ** 2;
+    if (far < least) {
       found = at;
       least = far;
     }
@@ -55,29 +50,19 @@ export function nearest(xs, ys, across, down, x, y, most) {
 
 /** An image of keep ratios, a row for each layer: from pale (all kept) to dark blue (none). @param {Uint8Array} keeps Trial after trial, layer after layer. @param {number} layers */
 export function shades(keeps, layers) {
-  const trials = keeps.length / layers;
-  const rgba = new Uint8ClampedArray(4 * keeps.length);
-  for (let trial = 0; trial < trials; trial++) {
-    for (let layer = 0; layer < layers; layer++) {
-      const keep = keeps[trial * layers + layer] / 255, at = 4 * (layer * trials + trial);
-      rgba[at] = 8 + 222 * keep;
-      rgba[at + 1] = 48 + 190 * keep;
-      rgba[at + 2] = 107 + 143 * keep;
-      rgba[at + 3] = 255;
-    }
-  }
+  const trials = keeps.length / layers, rgba = new Uint8ClampedArray(4 * keeps.length);
+  keeps.forEach((value, at) => {
+    const keep = value / 255, trial = Math.floor(at / layers);
+    rgba.set([8 + 222 * keep, 48 + 190 * keep, 107 + 143 * keep, 255], 4 * ((at % layers) * trials + trial));
+  });
   return rgba;
 }
 
-/** From the least to the greatest of what is known, with a margin. @param {ArrayLike<number>} values What is not known is NaN. */
+/** From the least to the greatest of what is known, with a margin. @param {Float32Array} values What is not known is NaN. */
 export function extent(values) {
-  let low = Infinity, high = -Infinity;
-  for (let at = 0; at < values.length; at++) {
-    if (values[at] < low) low = values[at];
-    if (values[at] > high) high = values[at];
-  }
-  if (low > high) return [0, 1];
-  const margin = 0.04 * (high - low || Math.abs(high) || 1);
+  const known = values.filter((one) => !Number.isNaN(one)).sort();
+  if (!known.length) return [0, 1];
+  const low = known[0], high = known[known.length - 1], margin = 0.04 * (high - low || Math.abs(high) || 1);
   return [low - margin, high + margin];
 }
 

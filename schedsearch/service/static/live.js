@@ -2,7 +2,9 @@
 import { patience, rest } from "./compute.js";
 
 const LOST = "The connection is lost. What you see may be old; searches go on. Trying again …";
-const banner = /** @type {HTMLElement} */ (document.getElementById("connection"));
+/** An element, of whatever kind. @type {(id: string) => any} */
+export const by = (id) => document.getElementById(id);
+const banner = by("connection");
 /** What the server has sent of each live part. @type {Map<string, string>} */
 const sent = new Map();
 
@@ -18,7 +20,7 @@ const partsOf = (page) => page.querySelectorAll("[data-live][id]");
 /** Replace what differs, keeping what was opened, ticked, scrolled or in focus. @param {Document} page */
 function take(page) {
   for (const part of partsOf(page)) {
-    const old = document.getElementById(part.id), html = part.outerHTML;
+    const old = by(part.id), html = part.outerHTML;
     if (!old) return location.reload(); // the first trial has come, and with it more to show
     if (sent.get(part.id) === html) continue;
     sent.set(part.id, html);
@@ -29,7 +31,7 @@ function take(page) {
     const tops = [...old.querySelectorAll(".log, .scroll")].map((one) => one.scrollTop);
     old.replaceWith(part);
     for (const one of part.querySelectorAll(".log, .scroll")) one.scrollTop = tops.shift() ?? 0;
-    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+    if (focused) by(focused)?.focus({ preventScroll: true });
   }
   document.title = page.title;
   document.dispatchEvent(new Event("page:changed"));

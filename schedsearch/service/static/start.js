@@ -1,6 +1,6 @@
 // The form of a new study: the server checks what is written, and fields write into the file.
-/** @type {(id: string) => any} */
-const by = (id) => document.getElementById(id);
+import { by } from "./live.js";
+
 /** @type {HTMLFormElement} */
 const form = by("start");
 /** @type {HTMLTextAreaElement} */

@@ -1,22 +1,24 @@
 // Of a study: cost against drop, and keep ratios of all trials.
 import { BEST, columns, extent, FRONT, nearest, shades, WITHIN } from "./compute.js";
-import { refresh } from "./live.js";
+import { by, refresh } from "./live.js";
 
 const root = getComputedStyle(document.documentElement);
-const box = document.getElementById("scatter");
-const unzoom = document.getElementById("unzoom");
+/** @type {HTMLElement} */
+const box = by("scatter");
+const unzoom = by("unzoom"), tip = by("tip"), image = by("image"), canvas = image.querySelector("canvas");
 
-/** @type {uPlot | null} */ let plot = null;
+/** @type {uPlot} Once there are points. */ let plot;
 let points = columns(new ArrayBuffer(0));
 let home = { x: [0, 1], y: [0, 1] };
 let hovered = -1;
+const FONT = "12px system-ui, sans-serif";
 
 /** Open a trial. @param {number} number */
-const open = (number) => (location.href = box?.dataset.trial + String(number));
+const open = (number) => (location.href = box.dataset.trial + String(number));
 
 /** What is feasible. @param {uPlot} u */
 function region({ ctx, bbox: { left, top, width, height }, valToPos }) {
-  const { cost, drop } = box?.dataset ?? {};
+  const { cost, drop } = box.dataset;
   if (!cost && !drop) return;
   const right = cost ? Math.min(left + width, valToPos(Number(cost), "x", true)) : left + width + 9;
   const upper = drop ? Math.max(top, valToPos(Number(drop), "y", true)) : top - 9;
@@ -55,15 +57,13 @@ function draw(u) {
   ctx.restore();
 }
 
-const size = () => ({ width: box?.clientWidth ?? 600, height: box?.clientHeight ?? 400 });
+const size = () => ({ width: box.clientWidth, height: box.clientHeight });
 
 function build() {
-  if (!box) return;
-  const tip = Object.assign(document.createElement("div"), { className: "tip", hidden: true });
   /** @type {uPlot.Axis} */
   const axis = {
     stroke: root.getPropertyValue("--muted"), grid: { stroke: root.getPropertyValue("--line"), width: 1 }, ticks: { show: false },
-    font: "12px system-ui, sans-serif", labelFont: "12px system-ui, sans-serif", labelSize: 22,
+    font: FONT, labelFont: FONT, labelSize: 22,
     values: (_, splits) => splits.map((one) => Number(one.toFixed(6))),
   };
   /** @type {uPlot.Scale.Range} */
@@ -77,13 +77,13 @@ function build() {
     series: [{}, { paths: () => null, points: { show: false } }],
     hooks: {
       draw: [draw],
-      setCursor: [(u) => hover(u, tip)],
-      setScale: [(u) => unzoom?.toggleAttribute("hidden", !zoomed(u))],
+      setCursor: [hover],
+      setScale: [(u) => unzoom.toggleAttribute("hidden", !zoomed(u))],
       ready: [(u) => u.over.append(tip)],
     },
   }, [[0, 1], [0, 1]], box);
   fit(plot);
-  plot.over.addEventListener("click", () => hovered >= 0 && !plot?.select.width && open(hovered));
+  plot.over.addEventListener("click", () => hovered >= 0 && !plot.select.width && open(hovered));
 }
 
 /** Show all points, unless somebody has zoomed in. @param {uPlot} u */
@@ -95,55 +95,71 @@ function fit(u) {
 }
 
 function reset() {
-  for (const [name, [min, max]] of Object.entries(home)) plot?.setScale(name, { min, max });
+  for (const [name, [min, max]] of Object.entries(home)) plot.setScale(name, { min, max });
 }
 
 /** @param {uPlot} u */
 const zoomed = (u) => Object.entries(home).some(([name, [low, high]]) => {
   const { min, max } = u.scales[name];
-  return min != null && max != null && (min > low || max < high);
+  return (min ?? low) > low || (max ?? high) < high;
 });
 
-/** @param {uPlot} u @param {HTMLElement} tip */
-function hover(u, tip) {
-  const { left = -1, top = -1 } = u.cursor, { cost, drop } = points;
-  hovered = left < 0 ? -1 : nearest(cost, drop, (x) => u.valToPos(x, "x"), (y) => u.valToPos(y, "y"), left, top, 14);
-  tip.hidden = hovered < 0;
-  u.over.classList.toggle("pointed", !tip.hidden);
-  if (tip.hidden) return;
-  tip.textContent = `Trial ${hovered}\n${box?.dataset.unit} ${cost[hovered].toFixed(4)}\ndrop ${drop[hovered].toFixed(4)}`;
-  const right = left > u.over.clientWidth / 2;
-  tip.style.transform = `translate(${left + (right ? -12 : 12)}px, ${top + 12}px)${right ? " translateX(-100%)" : ""}`;
+/** Say which trial is pointed at. @param {number} at None: -1. */
+function tell(at) {
+  hovered = at;
+  tip.textContent = at < 0 ? "" : `Trial ${at}\n${box.dataset.unit} ${points.cost[at].toFixed(4)}\ndrop ${points.drop[at].toFixed(4)}`;
 }
 
-/** @param {string} [address] */
+/** @param {uPlot} u */
+function hover(u) {
+  const { left = -1, top = -1 } = u.cursor;
+  tell(left < 0 ? -1 : nearest(points, (x) => u.valToPos(x, "x"), (y) => u.valToPos(y, "y"), left, top));
+  u.over.classList.toggle("pointed", hovered >= 0);
+  tip.style.transform = `translate(${left}px, ${top}px) translateX(${(-100 * left) / u.over.clientWidth}%)`;
+}
+
+// By cost: left and right lead along the undominated trials, up and down along all.
+box.addEventListener("keydown", (event) => {
+  const { cost, drop, kind } = points, key = ["ArrowLeft", "ArrowRight", "ArrowDown", "ArrowUp"].indexOf(event.key);
+  if (event.key === "Enter" && hovered >= 0) open(hovered);
+  if (key < 0 || !plot) return;
+  event.preventDefault();
+  const way = [...kind.keys()].filter((at) => (key < 2 ? kind[at] & FRONT : !Number.isNaN(drop[at]))).sort((a, b) => cost[a] - cost[b]);
+  const next = way[way.indexOf(hovered) + 2 * (key % 2) - 1];
+  reset();
+  queueMicrotask(() => {
+    if (!(next >= 0)) return;
+    plot.setCursor({ left: plot.valToPos(cost[next], "x"), top: plot.valToPos(drop[next], "y") });
+    tell(next); // others may lie there too
+  });
+});
+
+/** @param {any} address */
 async function bytes(address) {
-  const answer = await fetch(address ?? "").catch(() => null);
+  const answer = await fetch(address).catch(() => null);
   return answer?.ok ? answer.arrayBuffer() : null;
 }
 
 async function load() {
-  const found = box && (await bytes(box.dataset.points));
+  const found = await bytes(box.dataset.points);
   if (!found) return;
   points = columns(found);
-  Object.assign(box.dataset, document.getElementById("limits")?.dataset);
+  Object.assign(box.dataset, by("limits")?.dataset);
   if (plot) fit(plot);
   else build();
 }
 
-const image = /** @type {HTMLDetailsElement | null} */ (document.getElementById("image"));
-const canvas = image?.querySelector("canvas");
-image?.addEventListener("toggle", async () => {
+image.addEventListener("toggle", async () => {
   const found = image.open && (await bytes(image.dataset.keeps)), layers = Number(image.dataset.layers);
-  if (!found || !canvas) return;
+  if (!found) return;
   canvas.width = found.byteLength / layers;
   canvas.height = layers;
-  canvas.getContext("2d")?.putImageData(new ImageData(shades(new Uint8Array(found), layers), canvas.width, layers), 0, 0);
+  canvas.getContext("2d").putImageData(new ImageData(shades(new Uint8Array(found), layers), canvas.width, layers), 0, 0);
 });
-canvas?.addEventListener("click", (event) => open(Math.floor((event.offsetX / canvas.clientWidth) * canvas.width)));
+canvas.onclick = (/** @type {MouseEvent} */ { offsetX }) => open(Math.floor((offsetX / canvas.clientWidth) * canvas.width));
 
-unzoom?.addEventListener("click", reset);
-if (box) new ResizeObserver(() => plot?.setSize(size())).observe(box);
+unzoom.addEventListener("click", reset);
+new ResizeObserver(() => plot?.setSize(size())).observe(box);
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   plot?.destroy();
   build();

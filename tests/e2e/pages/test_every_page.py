@@ -1,10 +1,13 @@
 """What holds for every page there is, at every width and in both themes."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -93,6 +96,34 @@ def test_no_more_studies_can_be_ticked_than_fit(browser: Browser, site: Site) ->
         expect(boxes.and_(page.locator(":enabled"))).to_have_count(6)
         for name in names:
             store.service.remove_launch(name, None)
+
+
+LONG = (
+    "a-rather-long-name-of-a-study-1",
+    "llava-1.5-7b-textvqa-tolerance-0.01-seed-2",
+    "internvl3-8b_docvqa_budget_40_percent_bayes",
+    "x" * 60,
+    "five words and a tail.of.dots",
+)
+RENAMED = "UPDATE study SET name = ?1, spec = json_set(spec, '$.name', ?1) WHERE name = ?2"
+
+
+def test_long_names_fit_side_by_side(browser: Browser, tmp_path: Path, site: Site) -> None:
+    path = tmp_path / "store.db"
+    for name in LONG:
+        with open_store(site.store, read_only=True) as known, open_store(path) as store:
+            known.copy_to(store, (NAME,))
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute(RENAMED, (name, NAME))
+    query = "&".join(f"study={quote(name)}" for name in LONG)
+    with served(path) as renamed, visiting(browser, renamed) as visit:
+        for place in (f"/compare?{query}", "/studies", "/cluster", f"/studies/{LONG[3]}"):
+            page = visit.go(place)
+            page.evaluate("document.querySelectorAll('details').forEach((one) => one.open = true)")
+            for width in (380, 800, 900, 1440):
+                page.set_viewport_size({"width": width, "height": 900})
+                assert overflow(page) == 0, (place, width)
+                assert cut(page) == [], (place, width)
 
 
 def test_axe_finds_what_is_wrong(browser: Browser, site: Site) -> None:

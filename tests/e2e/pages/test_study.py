@@ -12,8 +12,11 @@ from playwright.sync_api import Browser, Route, expect
 
 from schedsearch.app.config import parse_study
 from schedsearch.app.configured import prepare
+from schedsearch.app.study_view import StudyView
+from schedsearch.core.pareto import full, pareto
 from schedsearch.store.store import open_store
 from tests.e2e.pages.conftest import WIDTHS, Site, cut, overflow, served, visiting
+from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_study_page import SEARCHED
 from tests.pace import some
 
@@ -67,7 +70,7 @@ def test_points_of_the_plot_lead_to_their_trials(browser: Browser, site: Site) -
                 over.dispatchEvent(new MouseEvent("mousemove", at));
                 await null;
                 const tip = document.querySelector("#scatter .tip");
-                if (!tip.hidden && tip.textContent.startsWith(`Trial ${trial}\\n`)) return [x, y];
+                if (tip.textContent.startsWith(`Trial ${trial}\\n`)) return [x, y];
               }
               return null;
             }""",
@@ -91,6 +94,40 @@ def test_points_of_the_plot_lead_to_their_trials(browser: Browser, site: Site) -
             over.click(position={"x": where[0], "y": where[1]})
         page.go_back()
         expect(page.get_by_role("heading", name=NAME)).to_be_visible()
+
+
+def test_keyboard_reaches_every_point_of_the_plot(browser: Browser, site: Site) -> None:
+    with open_store(site.store, read_only=True) as store:
+        view = StudyView(store, NAME)
+        measured = [one.number for one in view.trials if full(one)]
+        front = [one.number for one in pareto(view.trials, view.costs)]
+    with visiting(browser, site) as visit:
+        page = visit.go(f"/studies/{NAME}")
+        tip = page.locator("#scatter [role=status]")
+        expect(page.locator("#scatter .u-over")).to_be_visible()
+        page.locator("#costs .downloads a").last.focus()
+        page.keyboard.press("Tab")
+        expect(page.locator("#scatter")).to_be_focused()
+        expect(tip).to_have_text("")
+        for number in front:
+            page.keyboard.press("ArrowRight")
+            expect(tip).to_contain_text(f"Trial {number}\n")
+            expect(tip).to_be_visible()
+        page.keyboard.press("ArrowRight")  # there is none
+        page.keyboard.press("ArrowLeft")
+        expect(tip).to_contain_text(f"Trial {front[-2]}\n")
+        page.keyboard.press("Tab")
+        expect(tip).to_be_hidden()
+        page.keyboard.press("Shift+Tab")
+        met = {front[-2]}
+        for key in ("ArrowDown", "ArrowUp"):
+            for _ in measured:
+                page.keyboard.press(key)
+                met.add(int(re.findall(r"Trial (\d+)", tip.inner_text())[0]))
+        assert met == set(measured)
+        last = int(re.findall(r"Trial (\d+)", tip.inner_text())[0])
+        with page.expect_navigation(url=re.compile(rf"/trials/{last}$")):
+            page.keyboard.press("Enter")
 
 
 def test_keyboard_reaches_content_and_moves_on(browser: Browser, site: Site) -> None:
@@ -155,6 +192,37 @@ def _unfinished(route: Route) -> None:
         '<div class="skeleton">Reading</div></div><figure class="card" id="costs">'
     )
     route.fulfill(response=answer, body=begun + skeleton + after)
+
+
+MOVES = """
+new PerformanceObserver((list) => {
+  for (const one of list.getEntries()) (window.moved ??= []).push([one.value, ...one.sources.map(
+    (source) => source.node?.outerHTML?.slice(0, 200))]);
+}).observe({ type: "layout-shift", buffered: true });
+"""
+HEIGHTS = "['head', 'standing'].map((one) => document.getElementById(one).offsetHeight)"
+
+
+@pytest.mark.parametrize("width", some(WIDTHS, (380,)))
+def test_nothing_moves_while_a_study_is_searched(
+    browser: Browser, tmp_path: Path, width: int
+) -> None:
+    store = tmp_path / "store.db"
+    open_store(store).close()
+    with served(store) as site, visiting(browser, site, width) as visit:
+        page, headers = visit.page, {"Authorization": f"Bearer {site.token}"}
+        page.add_init_script(MOVES)
+        asked = f"{site.url}/api/v1/studies?start=true"
+        assert page.request.post(asked, data=STUDY, headers=headers).status == 201
+        visit.go(f"/studies/{NAME}")
+        expect(page.locator("#rows")).to_be_visible(timeout=60_000)
+        page.wait_for_load_state()  # with its style
+        heights = page.evaluate(HEIGHTS)
+        expect(page.locator("#head .badge")).to_have_text("ended", timeout=120_000)
+        expect(page.locator("#standing")).to_contain_text("The search has ended")
+        assert page.evaluate("window.moved ?? []") == []
+        assert page.evaluate(HEIGHTS) == heights
+        page.goto("about:blank")
 
 
 @pytest.mark.full

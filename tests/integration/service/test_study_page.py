@@ -19,6 +19,7 @@ from schedsearch.app.study_view import StudyView
 from schedsearch.core.pareto import full
 from schedsearch.core.stint import process_name
 from schedsearch.core.trial import TrialState
+from schedsearch.service.pages import study_page
 from schedsearch.store.store import open_store
 from tests.integration.service.conftest import STUDY
 from tests.integration.service.test_access import logged_in
@@ -74,6 +75,45 @@ def test_list_is_sorted_by_every_column(service, sort):
     assert "aria-sort" in page
     names = re.findall(r'<a href="/studies/(\w)">', page)
     assert names == (["b", "a"] if sort == "created" else ["a", "b"])
+
+
+def test_table_behind_the_image_has_the_best_and_the_listed_trials(visited, monkeypatch):
+    monkeypatch.setattr(study_page, "_ROWS", 5)
+    view = StudyView(visited.store, "small")
+    total = len(view.trials)
+    for query in ("", "?sort=flops_ratio", "?descending=false"):
+        page = visited.client.get(f"/studies/small{query}").text
+        table = re.search(r'id="keeps-table">.*?</details>', page, re.DOTALL)[0]
+        assert f"Table of {table.count('<tr') - 1} of {total} trials" in table
+        rows = re.findall(r'<a href="[^"]*/trials/(\d+)">\1</a></th>(.*?)</tr>', table)
+        listed = re.findall(r'<th scope="row"><a href="[^"]*/trials/(\d+)">Trial \1</a>', page)
+        assert len(listed) == 5 < total
+        numbers = [number for number, _ in rows]
+        assert set(numbers) == {*listed, str(view.best_trial.number)}
+        for number, cells in rows:
+            keep = view.trials[int(number)].schedule.keep
+            assert re.findall(r">([\d.]+)\N{NARROW NO-BREAK SPACE}%<", cells) == [
+                f"{100 * one:.1f}" for one in keep
+            ]
+        assert 'figures/image.csv"' in page
+
+
+def test_room_is_kept_for_what_a_search_will_prove(service):
+    logged_in(service, service.token("launch"))
+    certify = "calibration_samples: 12, certify: demo:certify, certify_samples: 40}"
+    for name, text in (
+        ("small", STUDY),
+        ("proven", STUDY.replace("calibration_samples: 12}", certify)),
+    ):
+        sent = text.replace("study: small", f"study: {name}")
+        headers = service.by("launch")
+        assert (
+            service.client.post(f"{API}/studies", content=sent, headers=headers).status_code == 201
+        )
+        page = service.client.get(f"/studies/{name}").text
+        assert ("Nothing is proven yet" in page) == (name == "proven")
+        assert "drop \N{LESS-THAN OR EQUAL TO} 1" in page
+        assert "The search has not been started" in page
 
 
 def test_study_that_was_not_started_says_so_and_can_be(service):
