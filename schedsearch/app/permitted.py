@@ -69,8 +69,8 @@ class Permitted:
                 )
             if limit is None and _has_more(data.get(key), self.samples):
                 raise InputError(
-                    f"`data.{key}` names a file of more than {self.samples} samples, the most here; "
-                    f"say how many of them in `data.{key}_samples`"
+                    f"`data.{key}` names a file of more than {self.samples} samples, the most "
+                    f"here; say how many of them in `data.{key}_samples`"
                 )
         if data.get("images") is not None:
             data["images"] = str(_within("data.images", data["images"], self.data))
