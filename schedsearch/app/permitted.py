@@ -128,7 +128,7 @@ def _has_more(name: str | None, rows: int) -> bool:
     if name is None or not Path(name).is_file():
         return False
     with Path(name).open("rb") as lines:
-        return any(islice(filter(bytes.strip, lines), rows, None))
+        return any(islice((line for line in lines if line.strip()), rows, None))
 
 
 def _within(key: str, name: Any, roots: tuple[Path, ...]) -> Path:
