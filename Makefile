@@ -125,7 +125,9 @@ bench: setup
 	$(BIN)/python bench/believe.py drops --out bench/results/believe-drops.json
 	$(BIN)/python bench/believe.py kept --out bench/results/believe-kept.json
 	$(BIN)/python bench/plain.py --seeds 100 --out bench/results/plain.json
-	$(BIN)/python bench/ways.py --models demo --draws 4 --out bench/results/ways.json
+	$(BIN)/python bench/ways.py --models demo --draws 4 --ways "as before" spread "spread, noise 1.645" --out bench/results/ways.json
+	$(BIN)/python bench/ways.py --models demo --draws 4 --samples 1000 --tolerance 0.01 --ways "as before" "as before, strict" "spread, noise 1.645" --out bench/results/ways-demo-strict.json
+	$(BIN)/python bench/ways.py --models demo-deep --draws 3 --out bench/results/ways-demo-deep.json
 	$(BIN)/python bench/search.py 7b --samples 64 --out bench/results/search-7b-cpu.json
 	$(BIN)/python bench/bayes.py compare --out bench/results/bayes.json
 	$(BIN)/python bench/additive.py embedded --out bench/results/additive-embedded.json
