@@ -29,10 +29,11 @@ test("columns are read as they are written", () => {
 
 test("the nearest point is found, and none where none is near", () => {
   const same = (/** @type {number} */ x) => x;
-  const found = (/** @type {number} */ x, /** @type {number} */ y) => compute.nearest([0, 10, NaN], [0, 10, 5], same, same, x, y, 4);
+  const found = (/** @type {number} */ x, /** @type {number} */ y) => compute.nearest({ cost: [0, 100, NaN], drop: [0, 100, 50] }, same, same, x, y);
   assert.equal(found(1, 1), 0);
-  assert.equal(found(9, 12), 1);
-  assert.equal(found(5, 5), -1);
+  assert.equal(found(90, 108), 1);
+  assert.equal(found(90, 110), -1);
+  assert.equal(found(50, 50), -1);
 });
 
 test("an image has a row for each layer, the darker the less is kept", () => {
@@ -46,9 +47,10 @@ test("an image has a row for each layer, the darker the less is kept", () => {
 });
 
 test("an extent holds all that is known", () => {
-  assert.deepEqual(compute.extent([NaN, 0, 1, 0.5]), [-0.04, 1.04]);
-  assert.deepEqual(compute.extent([NaN]), [0, 1]);
-  assert.deepEqual(compute.extent([]), [0, 1]);
-  const [low, high] = compute.extent([0.5]);
+  const extent = (/** @type {number[]} */ ...values) => compute.extent(Float32Array.of(...values));
+  assert.deepEqual(extent(NaN, 10, 9, -15), [-16, 11]);
+  assert.deepEqual(extent(NaN), [0, 1]);
+  assert.deepEqual(extent(), [0, 1]);
+  const [low, high] = extent(0.5);
   assert.ok(low < 0.5 && 0.5 < high);
 });
