@@ -76,8 +76,8 @@ def iso(time: datetime) -> str:
 
 
 def utc(time: datetime) -> str:
-    """A time for those whose browser runs no scripts."""
-    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+    """A time in UTC, as long as a script writes it in the reader's zone, so that nothing moves."""
+    return f"{time.astimezone(UTC):%Y-%m-%d %H:%M}"
 
 
 FILTERS: Mapping[str, Callable[..., Any]] = {
