@@ -391,7 +391,9 @@ def lost(handler: BaseHTTPRequestHandler) -> None:
 def answer(status: int, body: bytes, **headers: str) -> Callable[[BaseHTTPRequestHandler], None]:
     def give(handler: BaseHTTPRequestHandler) -> None:
         handler.send_response(status)
-        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+        # Said, or the next request may be sent on a connection that is being closed.
+        told = {"Content-Length": str(len(body)), "Connection": "close"}
+        for name, value in (told | headers).items():
             handler.send_header(name.replace("_", "-"), value)
         handler.end_headers()
         handler.wfile.write(body)
