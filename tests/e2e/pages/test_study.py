@@ -203,7 +203,8 @@ new PerformanceObserver((list) => {
 HEIGHTS = "['head', 'standing'].map((one) => document.getElementById(one).offsetHeight)"
 
 
-@pytest.mark.parametrize("width", some(WIDTHS, (380,)))
+@pytest.mark.full
+@pytest.mark.parametrize("width", WIDTHS)
 def test_nothing_moves_while_a_study_is_searched(
     browser: Browser, tmp_path: Path, width: int
 ) -> None:
