@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
+from pathlib import Path
 from dataclasses import dataclass, replace
 
 import pytest
@@ -81,6 +82,7 @@ def until(found: Callable[[], object]) -> None:
 def freeze(pid: int, place: Place) -> bool:
     """Stop a process unless it is writing: its locks would stay, and nobody else could write."""
     os.kill(pid, signal.SIGSTOP)
+    until(lambda: stands_still(pid))  # a thread may go on for a moment, and take the lock
     if isinstance(place, ServerPlace):
         engine, lock = create_engine(url_of(place.url)), "SELECT id FROM study FOR UPDATE NOWAIT"
     else:
@@ -95,6 +97,13 @@ def freeze(pid: int, place: Place) -> bool:
     finally:
         engine.dispose()
     return True
+
+
+def stands_still(pid: int) -> bool:
+    """Whether all threads of a process are stopped."""
+    # The second field is the thread's name in parentheses: man 5 proc.
+    stats = [one.read_text() for one in Path(f"/proc/{pid}/task").glob("*/stat")]
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def lapsed(place: Place) -> bool:
