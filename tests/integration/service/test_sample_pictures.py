@@ -198,6 +198,7 @@ def test_parts_of_a_set_show_what_the_search_has_seen(folder, tmp_path):
         write_pictures(Searched(part.digest, "demo:calibration", 2001), tmp_path)
 
 
+@pytest.mark.full
 def test_few_sets_are_kept_and_nothing_is_left(serve, folder):
     service = asked(serve, folder, {"calibration": "rows.jsonl"})
     assert pictures(service)
