@@ -127,7 +127,7 @@ def test_killed_while_the_store_is_made_leaves_nothing_in_the_way(when, short, t
     assert_same_end(place, short)
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", some(range(3), [0]))
 def test_search_killed_again_and_again_ends_as_if_it_had_not_been(seed, in_rounds, tmp_path):
     rng, place, ends, options = random.Random(seed), new_place(tmp_path), [], {"sampler": IN_ROUNDS}
 
@@ -142,7 +142,7 @@ def test_search_killed_again_and_again_ends_as_if_it_had_not_been(seed, in_round
     assert again <= CHUNK * ends.count(KILLED)
 
 
-@pytest.mark.parametrize("seed", some(range(10), range(4)))
+@pytest.mark.parametrize("seed", some(range(10), range(2)))
 def test_search_killed_at_a_random_moment_ends_as_if_it_had_not_been(
     seed, short, tmp_path, duration
 ):
@@ -170,7 +170,7 @@ def duration(tmp_path_factory):
 
 
 @pytest.mark.parametrize("sampler", [IN_ROUNDS, RANDOM], ids=["g-search", "random"])
-@pytest.mark.parametrize("seed", some(range(12), range(4)))
+@pytest.mark.parametrize("seed", some(range(12), range(2)))
 def test_search_killed_with_several_trials_at_work_ends_as_if_it_had_not_been(
     seed, sampler, tmp_path
 ):
