@@ -35,11 +35,15 @@ class Samples:
         needs: Tokens that each layer must keep, shape (samples, layers).
         right: Whether the full model answers, shape (samples,).
         distractors: Tokens below which a layer has lost what misled the model; 0 for none.
+        purpose: What they were drawn for.
+        start: Place of the first among all that were drawn together.
     """
 
     needs: np.ndarray
     right: np.ndarray
     distractors: np.ndarray
+    purpose: int
+    start: int = 0
 
     def structural(self, counts: Sequence[int]) -> np.ndarray:
         """Whether each sample is answered, but for random changes."""
@@ -49,7 +53,10 @@ class Samples:
 
     def part(self, start: int, stop: int) -> "Samples":
         """Some of the samples."""
-        return Samples(self.needs[start:stop], self.right[start:stop], self.distractors[start:stop])
+        needs, right = self.needs[start:stop], self.right[start:stop]
+        return Samples(
+            needs, right, self.distractors[start:stop], self.purpose, self.start + start
+        )
 
     def __len__(self) -> int:
         return len(self.right)
@@ -91,7 +98,7 @@ class Model:
         right = rng.random(samples) < self.full_score
         misled = ~right & (rng.random(samples) < 0.25) & (not self.nested)
         levels = np.where(misled, rng.uniform(0.3, 1.2, samples), 0.0)
-        return Samples(needs, right, curve * levels[:, None])
+        return Samples(needs, right, curve * levels[:, None], purpose)
 
     @property
     def changes(self) -> tuple[float, float]:
@@ -110,13 +117,15 @@ class Model:
     def changed(self, samples: Samples, schedule: Schedule) -> np.ndarray:
         """A number from 0 to 1 for each sample: below a rate, that share of the answers changes.
 
-        The same schedule changes the same answers; one that removes nothing changes none.
+        The same schedule changes the same answers, those of a part as among all; one that removes
+        nothing changes none.
         """
         counts = schedule.counts(self.n_max)
         if min(counts) == self.n_max:
             return np.ones(len(samples))
-        place = zlib.crc32(f"{counts} {len(samples)}".encode())
-        return np.random.default_rng([self.seed, place]).random(len(samples))
+        place = zlib.crc32(str(counts).encode())
+        rng = np.random.default_rng([self.seed, place, samples.purpose])
+        return rng.random(samples.start + len(samples))[samples.start :]
 
     @cached_property
     def population(self) -> Samples:

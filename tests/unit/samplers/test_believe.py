@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import mean, median
 from typing import Any
 
+import numpy as np
 import pytest
 
 from schedsearch.core.trial import Trial, TrialState
@@ -60,6 +61,18 @@ def test_spread_and_with_chance_taken_off_more_can_be_certified(bench):
     }
     assert all(row["resolved"] for row in rows)
     assert median(above[bench.NOW]) <= min(0.05, median(above[bench.BEFORE]) / 2)
+
+
+def test_what_changes_at_random_is_another_in_samples_that_chose_nothing(bench):
+    model, half = bench.Model(8, 1.0, 0.0, True, 0), bench.Schedule((1.0, 1.0) + (0.5,) * 6)
+    whole, other = model.draw(2000, 1), model.draw(1000, 2)
+    seen, unseen = whole.part(0, 1000), whole.part(1000, 2000)
+
+    tosses = [model.changed(samples, half) for samples in (seen, unseen, other)]
+
+    assert np.array_equal(np.concatenate(tosses[:2]), model.changed(whole, half))
+    # Of independent numbers this has a standard error of .03.
+    assert (abs(np.corrcoef(tosses)[np.triu_indices(3, 1)]) < 0.15).all()
 
 
 def test_chance_stops_no_trial_that_all_samples_would_accept(bench):
