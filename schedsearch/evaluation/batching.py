@@ -13,6 +13,7 @@ from torch import nn
 from schedsearch.core.flops import DecoderShape
 from schedsearch.core.shown import shown
 from schedsearch.errors import InputError, RunError
+from schedsearch.evaluation.device import device_failures, is_out_of_memory
 from schedsearch.models.adapters import adapter_for
 
 _CPU_BYTES = 32 << 20
@@ -124,6 +125,7 @@ def run_in_batches(
 
     Raises:
         RunError: A single row does not fit, or the model failed; the message names samples.
+        DeviceError: The device failed.
     """
     for bucket in sorted(buckets_of(rows), key=lambda members: -members[0].width):
         start = 0
@@ -154,7 +156,8 @@ def run_in_batches(
 def _attempt(batch: Sequence[R], run: Callable[[Sequence[R]], Sequence[T]]) -> Sequence[T] | None:
     """Results, or `None` if memory ran out."""
     try:
-        return run(batch)
+        with device_failures():
+            return run(batch)
     except (RuntimeError, ValueError, MemoryError) as error:
         if is_out_of_memory(error):
             return None
@@ -164,14 +167,6 @@ def _attempt(batch: Sequence[R], run: Callable[[Sequence[R]], Sequence[T]]) -> S
             f"the model failed on samples {ids}{more}: {error}; check that the processor belongs "
             "to the model"
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that host or device memory ran out, in any of torch's wordings."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    phrases = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
 def _release_memory() -> None:

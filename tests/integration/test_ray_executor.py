@@ -80,6 +80,25 @@ def test_task_that_always_kills_is_poison_and_fails_with_the_place(tmp_path, poo
     assert len(way.begun) == 2
 
 
+def test_worker_whose_device_fails_is_ended_and_its_task_goes_to_another(tmp_path, pool, caplog):
+    way = Frail(tmp_path, "device")
+    executor = pool(way)
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    first, second = (int(one.name.split("-")[1]) for one in way.begun)
+    assert first != second
+    assert "is gone: the device has failed (CUDA error: unspecified launch fa" in caplog.text
+    until(lambda: not alive(first))
+    until(lambda: executor.slots == 4)
+
+
+def test_task_under_which_each_device_fails_is_poison(tmp_path, pool):
+    found = outcomes(pool(Frail(tmp_path, "device", times=9)), TASKS)
+    assert scores(found) == {**RIGHT, TASKS[1]: ()}
+    (failed,) = [outcome for outcome in found if outcome.failure]
+    assert "has ended 2 workers" in failed.failure
+    assert "the device has failed (CUDA error" in failed.failure
+
+
 @pytest.mark.full
 def test_search_on_two_workers_has_a_lane_for_each(tmp_path, pool):
     place = new_place(tmp_path)

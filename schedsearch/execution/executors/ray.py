@@ -22,7 +22,7 @@ import ray
 from schedsearch.core.progress import WorkerSeen
 from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Evaluated, Task
-from schedsearch.errors import InputError, RunError, SchedsearchError
+from schedsearch.errors import DeviceError, InputError, RunError, SchedsearchError
 from schedsearch.execution.cluster.connection import connect, leave
 from schedsearch.execution.cluster.crew import Crew, Member, cause, follow
 from schedsearch.execution.cluster.host import Answer, Place
@@ -326,6 +326,9 @@ class _Pool:
         member.heard = time.monotonic()
         if isinstance(value, Answer):
             self._listen(member, value)
+            if member.ready and isinstance(value.error, DeviceError):
+                self._lost(member, value.error.found, True)
+                return
         then(member, value)
 
     def _placed(self, member: Member, place: Place) -> None:
