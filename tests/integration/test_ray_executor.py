@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 from schedsearch.app.happened import lanes, timeline
 from schedsearch.errors import InputError, RunError
 from schedsearch.execution.cluster import crew
+from schedsearch.execution.cluster.crew import Member
+from schedsearch.execution.cluster.host import Answer, Place
 from schedsearch.execution.cluster.options import ClusterOptions
 from schedsearch.execution.executor import Ticket
 from schedsearch.execution.executors.ray import RayExecutor
@@ -197,6 +200,26 @@ def test_workers_that_would_score_otherwise_are_refused(tmp_path, pool):
         until(lambda: executor.ask("who") is None)
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("refuses late", r"on .*: `model` /models/llava is a path"),
+        ("differs late", r"the same weights, but the one on .* has decaf where others have c0ffee"),
+    ],
+)
+def test_workers_that_cannot_take_part_are_left_out_of_a_search_at_work(
+    tmp_path, pool, monkeypatch, caplog, fault, said
+):
+    monkeypatch.setattr(crew, "_LOOK", 0.2)
+    monkeypatch.setattr(crew, "_LONGEST_PAUSE", 0.4)
+    executor = pool(Frail(tmp_path, fault))
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    (tmp_path / "go").touch()
+    until(lambda: len(list(tmp_path.glob("late-*"))) > 2)
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    assert len([one for one in caplog.records if re.search(said, one.getMessage())]) == 1
+
+
 def test_defect_of_a_worker_names_its_place_and_its_line(tmp_path, pool):
     with pytest.raises(ZeroDivisionError) as raised:
         pool(Frail(tmp_path, "errs"), workers=1).ask("who")
@@ -246,6 +269,15 @@ def test_what_workers_say_comes_with_the_name_of_the_node(tmp_path, pool, caplog
     assert [one.levelno for one in said] == [logging.WARNING], "once is enough"
     assert said[0].getMessage().startswith(os.uname().nodename)
     assert "attention is slow" in caplog.text
+
+
+def test_trouble_of_a_second_node_is_said_too(tmp_path, pool, caplog):
+    listen = pool(Frail(tmp_path, "none"))._pool._listen
+    said = Answer(said=((logging.WARNING, "the clock is slow"),))
+    for node in ("aaaaaa", "bbbbbb", "aaaaaa"):
+        listen(Member("a worker", None, Place(node, "host", 1)), said)
+    found = [one.getMessage() for one in caplog.records if "clock" in one.getMessage()]
+    assert found == [f"host (node {node}): the clock is slow" for node in ("aaaaaa", "bbbbbb")]
 
 
 def test_two_searches_share_the_cluster_and_a_third_says_what_it_waits_for(

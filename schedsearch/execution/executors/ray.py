@@ -171,6 +171,7 @@ class _Pool:
         self._heard: set[str] = set()
         self._failure: BaseException | None = None
         self._identity: Mapping[str, Any] | None = None
+        self._scored = False  # then whoever differs is refused alone
         self._tended = self._forgiving = time.monotonic()
         self._looked = float("-inf")
         self._closed = False
@@ -335,13 +336,14 @@ class _Pool:
         member.place, member.placed = place, time.monotonic()
 
     def _begun(self, member: Member, answer: Answer) -> None:
-        if answer.error is not None:
-            error = _from(member, answer.error)
-            if not any(one.ready for one in self._crew.members.values()):
-                raise error
-            self._lost(member, str(error), False)
+        refusal = _from(member, answer.error) if answer.error else self._differs(member, answer)
+        if refusal is not None:
+            others = any(one.ready for one in self._crew.members.values())
+            if not others or not (answer.error or self._scored):
+                raise refusal
+            self._warn_once(f"{refusal}; the search goes on with other workers")
+            self._crew.lost(member, time.monotonic(), str(refusal), blamed=False)
             return
-        self._check_alike(member, answer.value)
         for method, args in self._told:
             self._call(member, "tell", (method, args), self._was_told)
         self._crew.opened(member)
@@ -349,16 +351,18 @@ class _Pool:
         self._dispatch.join(member.name, member.place.name)
         log.info("a worker on %s has joined", member.where)
 
-    def _check_alike(self, member: Member, identity: Mapping[str, Any]) -> None:
-        """Refuse a worker whose scores would not be those of the others."""
+    def _differs(self, member: Member, answer: Answer) -> RunError | None:
+        """Why a worker's scores would not be those of the others, if that is so."""
+        identity: Mapping[str, Any] = answer.value
         first = self._identity = self._identity or identity
         for name in sorted({*first, *identity}):
             if first.get(name) != identity.get(name):
-                raise RunError(
+                return RunError(
                     f"all workers must have the same {name}, but the one on {member.where} has "
                     f"{identity.get(name)} where others have {first.get(name)}; give all nodes the "
                     "same model, software and devices, or choose nodes by `resources`"
                 )
+        return None
 
     def _was_told(self, member: Member, answer: Answer) -> None:
         if answer.error is not None:
@@ -368,6 +372,7 @@ class _Pool:
         found = answer.value if answer.error is None else Evaluated(failure="defect")
         needless = self._dispatch.cancelled(member.name)
         outcome = self._dispatch.ended(member.name, found, time.monotonic())
+        self._scored |= answer.error is None
         if outcome is not None:
             if answer.error is None:
                 assert member.place is not None, "it is open"
@@ -387,7 +392,11 @@ class _Pool:
         self._call(self._crew.members[name], "call", call, self._answered)
 
     def _lost(self, member: Member, reason: str, blamed: bool) -> None:
-        log.warning("a worker on %s is gone: %s", member.where, reason)
+        said = f"a worker on {member.where} is gone: {reason}"
+        if member.ready:
+            log.warning("%s", said)
+        else:
+            self._warn_once(said)
         blamed = blamed and time.monotonic() > self._forgiving  # it may have missed our signs
         question = self._asked.get(member.name)
         if member.ready and (failed := self._dispatch.lose(member.name, reason, blamed)):
@@ -407,11 +416,17 @@ class _Pool:
                 )
 
     def _listen(self, member: Member, answer: Answer) -> None:
-        """Say here what a worker said there, once for all workers."""
+        """Say here what a worker said there, once for all workers of a node."""
         for level, text in answer.said:
-            if text not in self._heard:
-                self._heard.add(text)
-                log.log(level, "%s: %s", member.where, text)
+            self._say_once(level, f"{member.where}: {text}")
+
+    def _warn_once(self, text: str) -> None:
+        self._say_once(logging.WARNING, text)
+
+    def _say_once(self, level: int, text: str) -> None:
+        if text not in self._heard:
+            self._heard.add(text)
+            log.log(level, "%s", text)
 
 
 def _flat(error: BaseException) -> str:
