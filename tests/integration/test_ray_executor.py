@@ -36,6 +36,7 @@ from tests.unit.execution.synthetic import (
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+DAY = 86_400.0
 HASTY = Pace(least=1.0, first=20.0, factor=10.0)
 TASKS = [task_of(one) for one in IDS[:4]]
 
@@ -218,6 +219,29 @@ def test_workers_that_cannot_take_part_are_left_out_of_a_search_at_work(
     until(lambda: len(list(tmp_path.glob("late-*"))) > 2)
     assert scores(outcomes(executor, TASKS)) == RIGHT
     assert len([one for one in caplog.records if re.search(said, one.getMessage())]) == 1
+
+
+def test_time_in_which_the_coordinator_was_frozen_counts_against_no_worker(tmp_path, pool, caplog):
+    executor = pool(Frail(tmp_path, "late"))
+    answer = executor._asked("think", (), {})
+    until(lambda: (tmp_path / "asked").exists() and list(tmp_path.glob("late-*")))
+    until(lambda: [one.state for one in executor.seen()].count("opens") == 1)
+
+    def sleep_for_a_day():
+        pool = executor._pool
+        pool._tended -= DAY
+        for question in pool._asked.values():
+            question.asked -= DAY
+        for member in pool._crew.members.values():
+            member.placed -= DAY
+
+    executor._pool.do(sleep_for_a_day)
+    until(lambda: executor._pool._forgiving > time.monotonic())
+    (tmp_path / "enough").touch()
+    (tmp_path / "go").touch()
+    assert answer() > 0
+    until(lambda: [one.state for one in executor.seen()] == ["idle", "idle"])
+    assert "is gone" not in caplog.text
 
 
 def test_defect_of_a_worker_names_its_place_and_its_line(tmp_path, pool):

@@ -232,7 +232,7 @@ class _Pool:
         now = time.monotonic()
         self._look(now)
         if now > self._tended + _FROZEN:
-            self._dispatch.shift(now - self._tended)
+            self._shift(now - self._tended, now)
             self._forgiving = now + _FORGIVEN
         self._tended = now
         for member in self._crew.tend(now):
@@ -262,6 +262,14 @@ class _Pool:
             member = self._crew.members[name]
             then = partial(self._evaluated, datetime.now(UTC))
             self._call(member, "call", ("evaluate", (task,), {}), then)
+
+    def _shift(self, seconds: float, now: float) -> None:
+        """Forget time in which this process was frozen."""
+        self._dispatch.shift(seconds)
+        for question in self._asked.values():
+            question.asked += seconds
+        for member in self._crew.members.values():
+            member.placed = min(now, member.placed + seconds)
 
     def _look(self, now: float) -> None:
         """Note who is there, for those who ask; often enough for people."""
