@@ -25,6 +25,10 @@ class RunError(SchedsearchError):
     """Work on valid input failed."""
 
 
+class MemoryShortError(RunError):
+    """Something does not fit into the memory of this process, and may fit elsewhere."""
+
+
 class DeviceError(RunError):
     """A device is of no more use to this process; that says nothing about what was asked of it."""
 

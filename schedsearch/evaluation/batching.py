@@ -12,7 +12,7 @@ from torch import nn
 
 from schedsearch.core.flops import DecoderShape
 from schedsearch.core.shown import shown
-from schedsearch.errors import InputError, RunError
+from schedsearch.errors import InputError, MemoryShortError, RunError
 from schedsearch.evaluation.device import device_failures, is_out_of_memory
 from schedsearch.models.adapters import adapter_for
 
@@ -124,7 +124,8 @@ def run_in_batches(
         relieve: Gives up memory that is not needed, and says whether there was any.
 
     Raises:
-        RunError: A single row does not fit, or the model failed; the message names samples.
+        MemoryShortError: A single row does not fit; the message names its sample.
+        RunError: The model failed; the message names samples.
         DeviceError: The device failed.
     """
     for bucket in sorted(buckets_of(rows), key=lambda members: -members[0].width):
@@ -141,7 +142,7 @@ def run_in_batches(
             if relieved:
                 continue
             if len(batch) == 1:
-                raise RunError(
+                raise MemoryShortError(
                     f"sample {shown(batch[0].sample_id)} with {batch[0].width} tokens does not fit "
                     "into memory alone; use a smaller dtype, a smaller image or a larger device"
                 )

@@ -14,7 +14,7 @@ from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Encoded, Subject
 from schedsearch.core.trial import Evaluated, Task, Work
-from schedsearch.errors import DeviceError, SchedsearchError
+from schedsearch.errors import DeviceError, MemoryShortError, SchedsearchError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
 from schedsearch.evaluation.device import device_failures
 from schedsearch.evaluation.downsample import Downsampler
@@ -187,7 +187,8 @@ class ModelWorker:
         except DeviceError:
             raise
         except SchedsearchError as error:
-            return Evaluated(failure=_said(error), work=evaluator.work - before)
+            short = isinstance(error, MemoryShortError)
+            return Evaluated(failure=_said(error), work=evaluator.work - before, short=short)
         return Evaluated(scores, work=evaluator.work - before)
 
     def exhibits(

@@ -93,6 +93,13 @@ def test_a_worker_reports_a_failed_task_and_raises_where_its_device_failed(
         worker.evaluate(task(REDUCED, IDS[:1]))
 
 
+def test_a_worker_says_where_memory_was_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = ModelWorker(*embedded(), make_metric("exact_match"), "embedded", [QUESTIONS])
+    limit_memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    found = worker.evaluate(task(REDUCED, IDS[:1]))
+    assert found.short and "does not fit into memory alone" in found.failure
+
+
 def test_a_worker_raises_where_its_device_fails_as_memory_is_freed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
