@@ -23,3 +23,24 @@ class UnsupportedError(InputError):
 
 class RunError(SchedsearchError):
     """Work on valid input failed."""
+
+
+class MemoryShortError(RunError):
+    """Something does not fit into the memory of this process, and may fit elsewhere."""
+
+
+class DeviceError(RunError):
+    """A device is of no more use to this process; that says nothing about what was asked of it."""
+
+    @classmethod
+    def of(cls, said: str) -> "DeviceError":
+        """The error for what a device's software said."""
+        return cls(
+            f"the device has failed ({said}); what was stored before is safe: see to the device, "
+            "and run again to continue"
+        )
+
+    @property
+    def found(self) -> str:
+        """What has happened, without the remedy."""
+        return str(self).partition("; what was stored before")[0]

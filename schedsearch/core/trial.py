@@ -90,11 +90,13 @@ class Evaluated:
         scores: One per sample, in the order of the task; none where it failed.
         failure: Why it has no scores.
         work: What it has cost, in either case.
+        short: Whether it failed for want of memory, of which another worker may have more.
     """
 
     scores: tuple[SampleScore, ...] = ()
     failure: str = ""
     work: Work = Work()
+    short: bool = False
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from torch import nn
 
 from schedsearch.core.flops import DecoderShape
 from schedsearch.core.shown import shown
-from schedsearch.errors import InputError, RunError
+from schedsearch.errors import InputError, MemoryShortError, RunError
+from schedsearch.evaluation.device import device_failures, is_out_of_memory
 from schedsearch.models.adapters import adapter_for
 
 _CPU_BYTES = 32 << 20
@@ -123,7 +124,9 @@ def run_in_batches(
         relieve: Gives up memory that is not needed, and says whether there was any.
 
     Raises:
-        RunError: A single row does not fit, or the model failed; the message names samples.
+        MemoryShortError: A single row does not fit; the message names its sample.
+        RunError: The model failed; the message names samples.
+        DeviceError: The device failed.
     """
     for bucket in sorted(buckets_of(rows), key=lambda members: -members[0].width):
         start = 0
@@ -139,7 +142,7 @@ def run_in_batches(
             if relieved:
                 continue
             if len(batch) == 1:
-                raise RunError(
+                raise MemoryShortError(
                     f"sample {shown(batch[0].sample_id)} with {batch[0].width} tokens does not fit "
                     "into memory alone; use a smaller dtype, a smaller image or a larger device"
                 )
@@ -154,7 +157,8 @@ def run_in_batches(
 def _attempt(batch: Sequence[R], run: Callable[[Sequence[R]], Sequence[T]]) -> Sequence[T] | None:
     """Results, or `None` if memory ran out."""
     try:
-        return run(batch)
+        with device_failures():
+            return run(batch)
     except (RuntimeError, ValueError, MemoryError) as error:
         if is_out_of_memory(error):
             return None
@@ -164,14 +168,6 @@ def _attempt(batch: Sequence[R], run: Callable[[Sequence[R]], Sequence[T]]) -> S
             f"the model failed on samples {ids}{more}: {error}; check that the processor belongs "
             "to the model"
         ) from error
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that host or device memory ran out, in any of torch's wordings."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    phrases = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
-    return isinstance(error, RuntimeError) and any(phrase in str(error) for phrase in phrases)
 
 
 def _release_memory() -> None:

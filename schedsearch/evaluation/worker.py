@@ -14,8 +14,9 @@ from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Encoded, Subject
 from schedsearch.core.trial import Evaluated, Task, Work
-from schedsearch.errors import SchedsearchError
+from schedsearch.errors import DeviceError, MemoryShortError, SchedsearchError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
+from schedsearch.evaluation.device import device_failures
 from schedsearch.evaluation.downsample import Downsampler
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.exhibits import Shot
@@ -161,20 +162,33 @@ class ModelWorker:
         return {name: value for name, value in self._context.items() if name != "metric"}
 
     def evaluate(self, task: Task, on_progress: OnProgress | None = None) -> Evaluated:
-        """Score the samples of a task."""
+        """Score the samples of a task.
+
+        Raises:
+            DeviceError: The device failed.
+        """
+        with device_failures():
+            return self._evaluated(task, on_progress)
+
+    def _evaluated(self, task: Task, on_progress: OnProgress | None) -> Evaluated:
         smaller: Any = nullcontext()
         try:
             evaluator = self.evaluator(task.split, task.grid)
             if task.grid is not None:
                 smaller = Downsampler(self.model, self.processor).interpolating()
+        except DeviceError:
+            raise
         except SchedsearchError as error:
             return Evaluated(failure=_said(error))
         before = evaluator.work
         try:
             with smaller:
                 scores = tuple(evaluator.evaluate(task, on_progress))
+        except DeviceError:
+            raise
         except SchedsearchError as error:
-            return Evaluated(failure=_said(error), work=evaluator.work - before)
+            short = isinstance(error, MemoryShortError)
+            return Evaluated(failure=_said(error), work=evaluator.work - before, short=short)
         return Evaluated(scores, work=evaluator.work - before)
 
     def exhibits(

@@ -52,6 +52,11 @@ class _Job:
     def samples(self) -> int:
         return len(self.task.sample_ids)
 
+    @property
+    def blamed(self) -> int:
+        """How many workers it may have ended, or that were too small for it."""
+        return sum(death.blamed for death in self.deaths)
+
 
 @dataclass(eq=False)
 class _Worker:
@@ -140,7 +145,10 @@ class Dispatch:
                     yield self._begin(name, job, now)
 
     def ended(self, worker: str, found: Evaluated, now: float) -> Outcome | None:
-        """What a worker answered, unless another one was faster."""
+        """What a worker answered, unless another one was faster, or is to try again.
+
+        That is so once where memory was short: a neighbour on the same device may have had it.
+        """
         one = self._workers[worker]
         job, one.job = one.job, None
         assert job is not None
@@ -149,6 +157,12 @@ class Dispatch:
             self._pace.learn(job.samples, seconds)
         one.done += 1
         if self._open.get(job.ticket) is not job:
+            return None
+        if found.short and len(self._workers) > 1 and not (job.cancelled or job.blamed):
+            job.deaths.append(Death(one.node, found.failure, blamed=True))
+            self._homes.pop(job.content, None)
+            if not job.begun:
+                self._queue.insert(0, job)
             return None
         del self._open[job.ticket]
         if job in self._queue:
@@ -233,7 +247,7 @@ class Dispatch:
             job
             for job in self._open.values()
             if job.begun and len(job.begun) < _AT_MOST and not job.cancelled
-            if not any(death.blamed for death in job.deaths)
+            if not job.blamed
             if self._pace.straggles(job.samples, now - min(job.begun.values()))
         ]
         return min(late, key=lambda job: min(job.begun.values()), default=None)
@@ -253,8 +267,7 @@ class Dispatch:
         return name, job.ticket, job.task
 
     def _poisonous(self, job: _Job) -> bool:
-        blamed = sum(death.blamed for death in job.deaths)
-        return blamed >= self._deaths or len(job.deaths) >= self._deaths + _MOST_NODES
+        return job.blamed >= self._deaths or len(job.deaths) >= self._deaths + _MOST_NODES
 
 
 def _epitaph(deaths: Collection[Death]) -> str:

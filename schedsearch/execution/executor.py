@@ -21,7 +21,11 @@ class Worker(Protocol):
     """
 
     def evaluate(self, task: Task) -> Evaluated:
-        """Score the samples of a task; a `SchedsearchError` becomes the failure of the task."""
+        """Score the samples of a task; a `SchedsearchError` becomes the failure of the task.
+
+        Raises:
+            DeviceError: The worker is of no more use.
+        """
 
 
 class Ticket(NamedTuple):
@@ -81,7 +85,8 @@ class Executor(Protocol):
     def next(self) -> Outcome:
         """Wait for one of the submitted tasks, in whatever order; each is returned once.
 
-        What a worker raises is a defect and comes through: it says nothing about the schedule.
+        What a worker raises is a defect, or a device's failure where no other worker can take the
+        task, and comes through: it says nothing about the schedule.
         """
 
     def cancel(self, tickets: Collection[Ticket]) -> None:

@@ -307,7 +307,8 @@ class _Loop:
 
     def _take(self, outcome: Outcome) -> None:
         if outcome.ticket.trial == NO_TRIAL:
-            return  # of scores that nobody asks for any more
+            self._scoring.keep(outcome)
+            return
         defect, found = self._scoring.receive(outcome)
         work = self._at_work.get(outcome.ticket.trial)
         if work is None or outcome.ticket not in work.tickets:

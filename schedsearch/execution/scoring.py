@@ -74,6 +74,7 @@ class Scoring:
         self._contexts: dict[RankerSpec | None, tuple[int, str, Mapping[str, Any]]] = {}
         self._held: OrderedDict[tuple[str, EvaluationKey], Evaluation] = OrderedDict()
         self._aside: deque[Outcome] = deque()
+        self._left: set[Ticket] = set()
 
     @property
     def held(self) -> list[Scored]:
@@ -117,6 +118,12 @@ class Scoring:
                 whatever else a heartbeat raises.
         """
         return self._aside.popleft() if self._aside else self._wait()
+
+    def keep(self, outcome: Outcome) -> None:
+        """Store what was asked here for no trial, and is wanted no more: a score is a fact."""
+        if outcome.ticket in self._left:
+            self._left.discard(outcome.ticket)
+            self.receive(outcome)
 
     def _wait(self) -> Outcome:
         self._heartbeat.beat_if_due()
@@ -221,6 +228,7 @@ class Scoring:
             EvaluationError: The schedule does not fit, an evaluation failed, or a score is not
                 finite or above the metric's bound; scores of other tasks are stored.
         """
+        self._heartbeat.beat_if_due()  # all may be known, and so it may be of many schedules
         inquiry = self.inquiry(schedule, ids, again=again, shared=shared, behind=behind)
         on_scores(*inquiry.progress)
         executor, flying = self.executor, set[Ticket]()
@@ -237,7 +245,9 @@ class Scoring:
                     self.submit(ticket, inquiry.wanted.popleft())
                 outcome = self._wait()
                 if outcome.ticket not in flying:
-                    if outcome.ticket.trial != NO_TRIAL:  # somebody else waits for it
+                    if outcome.ticket.trial == NO_TRIAL:
+                        self.keep(outcome)
+                    else:  # somebody else waits for it
                         self._aside.append(outcome)
                     continue
                 defect, found = self.receive(outcome)
@@ -250,6 +260,7 @@ class Scoring:
                     on_scores(*inquiry.progress)
         finally:
             executor.cancel(flying)
+            self._left |= flying
 
     def _context(self, schedule: Schedule) -> tuple[int, str, Mapping[str, Any]]:
         """What the scores of a schedule depend on besides the counts.

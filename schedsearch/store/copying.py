@@ -1,5 +1,6 @@
 """Studies copied from one store to another, with all that was found for them."""
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -84,15 +85,17 @@ def _copy(source: Database, target: Database, name: str, tell: Tell) -> Copied:
     contexts = {one["id"]: one for one in study.contexts}
     total = source.read(_count, list(contexts))
     done = added = 0
+    copied: Counter[str] = Counter()
     tell(name, done, total)
     for key, context in contexts.items():
         for page in _pages(source, key):
             added += target.write(_add, context, page)
+            copied[context["digest"]] += len(page)
             done += len(page)
             tell(name, done, total)
     if source.read(_read, name) != study:
         raise RunError(f"study `{name}` was searched while it was copied; copy it again")
-    return Copied(name, len(study.trials), added, target.write(_put, study))
+    return Copied(name, len(study.trials), added, target.write(_put, study, copied))
 
 
 def _names(connection: Connection) -> list[str]:
@@ -202,7 +205,8 @@ def _page(
 
 
 def _add(connection: Connection, context: _Row, page: _Page) -> int:
-    # The context is looked for each time: nobody's yet, it may have been pruned meanwhile.
+    # The context is looked for each time: nobody's yet, it may have been pruned meanwhile, which
+    # `_put` notices.
     key = evaluations.context_key(connection, context["digest"], context["description"])
     return evaluations.add_scores(connection, key, page)
 
@@ -239,8 +243,12 @@ def _content(study: _Study) -> _Study:
     return replace(study, study=known, exhibits=[], comparisons=[], contexts=[])
 
 
-def _put(connection: Connection, study: _Study) -> bool:
-    """Add a study, if it is not there, and its contexts; say whether it is new."""
+def _put(connection: Connection, study: _Study, copied: Mapping[str, int]) -> bool:
+    """Add a study, if it is not there, and its contexts; say whether it is new.
+
+    Raises:
+        RunError: Of the evaluations, which were copied before, some are gone.
+    """
     is_new = (
         connection.execute(insert_or_ignore(connection, StudyRow).values(study.study)).rowcount == 1
     )
@@ -253,7 +261,13 @@ def _put(connection: Connection, study: _Study) -> bool:
     for row in study.comparisons:
         comparisons.put_row(connection, key, **row)
     for context in study.contexts:
-        evaluations.context_id(connection, key, context["digest"], context["description"])
+        digest = context["digest"]
+        there = evaluations.context_id(connection, key, digest, context["description"])
+        if _count(connection, [there]) < copied[digest]:  # nobody's yet, they could be pruned
+            raise RunError(
+                f"evaluations of study `{study.study['name']}` were pruned while they were copied; "
+                f"copy it again"
+            )
     return is_new
 
 

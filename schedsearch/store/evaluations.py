@@ -21,6 +21,7 @@ from sqlalchemy import (
     select,
     type_coerce,
 )
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 from sqlalchemy.types import TypeEngine
 
@@ -28,6 +29,7 @@ from schedsearch.errors import RunError
 from schedsearch.store.cells import Real
 from schedsearch.store.codec import readable, storable
 from schedsearch.store.database import insert_or_ignore
+from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.tables import (
     Base,
     ContextRow,
@@ -138,7 +140,12 @@ def scores(
 def add_scores(
     connection: Connection, context: int, evaluations: Mapping[EvaluationKey, Evaluation]
 ) -> int:
-    """Add the evaluations that are not known yet and return how many those were."""
+    """Add the evaluations that are not known yet and return how many those were.
+
+    Raises:
+        RunError: A score is not finite.
+        LeaseLostError: The context has been removed, with all studies that had it.
+    """
     for (sample, _), (score, _) in evaluations.items():
         if not math.isfinite(score):
             raise RunError(
@@ -155,19 +162,23 @@ def add_scores(
         (counts_ids[kept[counts]], sample_ids[sample], score, prediction)
         for (sample, counts), (score, prediction) in evaluations.items()
     )
-    return connection.execute(
-        insert_or_ignore(connection, EvaluationRow),
-        [
-            {
-                "context_id": context,
-                "counts_id": counts,
-                "sample_id": sample,
-                "score": score,
-                "prediction": None if prediction is None else readable(prediction),
-            }
-            for counts, sample, score, prediction in rows
-        ],
-    ).rowcount
+    values = [
+        {
+            "context_id": context,
+            "counts_id": counts,
+            "sample_id": sample,
+            "score": score,
+            "prediction": None if prediction is None else readable(prediction),
+        }
+        for counts, sample, score, prediction in rows
+    ]
+    try:
+        return connection.execute(insert_or_ignore(connection, EvaluationRow), values).rowcount
+    except IntegrityError as error:  # the context alone can be missing: it is no part of this
+        raise LeaseLostError(
+            "the study of these evaluations has been deleted while this process worked on it; "
+            "start it again if it is still wanted"
+        ) from error
 
 
 def _added(

@@ -435,6 +435,7 @@ class Store:
 
         Raises:
             RunError: A score is not finite; nothing of the call is stored.
+            LeaseLostError: The study has been deleted, and nobody else has its context.
         """
         return self._database.write(evaluations.add_scores, context, found)
 

@@ -802,6 +802,14 @@ def test_text_that_no_database_takes_is_shown_otherwise(store):
     assert store.exhibits(STUDY, 0)[0].question == "a\ufffdb ?"
 
 
+def test_scores_of_a_study_that_was_deleted_meanwhile_are_refused(store, context):
+    store.add_scores(context, EVALUATIONS)
+    store.prune([STUDY])
+    with pytest.raises(LeaseLostError, match="has been deleted .*; start it again if"):
+        store.add_scores(context, EVALUATIONS)
+    assert not any(store.check().rows.values())
+
+
 def test_pruning_removes_a_study_and_what_it_alone_used(store, context):
     store.create_study(second := dataclasses.replace(SPEC, name="second"))
     shared = store.context_id("second", "c0ffee", {"dtype": "float32"})

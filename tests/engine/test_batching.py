@@ -1,5 +1,6 @@
 """Batches: nothing padded, nothing lost, nothing run twice."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schedsearch.core.flops import DecoderShape
-from schedsearch.errors import RunError
-from schedsearch.evaluation.batching import BatchSize, is_out_of_memory, run_in_batches
+from schedsearch.errors import DeviceError, RunError
+from schedsearch.evaluation.batching import BatchSize, run_in_batches
+from schedsearch.evaluation.device import device_failures, is_out_of_memory
 
 SHAPE = DecoderShape(8, 128, 4, 4, 32, 320, 80)
 
@@ -97,6 +99,41 @@ def test_errors_of_our_own_pass_unchanged() -> None:
 )
 def test_out_of_memory_is_told_from_other_failures(error: Exception, is_memory: bool) -> None:
     assert is_out_of_memory(error) is is_memory
+
+
+DEVICE_FAILURES = [
+    torch.AcceleratorError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("CUDA error: unspecified launch failure\nFor debugging consider"),
+    RuntimeError("HIP error: device kernel image is invalid"),
+    RuntimeError("NCCL error in: ProcessGroupNCCL.cpp"),
+    RuntimeError("CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasSgemm`"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+]
+
+
+@pytest.mark.parametrize("error", DEVICE_FAILURES, ids=str)
+def test_a_failure_of_the_device_is_not_one_of_the_samples(error: Exception) -> None:
+    def run(_batch: Sequence[Item]) -> list[int]:
+        raise error
+
+    said = re.escape(str(error).splitlines()[0])
+    with pytest.raises(DeviceError, match=rf"^the device has failed \({said}\); .* run again"):
+        list(run_in_batches([Item("b", 9)], BatchSize(4), run))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RuntimeError("shape mismatch"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_INVALID_VALUE when calling `cublasSgemm`"),
+        RuntimeError("CUDA error: out of memory"),
+        ValueError("CUDA error"),
+    ],
+    ids=str,
+)
+def test_other_failures_are_not_those_of_the_device(error: Exception) -> None:
+    with pytest.raises(type(error)), device_failures():
+        raise error
 
 
 def test_the_first_guess_falls_with_the_model_and_with_the_prompt() -> None:

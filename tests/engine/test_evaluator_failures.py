@@ -9,9 +9,10 @@ import torch
 from schedsearch.core.sample import Sample
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task
-from schedsearch.errors import DataError, InputError, RunError, UnsupportedError
+from schedsearch.errors import DataError, DeviceError, InputError, RunError, UnsupportedError
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.metrics import GeneratedMetric, make_metric
+from schedsearch.evaluation.worker import ModelWorker
 from tests.engine.embedded import IDS, QUESTIONS, REDUCED, Listed, embedded, full, task
 
 
@@ -77,6 +78,39 @@ def test_other_failures_of_the_model_are_named_and_leave_it_usable(
             evaluator().evaluate(task(REDUCED, IDS[:1]))
 
     assert len(evaluator().evaluate(task(REDUCED, IDS[:1]))) == 1
+
+
+def test_a_worker_reports_a_failed_task_and_raises_where_its_device_failed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    worker = ModelWorker(*embedded(), make_metric("exact_match"), "embedded", [QUESTIONS])
+    with monkeypatch.context() as patch:
+        limit_memory(patch, 0, RuntimeError("sizes do not match"))
+        assert "sizes do not match" in worker.evaluate(task(REDUCED, IDS[:1])).failure
+
+    limit_memory(monkeypatch, 0, torch.AcceleratorError("CUDA error: unspecified launch failure"))
+    with pytest.raises(DeviceError, match="the device has failed .*unspecified launch failure"):
+        worker.evaluate(task(REDUCED, IDS[:1]))
+
+
+def test_a_worker_says_where_memory_was_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = ModelWorker(*embedded(), make_metric("exact_match"), "embedded", [QUESTIONS])
+    limit_memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    found = worker.evaluate(task(REDUCED, IDS[:1]))
+    assert found.short and "does not fit into memory alone" in found.failure
+
+
+def test_a_worker_raises_where_its_device_fails_as_memory_is_freed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def dead() -> None:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered")
+
+    worker = ModelWorker(*embedded(), make_metric("exact_match"), "embedded", [QUESTIONS])
+    limit_memory(monkeypatch, 0, torch.OutOfMemoryError("CUDA out of memory"))
+    monkeypatch.setattr("schedsearch.evaluation.batching._release_memory", dead)
+    with pytest.raises(DeviceError, match="illegal memory access"):
+        worker.evaluate(task(REDUCED, IDS[:1]))
 
 
 @pytest.mark.parametrize("metric", ["exact_match", "log_likelihood", "vqa_accuracy"])

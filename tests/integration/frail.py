@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from schedsearch.core.trial import Evaluated, Task
-from schedsearch.errors import InputError
+from schedsearch.errors import DeviceError, InputError
 from tests.unit.execution.synthetic import FunctionWorker, evaluate
 
 
@@ -19,7 +19,8 @@ class Frail:
 
     Attributes:
         folder: Where they leave a file for every task that they begin, named for its process.
-        fault: What happens with a task that has sample q1.
+        fault: What happens with a task that has sample q1; where it ends with "late", to workers
+            besides the first, which open once there is a file `go`.
         times: How many times.
     """
 
@@ -28,13 +29,31 @@ class Frail:
     times: int = 1
 
     def __call__(self) -> "FrailWorker":
-        if self.fault == "refuses":
+        late = self.fault.endswith("late") and not self._first
+        if late:
+            (self.folder / f"late-{os.getpid()}").touch()
+            self.wait_for("go")
+        if self.fault == "refuses" or (late and self.fault == "refuses late"):
             raise InputError("`model` /models/llava is a path, but the folder does not exist")
         if self.fault == "dies opening":
             os.kill(os.getpid(), signal.SIGKILL)
         if self.fault == "hangs opening":
             time.sleep(600)
-        return FrailWorker(self)
+        return FrailWorker(self, late)
+
+    @property
+    def _first(self) -> bool:
+        """Whether no worker was opened before."""
+        try:
+            (self.folder / "first").touch(exist_ok=False)
+        except FileExistsError:
+            return False
+        return True
+
+    def wait_for(self, name: str) -> None:
+        """Return once there is a file of this name."""
+        while not (self.folder / name).exists():
+            time.sleep(0.02)
 
     @property
     def begun(self) -> list[Path]:
@@ -43,8 +62,9 @@ class Frail:
 
 
 class FrailWorker:
-    def __init__(self, way: Frail) -> None:
+    def __init__(self, way: Frail, late: bool = False) -> None:
         self._way = way
+        self._late = late
         self._inner = FunctionWorker(evaluate)
 
     def evaluate(self, task: Task) -> Evaluated:
@@ -66,8 +86,16 @@ class FrailWorker:
         return os.getpid()
 
     def identity(self) -> dict[str, object]:
-        differs = self._way.fault == "differs"
-        return {"weights": os.getpid() if differs else "c0ffee", "device": "cpu"}
+        weights: object = os.getpid() if self._way.fault == "differs" else "c0ffee"
+        if self._late and self._way.fault == "differs late":
+            weights = "decaf"
+        return {"weights": weights, "device": "cpu"}
+
+    def think(self) -> int:
+        """Process of the worker, once there is a file `enough`."""
+        (self._way.folder / "asked").touch()
+        self._way.wait_for("enough")
+        return os.getpid()
 
     def environment(self, name: str) -> str | None:
         return os.environ.get(name)
@@ -79,8 +107,9 @@ class FrailWorker:
         if fault == "hangs":
             os.kill(os.getpid(), signal.SIGSTOP)
         if fault == "dawdles":
-            while not (self._way.folder / "enough").exists():
-                time.sleep(0.02)
+            self._way.wait_for("enough")
+        if fault == "device":
+            raise DeviceError.of("CUDA error: unspecified launch failure")
         if fault == "talks":
             logging.getLogger("a.library").warning("weights are odd")
             warnings.warn("attention is slow", UserWarning, stacklevel=1)

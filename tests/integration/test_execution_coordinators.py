@@ -10,6 +10,7 @@ import pytest
 
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError, RunError
+from schedsearch.store.lease import LeaseLostError
 from tests.unit.execution.children import (
     PATIENCE,
     Halting,
@@ -18,7 +19,7 @@ from tests.unit.execution.children import (
     search_and_tell,
     wait_for,
 )
-from tests.unit.execution.synthetic import FULL, STUDY, Place, new_place, uninterrupted
+from tests.unit.execution.synthetic import FULL, STUDY, Place, evaluate, new_place, uninterrupted
 
 MIDDLE = 8  # a task of the fourth trial
 
@@ -159,3 +160,15 @@ def test_schedule_enqueued_while_another_process_searches_is_answered_too(place)
     assert [trial.measurement for trial in others] == [
         trial.measurement for trial in uninterrupted()
     ]
+
+
+def test_study_that_is_deleted_while_it_is_searched_ends_with_one_message(place):
+    def deleted(task):
+        with place.store() as store:
+            if len(store.trials(STUDY)) > 3:
+                store.free(STUDY)
+                store.prune([STUDY])
+        return evaluate(task)
+
+    with pytest.raises(LeaseLostError, match="has been deleted while this process worked on it"):
+        place.search(inner=deleted)

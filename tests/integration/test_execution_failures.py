@@ -13,7 +13,7 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.families.sigmoid import Sigmoid
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Task, Trial, TrialState
-from schedsearch.errors import InputError, RunError
+from schedsearch.errors import DeviceError, InputError, RunError
 from schedsearch.execution.loop import Limits
 from schedsearch.samplers.random_search import RandomSearch
 from tests.unit.execution.children import child, pipe, search_with_small_files
@@ -182,6 +182,25 @@ def test_defect_comes_through_and_the_trial_waits_again(place, where):
         assert store.studies()[0].holder is None
     assert place.search().ending == "finished"
     assert place.trials() == uninterrupted()
+
+
+def test_device_that_fails_says_so_and_its_trial_waits(place):
+    error = DeviceError.of("CUDA error: unspecified launch failure")
+    with pytest.raises(DeviceError, match="the device has failed .*; what was stored before is"):
+        place.search(sampler=GOES_ON, inner=bad_for(BAD, raising(error)), stop_on_failure=False)
+
+    states = [trial.state for trial in place.trials()]
+    assert states == [*[TrialState.COMPLETE] * 3, TrialState.WAITING]
+    with place.store() as store:
+        assert "unspecified launch failure" in store.attempts(STUDY, 3)[0].reason
+    assert place.search().ending == "finished"
+    assert place.trials() == uninterrupted()
+
+
+def test_device_that_fails_with_keep_all_leaves_the_first_trial_waiting(place):
+    with pytest.raises(DeviceError):
+        place.search(inner=raising(DeviceError.of("CUDA error: device not ready")))
+    assert [trial.state for trial in place.trials()] == [TrialState.WAITING]
 
 
 @contextmanager

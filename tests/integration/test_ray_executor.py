@@ -3,6 +3,7 @@
 import logging
 import os
 import platform
+import re
 import subprocess
 import sys
 import time
@@ -15,6 +16,8 @@ import pytest
 from schedsearch.app.happened import lanes, timeline
 from schedsearch.errors import InputError, RunError
 from schedsearch.execution.cluster import crew
+from schedsearch.execution.cluster.crew import Member
+from schedsearch.execution.cluster.host import Answer, Place
 from schedsearch.execution.cluster.options import ClusterOptions
 from schedsearch.execution.executor import Ticket
 from schedsearch.execution.executors.ray import RayExecutor
@@ -33,6 +36,7 @@ from tests.unit.execution.synthetic import (
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
+DAY = 86_400.0
 HASTY = Pace(least=1.0, first=20.0, factor=10.0)
 TASKS = [task_of(one) for one in IDS[:4]]
 
@@ -78,6 +82,25 @@ def test_task_that_always_kills_is_poison_and_fails_with_the_place(tmp_path, poo
     assert "has ended 2 workers" in failed.failure
     assert os.uname().nodename in failed.failure
     assert len(way.begun) == 2
+
+
+def test_worker_whose_device_fails_is_ended_and_its_task_goes_to_another(tmp_path, pool, caplog):
+    way = Frail(tmp_path, "device")
+    executor = pool(way)
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    first, second = (int(one.name.split("-")[1]) for one in way.begun)
+    assert first != second
+    assert "is gone: the device has failed (CUDA error: unspecified launch fa" in caplog.text
+    until(lambda: not alive(first))
+    until(lambda: executor.slots == 4)
+
+
+def test_task_under_which_each_device_fails_is_poison(tmp_path, pool):
+    found = outcomes(pool(Frail(tmp_path, "device", times=9)), TASKS)
+    assert scores(found) == {**RIGHT, TASKS[1]: ()}
+    (failed,) = [outcome for outcome in found if outcome.failure]
+    assert "has ended 2 workers" in failed.failure
+    assert "the device has failed (CUDA error" in failed.failure
 
 
 @pytest.mark.full
@@ -178,6 +201,49 @@ def test_workers_that_would_score_otherwise_are_refused(tmp_path, pool):
         until(lambda: executor.ask("who") is None)
 
 
+@pytest.mark.parametrize(
+    ("fault", "said"),
+    [
+        ("refuses late", r"on .*: `model` /models/llava is a path"),
+        ("differs late", r"the same weights, but the one on .* has decaf where others have c0ffee"),
+    ],
+)
+def test_workers_that_cannot_take_part_are_left_out_of_a_search_at_work(
+    tmp_path, pool, monkeypatch, caplog, fault, said
+):
+    monkeypatch.setattr(crew, "_LOOK", 0.2)
+    monkeypatch.setattr(crew, "_LONGEST_PAUSE", 0.4)
+    executor = pool(Frail(tmp_path, fault))
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    (tmp_path / "go").touch()
+    until(lambda: len(list(tmp_path.glob("late-*"))) > 2)
+    assert scores(outcomes(executor, TASKS)) == RIGHT
+    assert len([one for one in caplog.records if re.search(said, one.getMessage())]) == 1
+
+
+def test_time_in_which_the_coordinator_was_frozen_counts_against_no_worker(tmp_path, pool, caplog):
+    executor = pool(Frail(tmp_path, "late"))
+    answer = executor._asked("think", (), {})
+    until(lambda: (tmp_path / "asked").exists() and list(tmp_path.glob("late-*")))
+    until(lambda: [one.state for one in executor.seen()].count("opens") == 1)
+
+    def sleep_for_a_day():
+        pool = executor._pool
+        pool._tended -= DAY
+        for question in pool._asked.values():
+            question.asked -= DAY
+        for member in pool._crew.members.values():
+            member.placed -= DAY
+
+    executor._pool.do(sleep_for_a_day)
+    until(lambda: executor._pool._forgiving > time.monotonic())
+    (tmp_path / "enough").touch()
+    (tmp_path / "go").touch()
+    assert answer() > 0
+    until(lambda: [one.state for one in executor.seen()] == ["idle", "idle"])
+    assert "is gone" not in caplog.text
+
+
 def test_defect_of_a_worker_names_its_place_and_its_line(tmp_path, pool):
     with pytest.raises(ZeroDivisionError) as raised:
         pool(Frail(tmp_path, "errs"), workers=1).ask("who")
@@ -227,6 +293,15 @@ def test_what_workers_say_comes_with_the_name_of_the_node(tmp_path, pool, caplog
     assert [one.levelno for one in said] == [logging.WARNING], "once is enough"
     assert said[0].getMessage().startswith(os.uname().nodename)
     assert "attention is slow" in caplog.text
+
+
+def test_trouble_of_a_second_node_is_said_too(tmp_path, pool, caplog):
+    listen = pool(Frail(tmp_path, "none"))._pool._listen
+    said = Answer(said=((logging.WARNING, "the clock is slow"),))
+    for node in ("aaaaaa", "bbbbbb", "aaaaaa"):
+        listen(Member("a worker", None, Place(node, "host", 1)), said)
+    found = [one.getMessage() for one in caplog.records if "clock" in one.getMessage()]
+    assert found == [f"host (node {node}): the clock is slow" for node in ("aaaaaa", "bbbbbb")]
 
 
 def test_two_searches_share_the_cluster_and_a_third_says_what_it_waits_for(

@@ -128,6 +128,22 @@ def test_copy_has_all_that_was_found(filled, monkeypatch):
             assert there.start_attempt(lease, 1) == 3
 
 
+def test_copy_that_was_pruned_meanwhile_is_refused_and_can_be_made_again(filled, monkeypatch):
+    monkeypatch.setattr(copying, "_PAGE", len(EVALUATIONS) // 3)
+
+    def prune(_study, done, _all):
+        if 0 < done < len(EVALUATIONS):
+            with open_store(filled[1]) as there:
+                there.prune()
+
+    with pytest.raises(RunError, match=f"of study `{SPEC.name}` were pruned while .*copy it again"):
+        copy(filled, tell=prune)
+    with open_store(filled[1]) as there:
+        assert there.studies() == []
+    copy(filled)
+    assert check_store(filled[1]) == check_store(filled[0])
+
+
 def test_repeated_copy_changes_nothing(filled):
     copy(filled)
     before = check_store(filled[1])

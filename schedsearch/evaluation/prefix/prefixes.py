@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from schedsearch.core.schedule import RankerSpec
-from schedsearch.evaluation.batching import is_out_of_memory
+from schedsearch.evaluation.device import is_out_of_memory
 from schedsearch.evaluation.prefix.memory import Held, Opaque, make_tiers
 from schedsearch.evaluation.prefix.replay import Base, record, replay
 from schedsearch.models.adapters import adapter_for

@@ -31,8 +31,8 @@ _DEVICES = "CUDA_VISIBLE_DEVICES"
 _SHOWN = 300
 """Characters of what a worker's end was said to be."""
 
-_LONGEST_PAUSE = 30.0
-"""Seconds at most before another worker is opened where one has died while it opened."""
+_LONGEST_PAUSE = 60.0
+"""Seconds at most before others are opened where one could not be; each pause doubles the next."""
 
 
 @dataclass(eq=False)
@@ -84,6 +84,8 @@ class Crew:
         self._next_look = self._not_before = float("-inf")
         self._alone_since: float | None = None
         self._lost_opening = 0
+        self._pause = 0.0
+        self._nodes: set[str] = set()
         self._said = ""
 
     def tend(self, now: float) -> list[Member]:
@@ -109,8 +111,10 @@ class Crew:
         if rivals or not own.wanted:  # else nodes may come only when all are asked for
             self.target = fair_share(space, {**wanted, own.search: own.wanted}, own.search)
         self._say_what_is_missing(now, space, rivals)
-        if now < self._not_before:
+        alive = {node["NodeID"] for node in nodes if node["Alive"]}
+        if now < self._not_before and alive <= self._nodes:
             return []
+        self._nodes = alive
         return [self._make() for _ in range(self.target - len(self._staying))]
 
     def surplus(self) -> list[Member]:
@@ -122,16 +126,17 @@ class Crew:
         """Note that a worker is ready."""
         member.ready = True
         self._lost_opening = 0
+        self._pause = 0.0
 
     def lost(self, member: Member, now: float, reason: str, blamed: bool) -> None:
-        """Forget a worker that has died; another one takes its place.
+        """Forget a worker that has died; another one takes its place, at once if it was ready.
 
         Raises:
             RunError: None can be opened.
         """
         self.dismiss(member)
         if member.ready:
-            self._next_look = now
+            self._next_look = self._not_before = now
             return
         self._lost_opening += blamed
         hopeful = any(one.ready or one.place for one in self.members.values())
@@ -140,7 +145,9 @@ class Crew:
                 f"no worker can be opened: {self._lost_opening} have ended before they were ready, "
                 f"the last on {member.where}: {reason}; remove the cause and run again"
             )
-        self._not_before = now + min(_LONGEST_PAUSE, 2.0 ** min(10, self._lost_opening))
+        if now >= self._not_before:  # the first of those that were made at once
+            self._pause = min(_LONGEST_PAUSE, 2 * self._pause or _LOOK)
+            self._not_before = now + self._pause
 
     def dismiss(self, member: Member) -> None:
         """End a worker."""

@@ -22,7 +22,7 @@ import ray
 from schedsearch.core.progress import WorkerSeen
 from schedsearch.core.stint import Stint
 from schedsearch.core.trial import Evaluated, Task
-from schedsearch.errors import InputError, RunError, SchedsearchError
+from schedsearch.errors import DeviceError, InputError, RunError, SchedsearchError
 from schedsearch.execution.cluster.connection import connect, leave
 from schedsearch.execution.cluster.crew import Crew, Member, cause, follow
 from schedsearch.execution.cluster.host import Answer, Place
@@ -171,6 +171,7 @@ class _Pool:
         self._heard: set[str] = set()
         self._failure: BaseException | None = None
         self._identity: Mapping[str, Any] | None = None
+        self._scored = False  # then whoever differs is refused alone
         self._tended = self._forgiving = time.monotonic()
         self._looked = float("-inf")
         self._closed = False
@@ -231,7 +232,7 @@ class _Pool:
         now = time.monotonic()
         self._look(now)
         if now > self._tended + _FROZEN:
-            self._dispatch.shift(now - self._tended)
+            self._shift(now - self._tended, now)
             self._forgiving = now + _FORGIVEN
         self._tended = now
         for member in self._crew.tend(now):
@@ -261,6 +262,14 @@ class _Pool:
             member = self._crew.members[name]
             then = partial(self._evaluated, datetime.now(UTC))
             self._call(member, "call", ("evaluate", (task,), {}), then)
+
+    def _shift(self, seconds: float, now: float) -> None:
+        """Forget time in which this process was frozen."""
+        self._dispatch.shift(seconds)
+        for question in self._asked.values():
+            question.asked += seconds
+        for member in self._crew.members.values():
+            member.placed = min(now, member.placed + seconds)
 
     def _look(self, now: float) -> None:
         """Note who is there, for those who ask; often enough for people."""
@@ -326,19 +335,23 @@ class _Pool:
         member.heard = time.monotonic()
         if isinstance(value, Answer):
             self._listen(member, value)
+            if member.ready and isinstance(value.error, DeviceError):
+                self._lost(member, value.error.found, True)
+                return
         then(member, value)
 
     def _placed(self, member: Member, place: Place) -> None:
         member.place, member.placed = place, time.monotonic()
 
     def _begun(self, member: Member, answer: Answer) -> None:
-        if answer.error is not None:
-            error = _from(member, answer.error)
-            if not any(one.ready for one in self._crew.members.values()):
-                raise error
-            self._lost(member, str(error), False)
+        refusal = _from(member, answer.error) if answer.error else self._differs(member, answer)
+        if refusal is not None:
+            others = any(one.ready for one in self._crew.members.values())
+            if not others or not (answer.error or self._scored):
+                raise refusal
+            self._warn_once(f"{refusal}; the search goes on with other workers")
+            self._crew.lost(member, time.monotonic(), str(refusal), blamed=False)
             return
-        self._check_alike(member, answer.value)
         for method, args in self._told:
             self._call(member, "tell", (method, args), self._was_told)
         self._crew.opened(member)
@@ -346,16 +359,18 @@ class _Pool:
         self._dispatch.join(member.name, member.place.name)
         log.info("a worker on %s has joined", member.where)
 
-    def _check_alike(self, member: Member, identity: Mapping[str, Any]) -> None:
-        """Refuse a worker whose scores would not be those of the others."""
+    def _differs(self, member: Member, answer: Answer) -> RunError | None:
+        """Why a worker's scores would not be those of the others, if that is so."""
+        identity: Mapping[str, Any] = answer.value
         first = self._identity = self._identity or identity
         for name in sorted({*first, *identity}):
             if first.get(name) != identity.get(name):
-                raise RunError(
+                return RunError(
                     f"all workers must have the same {name}, but the one on {member.where} has "
                     f"{identity.get(name)} where others have {first.get(name)}; give all nodes the "
                     "same model, software and devices, or choose nodes by `resources`"
                 )
+        return None
 
     def _was_told(self, member: Member, answer: Answer) -> None:
         if answer.error is not None:
@@ -365,6 +380,7 @@ class _Pool:
         found = answer.value if answer.error is None else Evaluated(failure="defect")
         needless = self._dispatch.cancelled(member.name)
         outcome = self._dispatch.ended(member.name, found, time.monotonic())
+        self._scored |= answer.error is None
         if outcome is not None:
             if answer.error is None:
                 assert member.place is not None, "it is open"
@@ -384,7 +400,11 @@ class _Pool:
         self._call(self._crew.members[name], "call", call, self._answered)
 
     def _lost(self, member: Member, reason: str, blamed: bool) -> None:
-        log.warning("a worker on %s is gone: %s", member.where, reason)
+        said = f"a worker on {member.where} is gone: {reason}"
+        if member.ready:
+            log.warning("%s", said)
+        else:
+            self._warn_once(said)
         blamed = blamed and time.monotonic() > self._forgiving  # it may have missed our signs
         question = self._asked.get(member.name)
         if member.ready and (failed := self._dispatch.lose(member.name, reason, blamed)):
@@ -404,11 +424,17 @@ class _Pool:
                 )
 
     def _listen(self, member: Member, answer: Answer) -> None:
-        """Say here what a worker said there, once for all workers."""
+        """Say here what a worker said there, once for all workers of a node."""
         for level, text in answer.said:
-            if text not in self._heard:
-                self._heard.add(text)
-                log.log(level, "%s: %s", member.where, text)
+            self._say_once(level, f"{member.where}: {text}")
+
+    def _warn_once(self, text: str) -> None:
+        self._say_once(logging.WARNING, text)
+
+    def _say_once(self, level: int, text: str) -> None:
+        if text not in self._heard:
+            self._heard.add(text)
+            log.log(level, "%s", text)
 
 
 def _flat(error: BaseException) -> str:

@@ -32,9 +32,15 @@ def after_a_kill(scene: Scene, point: Point) -> None:
     race(scene, 3)
 
 
-def race(scene: Scene, runners: int) -> None:
-    """One searches; each other one is refused, or finds that the search has ended."""
-    racing = [scene.frozen(Point(START)) for _ in range(runners)]
+def race(scene: Scene, runners: int, **options: object) -> None:
+    """One searches; each other one is refused, or finds that the search has ended.
+
+    Args:
+        scene: Where.
+        runners: How many.
+        options: Of each.
+    """
+    racing = [scene.frozen(Point(START), **options) for _ in range(runners)]
     scene.fault()
     for one in racing:
         one.wake()

@@ -10,9 +10,10 @@ from tests.chaos import cluster
 from tests.chaos.cluster import Moment, Target, Trouble
 from tests.chaos.faults.fault import FILE, Fault, every_commit, some
 from tests.chaos.faults.frozen import HAS_LOST, short_leases
+from tests.chaos.faults.rivals import race
 from tests.chaos.outcome import Undisturbed
 from tests.chaos.points import AFTER, TASK, Point
-from tests.chaos.scene import Kind, Scene, until
+from tests.chaos.scene import FINISHED, Kind, Scene, until
 
 AT = (2, 9)  # tasks
 
@@ -64,19 +65,19 @@ def coordinator_frozen(scene: Scene, point: Point) -> None:
 
 def two_at_once(scene: Scene, _point: Point) -> None:
     cluster.nodes().refill()
-    both = [scene.start(executor=Trouble(scene.folder, pause=0.1)) for _ in range(2)]
-    codes = sorted(one.end() for one in both)
-    assert codes[0] == 0, [one.message for one in both]
+    race(scene, 2, executor=Trouble(scene.folder, pause=0.1))
 
 
 def drivers_node_gone(scene: Scene, point: Point) -> None:
+    """Ray ends the coordinator, in the middle of its search, within some two seconds."""
     cluster.nodes().refill()
-    coordinator = scene.start(executor=Trouble(scene.folder, pause=0.1))
+    coordinator = scene.start(executor=Trouble(scene.folder, pause=1.0))
     try:
         until(lambda: _stored(scene) >= point.number, "tasks are stored")
         scene.fault()
+        assert not coordinator.ended, coordinator.message
         cluster.nodes().kill_drivers_node()
-        coordinator.end()
+        assert coordinator.end() != FINISHED, "it was not ended with its node"
     finally:
         cluster.end()
 

@@ -20,7 +20,7 @@ from schedsearch.core.schedule import Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Evaluated, SampleScore, Task, Trial, Work
-from schedsearch.errors import SchedsearchError
+from schedsearch.errors import DeviceError, SchedsearchError
 from schedsearch.execution.executor import Executor, Outcome, Ticket
 from schedsearch.execution.executors.local import LocalExecutor
 from schedsearch.execution.loop import Run, run_study
@@ -152,6 +152,8 @@ class FunctionWorker:
         before = self._work()
         try:
             scores = tuple(self._evaluate(task))
+        except DeviceError:
+            raise
         except SchedsearchError as error:
             failure = str(error) or type(error).__name__
             return Evaluated(failure=failure, work=self._work() - before)

@@ -114,6 +114,35 @@ def test_task_that_kills_its_workers_is_poison_and_says_where():
     assert not outcome.scores
 
 
+SHORT = Evaluated(failure="sample q0 does not fit into memory alone", short=True)
+
+
+def test_task_for_which_memory_was_short_is_tried_once_more_elsewhere():
+    made = dispatch("a1", "a2", "b")
+    submit(made, task("q0"))
+    assert handed(made) == {"a1": 0}
+    assert made.ended("a1", SHORT, 1.0) is None
+    assert handed(made, 1.0) == {"b": 0}
+    assert made.ended("b", SHORT, 2.0).failure == SHORT.failure
+    assert handed(made, 2.0) == {}
+
+
+def test_task_for_which_memory_was_short_fails_where_there_is_no_other_worker():
+    made = dispatch("a")
+    submit(made, task("q0"))
+    handed(made)
+    assert made.ended("a", SHORT, 1.0).failure == SHORT.failure
+
+
+def test_task_for_which_memory_was_short_is_forgotten_if_it_is_cancelled():
+    made = dispatch("a", "b")
+    submit(made, task("q0"))
+    handed(made)
+    made.cancel([ticket(0)])
+    made.ended("a", SHORT, 1.0)
+    assert handed(made, 1.0) == {}
+
+
 def test_task_that_killed_a_worker_is_tried_on_another_node_while_there_is_one():
     made = dispatch("a1", "a2")
     submit(made, task("q0"))

@@ -1,12 +1,16 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
 from schedsearch.core.schedule import Schedule
-from schedsearch.core.trial import Task
+from schedsearch.core.trial import Task, TrialState
 from schedsearch.errors import RunError
 from schedsearch.execution.executor import Executor
+from schedsearch.execution.heartbeat import Heartbeat
 from schedsearch.execution.inquiry import EvaluationError
+from schedsearch.execution.loop import run_study
+from schedsearch.execution.measuring import Measuring
 from schedsearch.execution.scoring import Scoring
 from schedsearch.store import Store
 from tests.unit.execution.synthetic import (
@@ -14,6 +18,7 @@ from tests.unit.execution.synthetic import (
     DIFFERENT,
     FULL,
     IDS,
+    SEARCH,
     STUDY,
     SUBJECT,
     Place,
@@ -23,6 +28,7 @@ from tests.unit.execution.synthetic import (
 )
 
 HALF = Schedule((1.0, 1.0, 1.0, 0.5, 0.5, 0.5))
+ODD = Schedule((1.0, 0.9, 0.8, 0.7, 0.6, 0.5))
 WHOLE = Task(HALF, "calibration", IDS)
 
 
@@ -149,3 +155,60 @@ def test_schedule_of_another_depth_is_refused_before_anything_is_evaluated(store
     with pytest.raises(EvaluationError, match=f"each of 6 decoder layers, but got {layers}; use"):
         scoring(store, Shuffled(listed)).scores(Schedule.full(layers))
     assert listed.tasks == []
+
+
+class Stubborn(Shuffled):
+    """Ends what it has begun, the oldest first, as a worker on Ray does."""
+
+    def next(self):
+        self._flying.sort(key=lambda flying: flying[0].task)
+        self._local.submit(*self._flying.pop(0))
+        return self._local.next()
+
+    def cancel(self, tickets):
+        pass
+
+
+def stopped(store: Store) -> Scoring:
+    """With all tasks of a schedule at work that nobody asks for any more."""
+    found = scoring(store, Stubborn(evaluate, slots=DIFFERENT))
+    assert len(found.scores(ODD, stop=lambda _read: True)) == 1
+    return found
+
+
+def missing(store: Store) -> int:
+    """How many tasks of that schedule are not known."""
+    listed = Listed()
+    scoring(store, Shuffled(listed)).scores(ODD)
+    return len(listed.tasks)
+
+
+def test_scores_of_tasks_that_were_given_up_are_stored(store):
+    stopped(store).scores(FULL)
+    assert missing(store) == 0
+
+
+def test_scores_of_tasks_that_were_given_up_are_stored_by_a_search(store):
+    scoring(store, Shuffled(evaluate)).scores(FULL)
+    assert run_study(STUDY, SEARCH, stopped(store), store).ending == "finished"
+    assert missing(store) == 0
+
+
+def test_scores_that_others_have_given_up_are_passed_over(store):
+    """They may be of another set."""
+    left = stopped(store)
+    other = scoring(store, left.executor)
+    other.scores(FULL)
+    assert other.evaluated == DIFFERENT
+    assert missing(store) == DIFFERENT - 1
+
+
+def test_heart_beats_while_what_earlier_trials_have_read_is_looked_up(store):
+    run_study(STUDY, SEARCH, scoring(store, Shuffled(evaluate)), store)
+    trials, beats = store.trials(STUDY), []
+    again = scoring(store, Shuffled(evaluate))
+    new = replace(trials[-1], number=len(trials), state=TrialState.WAITING, measurement=None)
+    with again.beating(Heartbeat(lambda: beats.append(1), period=0.0)):
+        Measuring(again, SEARCH, 1).begin(new, [*trials, new], None, lambda _done, _all: None)
+    assert again.evaluated == 0
+    assert len(beats) >= sum(trial.read > 0 for trial in trials) > 5
