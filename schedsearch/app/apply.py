@@ -70,6 +70,7 @@ class Application:
         prefill_batch: Prompts in each timed prefill.
         quality: Scores with and without.
         claim: What the schedule's certificate says; None without one.
+        doubt: Why that says nothing of this model; None where it does.
     """
 
     model: str
@@ -86,6 +87,7 @@ class Application:
     prefill_batch: int
     quality: Quality
     claim: str | None = None
+    doubt: str | None = None
 
 
 def apply_schedule(
@@ -126,6 +128,8 @@ def apply_schedule(
     from schedsearch.evaluation.evaluator import Evaluator
     from schedsearch.evaluation.latency.timing import time_prefill
     from schedsearch.models.adapters import adapter_for
+    from schedsearch.models.wrappers import unwrapped
+    from schedsearch.reduction.certified import doubt
     from schedsearch.reduction.guards import check_fits
     from schedsearch.reduction.rankers import make_ranker
 
@@ -147,6 +151,7 @@ def apply_schedule(
     random = scores(
         "random tokens", replace(schedule, ranker=RankerSpec("random"), certificate=None)
     )
+    proof = schedule.certificate
     timing = time_prefill(
         model, evaluator.prefill_inputs(ids), schedule, repeats, progress("prefill time")
     )
@@ -166,7 +171,8 @@ def apply_schedule(
         prefill_seconds=(median(timing.full), median(timing.reduced)),
         prefill_batch=timing.batch,
         quality=compare(metric, samples, full, reduced, random),
-        claim=schedule.certificate.claim if schedule.certificate else None,
+        claim=proof.claim if proof else None,
+        doubt=doubt(unwrapped(model), proof) if proof else None,
     )
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 from schedsearch.app.bootstrap import DataRef, open_samples
 from schedsearch.app.chain import chain
 from schedsearch.app.evidence import Evidence
-from schedsearch.core import bounds, intervals
+from schedsearch.core import bounds
 from schedsearch.core.certificate import (
     ALPHA,
     Certificate,
@@ -79,7 +79,7 @@ def certify(
         chain=chain_digest(links),
     )
     images = sorted({key[:_IMAGE] for keys in subject.images for key in keys})
-    known = study.store.begin_certification(study.name, request, images)
+    attempt, known = study.store.begin_certification(study.name, request, images)
     if known is not None:
         return known
     full = bench.values("full model", subject.full)
@@ -88,7 +88,7 @@ def certify(
         values = bench.values(link.what, link.schedule)
         drops = [a - b for a, b in zip(full, values, strict=True)]
         p_value = max(evidence.p_values(drops))
-        score, drop = intervals.of_scores(values), evidence.interval(drops)
+        score, drop = evidence.score(values), evidence.interval(drops)
         return replace(link, score=score, drop=drop, p_value=p_value), drops
 
     tested: list[tuple[Link, Sequence[float]]] = []
@@ -108,11 +108,14 @@ def certify(
         links=tuple(link for link, _ in tested),
         proven=proven,
         found=found,
+        attempt=attempt,
     )
     if proven:
         weights = (study.spec.weights, study.executor.ask("memory_fingerprint"))
         metric = subject.context["metric"]["name"]
         certificate = _certificate(result, *tested[proven - 1], evidence, demands, weights, metric)
+        dtype, quantization = study.executor.ask("precision")
+        certificate = replace(certificate, dtype=dtype, quantization=quantization)
         result = replace(result, certificate=certificate)
     else:
         result = replace(result, needed=evidence.needed(tested[0][1], alpha))
@@ -189,7 +192,7 @@ def _check(study: "Study", subject: Subject, demands: Demands, alpha: float) -> 
             f"searched ({str(study.spec.weights)[:12]}): what holds for one says nothing of the "
             "other; certify with the weights of the study, or search these under another name"
         )
-    span = subject.greatest - subject.least
+    span = subject.span
     if not demands.all:
         raise InputError("nothing is demanded; give a `tolerance` or `tasks`")
     for task, tolerance in demands.all.items():
@@ -214,7 +217,7 @@ def _certificate(
 ) -> Certificate:
     request = result.request
     return Certificate(
-        claim=claim(demands, metric, request.alpha, result.n, evidence.span),
+        claim=claim(demands, metric, request.alpha, result.n, evidence.span, result.attempt),
         metric=metric,
         tolerance=demands.tolerance,
         tasks=dict(demands.tasks),
@@ -226,4 +229,5 @@ def _certificate(
         data_digest=request.data_digest,
         weights=tuple(dict.fromkeys(one for one in weights if one)),
         schedule=link.schedule.digest(),
+        attempt=result.attempt,
     )

@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from schedsearch.app.splits import groups
 from schedsearch.core import intervals, power
@@ -63,8 +63,7 @@ class Evidence:
         # Bets rely on units that come in no order; a file may be sorted by anything.
         random.Random(f"{seed} {subject.digest}").shuffle(units)
         tasks = _tasks([sample.kind for sample in samples], demands)
-        span = subject.greatest - subject.least
-        return cls(tasks, tuple(units), per_image, subject.binary, span)
+        return cls(tasks, tuple(units), per_image, subject.binary, subject.span)
 
     @property
     def method(self) -> str:
@@ -102,6 +101,17 @@ class Evidence:
                 f"scores are not what the metric promises ({error}); correct the metric, or its "
                 "bounds"
             ) from None
+
+    def score(self, values: Sequence[float]) -> Interval:
+        """The mean score of all samples with its 95 % interval."""
+        if self.per_image == 1:
+            return intervals.of_scores(values)
+        found = self.interval(values)
+        if found.low < found.high:
+            return found
+        # Where no two images differ, as many single samples would say as much.
+        alone = intervals.of_scores([values[unit[0]] for unit in self.units])
+        return replace(alone, n=found.n)
 
     def interval(self, drops: Sequence[float]) -> Interval:
         """The mean drop of all samples with its 95 % interval."""

@@ -1,9 +1,10 @@
 """Schedules on samples that no search has seen, paired by sample."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 
 from schedsearch.app.bootstrap import Progress
+from schedsearch.app.samplers import former_spec
 from schedsearch.app.scorers import check_unchanged
 from schedsearch.app.splits import check_apart
 from schedsearch.app.study import Study
@@ -38,7 +39,8 @@ class HeldOut:
 
     Raises:
         DataError: A held-out sample is a calibration sample too, or there are fewer than two.
-        InputError: The scorer has changed since the study was opened.
+        InputError: The scorer has changed since the study was opened, or a study that this one
+            begins with was searched on this very set.
     """
 
     def __init__(self, study: Study, samples: SampleSet, progress: Progress) -> None:
@@ -48,6 +50,7 @@ class HeldOut:
         seen = dict(zip(study.subject.ids, study.subject.images, strict=True))
         own = dict(zip(self.subject.ids, self.subject.images, strict=True))
         check_apart({study.subject.split: seen}, self.subject.split, own)
+        _check_unseen(study, samples)
         check_unchanged(identity, study.metric_identity())
         self.evaluated = 0
         self._study = study
@@ -117,6 +120,38 @@ class HeldOut:
             one.n_vision for one in subject.tokens
         )
         return _row(name, what, values, against, costs, kept)
+
+
+def _check_unseen(study: Study, samples: SampleSet) -> None:
+    """Refuse a set on which a study was searched that this one begins with, directly or not.
+
+    Or a part of such a set. By digest: a store does not know which images another study has seen.
+    """
+    specs, looked_at = [study.spec], {study.name}
+    while specs:
+        for start in specs.pop().search.get("warm_start", ()):
+            name = start.removeprefix("study:")
+            if name == start or name in looked_at:
+                continue
+            looked_at.add(name)
+            spec = former_spec(name, study.store)
+            if spec is None:
+                continue
+            if spec.calibration_digest in _digests(samples):
+                raise InputError(
+                    f"study `{study.name}` begins with the result of study `{name}` "
+                    f"(`warm_start`), which was searched on {samples.name}: these samples chose "
+                    f"what they are to judge; give other {samples.split} samples, or search under "
+                    "another name without that start"
+                )
+            specs.append(spec)
+
+
+def _digests(samples: SampleSet | None) -> Iterator[str]:
+    """Of a set, and of those that it is a part of."""
+    while samples is not None:
+        yield samples.digest()
+        samples = getattr(samples, "whole", None)
 
 
 def _row(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from schedsearch.app.bootstrap import DataRef, Progress
 from schedsearch.app.rankers import rankers_of
 from schedsearch.app.sample_size import tolerances, warn_of_tolerance
-from schedsearch.app.samplers import resolve
+from schedsearch.app.samplers import search_of
 from schedsearch.app.scorers import check_runtime, check_scorer, metric_text, warn_of_unknown
 from schedsearch.app.search_config import parse_search
 from schedsearch.app.stores import look
@@ -192,8 +192,8 @@ def open_study(
         if isinstance(data, DataRef):
             _warn(config, len(subject.ids), subject.greatest)
         attention = partial(attention_guess, workers, subject)
-        divergences = partial(divergences_of, workers, subject, rankers[0], progress)
-        searching = resolve(config, subject, name, found, folder, attention, divergences)
+        measures = partial(partial, divergences_of, workers, subject, progress)
+        search = search_of(config, rankers, subject, name, found, folder, attention, measures)
         spec = StudySpec(
             name=name,
             model=opening.name,
@@ -204,7 +204,7 @@ def open_study(
             calibration=subject.name,
             calibration_digest=subject.digest,
             metric=metric_name,
-            search=searching.plain(),
+            search=search,
             facts=Facts.of(subject.shape, subject.tokens),
             ranker=rankers[0],
             rankers=rankers if len(rankers) > 1 else (),
@@ -238,8 +238,8 @@ def attention_guess(workers: Executor, subject: Subject) -> list[int]:
 def divergences_of(
     workers: Executor,
     subject: Subject,
-    ranker: RankerSpec,
     progress: Progress | None,
+    ranker: RankerSpec,
     schedules: Sequence[Schedule],
     samples: int,
 ) -> tuple[list[float], float]:
@@ -248,8 +248,8 @@ def divergences_of(
     Args:
         workers: Measure it.
         subject: On its first samples.
-        ranker: Orders the tokens.
         progress: As for `open_study`.
+        ranker: Orders the tokens.
         schedules: Those of them that have most layers in common follow each other.
         samples: How many.
 

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import inf
 from typing import Any, Self
 
 from schedsearch.app.bootstrap import DataRef, Progress, model_place
-from schedsearch.app.sample_size import changes_of
+from schedsearch.app.sample_size import changes_of, span_of
 from schedsearch.app.study_view import StudyView
 from schedsearch.app.worker import WorkerSpec
 from schedsearch.core.budget import Budget
@@ -17,7 +16,7 @@ from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Measurement, SampleScore, Task
 from schedsearch.errors import InputError, RunError
-from schedsearch.evaluation.metrics import METRICS, make_metric
+from schedsearch.evaluation.metrics import make_metric
 from schedsearch.execution.executor import Executor, evaluated
 from schedsearch.execution.executors.local import LocalExecutor
 
@@ -135,8 +134,7 @@ def power_of_study(view: StudyView) -> Power:
     """
     best, metric = view.best_trial, view.spec.metric
     assert best.measurement is not None
-    greatest = getattr(METRICS[metric], "greatest", inf) if metric in METRICS else inf
-    changes = changes_of(best.measurement, greatest)
+    changes = changes_of(best.measurement, span_of(metric))
     if changes is None or min(best.schedule.keep) == 1:
         raise InputError(
             f"study `{view.name}` has no reduced schedule measured on several samples; search on"
@@ -182,7 +180,7 @@ def power_of_model(
     seen = []
     for schedule, scores in zip(schedules, others, strict=True):
         costs = subject.costs(schedule)
-        changes = changes_of(Measurement.of(scores, *costs, full), subject.greatest)
+        changes = changes_of(Measurement.of(scores, *costs, full), subject.span)
         if changes is None:
             raise InputError("what samples tell apart needs at least 2 of them; raise `--limit`")
         seen.append(Seen(f"line at FLOPs ratio {costs[0]:.2f}", costs[0], changes))

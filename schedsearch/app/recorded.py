@@ -1,14 +1,13 @@
 """A study as its store alone knows it: enough for a report that compares nothing."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from schedsearch.app.sample_size import span_of
 from schedsearch.app.study_view import StudyView
 from schedsearch.core.schedule import Target
-from schedsearch.evaluation.metrics import METRICS
 
 
 @dataclass(frozen=True)
@@ -18,7 +17,7 @@ class RecordedSubject:
     ids: Sequence[object]
     target: Target | None
     context: Mapping[str, Any]
-    greatest: float
+    span: float
 
 
 class Recorded(StudyView):
@@ -27,12 +26,11 @@ class Recorded(StudyView):
     @cached_property
     def subject(self) -> RecordedSubject:
         """What was evaluated."""
-        metric = METRICS.get(self.spec.metric)
         contexts = self.store.contexts(self.name)
         targets = (trial.schedule.target for trial in self.trials)
         return RecordedSubject(
             ids=range(sum(each.samples or 0 for each in self.spec.facts.tokens)),
             target=next((one for one in targets if one is not None), None),
             context=contexts[-1] if contexts else {},
-            greatest=getattr(metric, "greatest", math.inf),
+            span=span_of(self.spec.metric),
         )

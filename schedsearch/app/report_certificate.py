@@ -6,14 +6,21 @@ from schedsearch.core.certificate import Certification
 
 def verdict(found: Certification) -> str:
     """What is proven, or how many samples it would have taken."""
-    best, proof = found.best, found.certificate
-    if best is None or proof is None:
+    best, proof, which = found.best, found.certificate, f"attempt {found.attempt} of this study"
+    if best is not None and proof is not None:
         return (
-            f"Nothing is proven on {found.n:,} samples of {found.request.data}: about "
-            f"{found.needed:,} would have been needed had the mildest schedule of the chain lost "
-            "nothing. Give so many fresh ones, or ask for less."
+            f"{proof.claim} Its FLOPs ratio is {best.flops_ratio:.3f} ({best.what}); "
+            f"{proof.method}; {which}."
         )
-    return f"{proof.claim} Its FLOPs ratio is {best.flops_ratio:.3f} ({best.what}); {proof.method}."
+    words = (
+        f"Nothing is proven on {found.n:,} samples of {found.request.data} ({which}): about "
+        f"{found.needed:,} would have been needed had the mildest schedule of the chain lost "
+        "nothing. Give so many fresh ones; also a greater tolerance needs fresh ones, since these "
+        "have been looked at and prove nothing more."
+    )
+    if found.attempt > 1:
+        words += " What the study had proven for this tolerance or a smaller one is taken back."
+    return words
 
 
 def honest(found: Certification) -> str:

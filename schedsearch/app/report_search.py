@@ -168,7 +168,7 @@ def told_apart(study: "Study | Recorded") -> tuple[str, ...]:
     """What the calibration samples tell apart, as often as scores change under the result."""
     best = study.best_trial
     assert best.measurement is not None
-    changes = changes_of(best.measurement, study.subject.greatest)
+    changes = changes_of(best.measurement, study.subject.span)
     if changes is None or min(best.schedule.keep) == 1:
         return ()
     found = resolution(changes)

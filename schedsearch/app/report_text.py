@@ -118,14 +118,17 @@ def _summary(study: StudyView, comparison: Comparison | None, why: str) -> str:
             words = [_costs("schedule.json is the found schedule. Averaged", *found), claim]
         else:
             certified = link.schedule, link.flops_ratio, link.kv_ratio
+            other = (
+                f"The search found a cheaper one, trial {best.number}, of which that could not be "
+                "proven"
+                if proven.found.schedule == best.schedule
+                else f"The search has since found another one, trial {best.number}, of which "
+                "nothing was to be proven yet"
+            )
             words = [
                 _costs("schedule.json is the certified schedule. Averaged", *certified),
                 claim,
-                _costs(
-                    f"The search found a cheaper one, trial {best.number}, of which that could "
-                    f"not be proven, so it is not the one in schedule.json; averaged",
-                    *found,
-                ),
+                _costs(f"{other}, so it is not the one in schedule.json; averaged", *found),
             ]
             if comparison is not None and comparison.certified is not None:
                 lost.insert(0, ("the certified schedule", comparison.certified.drop))

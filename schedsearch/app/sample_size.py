@@ -14,6 +14,7 @@ from schedsearch.core.power import (
 )
 from schedsearch.core.trial import Measurement, Trial
 from schedsearch.errors import DataError
+from schedsearch.evaluation.metrics import METRICS
 
 LEAST_SAMPLES = 10
 """Fewest of a search: one that asks 50 questions about schedules that lose every second answer is
@@ -79,16 +80,22 @@ def tolerances(search: Mapping[str, Any]) -> list[tuple[str, float]]:
     return [(name, value) for name, value in found if isinstance(value, int | float)]
 
 
-def changes_of(measured: Measurement, greatest: float) -> Changes | None:
+def span_of(metric: str) -> float:
+    """Greatest less least score of a metric, by name; infinity where that is not known."""
+    found = METRICS.get(metric)
+    return float(getattr(found, "greatest", math.inf) - getattr(found, "least", -math.inf))
+
+
+def changes_of(measured: Measurement, span: float) -> Changes | None:
     """How much scores differ from keep-all's under a schedule; None of a single sample.
 
     Args:
         measured: Of the schedule.
-        greatest: Score of a right answer; what a sample can lose, where it is a positive number.
+        span: Greatest less least score: what a sample can lose, where that is finite.
     """
     if measured.drop is None or measured.drop_standard_error is None:
         return None
-    unit = greatest if 0 < greatest < math.inf else 0.0
+    unit = span if span < math.inf else 0.0
     return Changes.of(measured.n, measured.drop, measured.drop_standard_error, unit)
 
 
@@ -100,13 +107,13 @@ class Told:
     Args:
         name: Of the setting that is the tolerance.
         tolerance: Its value.
-        greatest: As for `changes_of`.
+        span: As for `changes_of`.
     """
 
-    def __init__(self, name: str, tolerance: float, greatest: float) -> None:
+    def __init__(self, name: str, tolerance: float, span: float) -> None:
         self._name = name
         self._tolerance = tolerance
-        self._greatest = greatest
+        self._span = span
         self._said = not tolerance > 0
 
     def __call__(self, trial: Trial) -> None:
@@ -114,7 +121,7 @@ class Told:
         measured = trial.measurement
         if self._said or measured is None or min(trial.schedule.keep) == 1:
             return
-        changes = changes_of(measured, self._greatest)
+        changes = changes_of(measured, self._span)
         if changes is None or changes.drop > self._tolerance:
             return
         self._said = True

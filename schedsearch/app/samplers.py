@@ -3,11 +3,12 @@
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
 from schedsearch.app.search_config import settings_complaint
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
@@ -18,6 +19,9 @@ from schedsearch.samplers.settings import Divergences, SamplerSettings, Surround
 from schedsearch.samplers.which_ranker import WhichRanker
 from schedsearch.store.store import Store
 
+BY_RANKER = "by_ranker"
+"""Where a study of several rankers has what single cuts suggest for each behind the first."""
+
 
 def make_sampler(spec: StudySpec) -> StudySampler:
     """The sampler of a study, from its specification alone.
@@ -25,15 +29,22 @@ def make_sampler(spec: StudySpec) -> StudySampler:
     Raises:
         InputError: Its settings are out of range.
     """
-    settings, rankers = settings_of(spec), spec.rankers or (spec.ranker,)
-    searches = tuple(settings.make(spec.facts, ranker, spec.seed) for ranker in rankers)
+    rankers = spec.rankers or (spec.ranker,)
+    searches = tuple(
+        settings_of(spec, at).make(spec.facts, ranker, spec.seed)
+        for at, ranker in enumerate(rankers)
+    )
     if len(searches) == 1:
         return searches[0]
     return WhichRanker(facts=spec.facts, rankers=rankers, searches=searches)
 
 
-def settings_of(spec: StudySpec) -> SamplerSettings:
+def settings_of(spec: StudySpec, ranker: int = 0) -> SamplerSettings:
     """Settings of a study's sampler.
+
+    Args:
+        spec: Of the study.
+        ranker: For which of several, from 0.
 
     Raises:
         InputError: The sampler is unknown here, or has no such settings.
@@ -43,8 +54,12 @@ def settings_of(spec: StudySpec) -> SamplerSettings:
         raise InputError(
             f"the sampler `{name}` is unknown here; register it, or use a newer schedsearch"
         )
+    search = dict(spec.search)
+    own = ({}, *search.pop(BY_RANKER, ()))
+    if ranker < len(own):
+        search |= own[ranker]
     try:
-        return SAMPLERS[name].model_validate_json(json.dumps(spec.search))
+        return SAMPLERS[name].model_validate_json(json.dumps(search))
     except ValidationError as error:
         complaint = settings_complaint(error, SAMPLERS[name])
         raise InputError(f"study `{spec.name}` cannot be searched: {complaint}") from None
@@ -89,6 +104,53 @@ def resolve(
     search = None if former is None else former.search
     around = Surroundings(subject, result, attention, divergences, folder, search)
     return settings.resolved(around)
+
+
+def search_of(
+    settings: SamplerSettings,
+    rankers: Sequence[RankerSpec],
+    subject: Subject,
+    study: str,
+    store: Store | None,
+    folder: Path,
+    attention: Callable[[], list[int]],
+    divergences: Callable[[RankerSpec], Divergences],
+) -> dict[str, Any]:
+    """The `search` of a study: settings as `resolve` has them, as JSON.
+
+    Of several rankers each has single cuts of its own, and `spent` is what all of them have cost.
+
+    Args:
+        settings: As for `resolve`.
+        rankers: Those of the study.
+        subject: As for `resolve`.
+        study: As for `resolve`.
+        store: As for `resolve`.
+        folder: As for `resolve`.
+        attention: As for `resolve`.
+        divergences: Measures schedules under a ranker.
+
+    Raises:
+        InputError: As `resolve`.
+        RunError: A single cut cannot be evaluated.
+    """
+
+    def resolved(ranker: RankerSpec) -> dict[str, Any]:
+        measures = divergences(ranker)
+        return resolve(settings, subject, study, store, folder, attention, measures).plain()
+
+    first, former = resolved(rankers[0]), former_spec(study, store)
+    if former is not None and BY_RANKER in former.search:
+        return {**first, BY_RANKER: former.search[BY_RANKER]}
+    if former is not None or settings.spent is not None or "spent" not in first:
+        return first
+    others = [resolved(ranker) for ranker in rankers[1:]]
+    own = [
+        {key: value for key, value in one.items() if key != "spent" and value != first[key]}
+        for one in others
+    ]
+    spent = sum(one["spent"] for one in (first, *others))
+    return {**first, "spent": spent, **({BY_RANKER: own} if own else {})}
 
 
 def former_spec(study: str, store: Store | None) -> StudySpec | None:

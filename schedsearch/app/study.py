@@ -100,7 +100,7 @@ class Study(StudyView):
         """
         check_unchanged(self._identity, self.metric_identity())
         bound: list[OnTrial] = [Watch(self._identity, self.metric_identity)]
-        bound += [Told(*one, self.subject.greatest) for one in tolerances(self.spec.search)]
+        bound += [Told(*one, self.subject.span) for one in tolerances(self.spec.search)]
         bound += [_Bound(self, callback) for callback in callbacks]
         return run_study(
             self.name,

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
-from schedsearch.core.certificate import Certification
+from schedsearch.core.certificate import Certification, standing
 from schedsearch.core.comparison import Comparison
 from schedsearch.core.pareto import (
     Costs,
@@ -152,9 +152,8 @@ class StudyView:
 
     @property
     def certification(self) -> Certification | None:
-        """The latest that proved something of a schedule of this study, else the latest."""
-        found = self.store.certifications(self.name)
-        return next((one for one in reversed(found) if one.proven), found[-1] if found else None)
+        """The latest that proved something and that no later one took back, else the latest."""
+        return standing(self.store.certifications(self.name))
 
     @property
     def certified(self) -> Schedule | None:
@@ -178,7 +177,8 @@ class StudyView:
         if trial is None:
             proofs = self.store.certifications(self.name)
             times = zip(self.store.certification_times(self.name), proofs, strict=True)
-            return [time for time, proof in times if proof.proven][-1]
+            stands = standing(proofs)
+            return next(time for time, proof in times if proof == stands)
         ends = [attempt.ended for attempt in self.store.attempts(self.name, trial.number)]
         return next(filter(None, reversed(ends)), None) or self.store.study(self.name).created
 

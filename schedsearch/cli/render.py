@@ -52,6 +52,8 @@ def application(result: "Application") -> None:
     show(costs)
     if result.claim is not None:
         output.print(escape(result.claim), soft_wrap=True)
+    if result.doubt is not None:
+        output.print(escape(f"But {result.doubt}."), soft_wrap=True)
     if quality.kinds:
         kinds = table("kind of question", "full model", "with the schedule")
         for kind, (full, reduced) in sorted(quality.kinds.items()):

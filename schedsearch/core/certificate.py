@@ -4,7 +4,8 @@ A chain of schedules, from mild to the found one, is fixed before a sample is sc
 its order up to the first that is not proven (`schedsearch.core.bounds.certified`).
 """
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -36,6 +37,11 @@ class Demands:
         """Tolerance by task; the task of all samples is empty."""
         return dict(self.tasks) if self.tolerance is None else {"": self.tolerance, **self.tasks}
 
+    def within(self, other: "Demands") -> bool:
+        """Whether another one asks for all that these do, at the same tolerances or smaller."""
+        stricter = other.all
+        return all(stricter.get(task, math.inf) <= least for task, least in self.all.items())
+
 
 @dataclass(frozen=True)
 class Certificate:
@@ -55,6 +61,9 @@ class Certificate:
         data_digest: Their content.
         weights: Digests that the weights go by: of their files, and as memory has them.
         schedule: Digest of keep and ranker.
+        dtype: Of the weights, such as `bfloat16`; None in files that do not say it yet.
+        quantization: Of the weights; None without one.
+        attempt: Which one of its study it was, from 1.
     """
 
     claim: str
@@ -69,6 +78,9 @@ class Certificate:
     data_digest: str
     weights: tuple[str, ...]
     schedule: str
+    dtype: str | None = None
+    quantization: str | None = None
+    attempt: int = 1
 
     def check_speaks_of(self, schedule: str) -> None:
         """Refuse the digest of another schedule.
@@ -82,6 +94,29 @@ class Certificate:
                 f"is {schedule[:12]}, not {self.schedule[:12]}): nothing is proven of one that was "
                 "edited; take the certificate off, or certify it anew"
             )
+
+    def checked(self) -> Self:
+        """Return it with the claim that its other fields make.
+
+        Words that differ are refused, and replaced where no dtype is named: files of that time may
+        have words of another making.
+
+        Raises:
+            ScheduleError: The claim is another one.
+        """
+        demands = Demands(self.tolerance, self.tasks)
+        points, plain = (
+            claim(demands, self.metric, self.alpha, self.n, span, self.attempt) for span in (1, 0)
+        )
+        if self.claim in (points, plain):
+            return self
+        if self.dtype is None:
+            return replace(self, claim=plain)
+        raise ScheduleError(
+            "`certificate.claim` is not what the certificate's other fields say, which is "
+            f"{points if 'points' in self.claim else plain!r}; put the words back, or certify the "
+            "schedule anew"
+        )
 
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
@@ -142,6 +177,11 @@ class Request:
     per_image: int
     chain: str
 
+    @property
+    def demands(self) -> Demands:
+        """What the schedule must not lose more than."""
+        return Demands(self.tolerance, self.tasks)
+
     def plain(self) -> dict[str, Any]:
         """Return the fields as JSON has them."""
         return {**vars(self), "tasks": dict(self.tasks)}
@@ -161,6 +201,7 @@ class Certification:
         certificate: Of the cheapest schedule that is proven; None where none is.
         needed: Where none is proven: about how many samples the mildest would have taken, had it
             lost nothing.
+        attempt: Which one of its study it was, from 1.
     """
 
     request: Request
@@ -171,6 +212,7 @@ class Certification:
     found: Link
     certificate: Certificate | None = None
     needed: int | None = None
+    attempt: int = 1
 
     @property
     def best(self) -> Link | None:
@@ -181,12 +223,32 @@ class Certification:
         return replace(best, schedule=replace(best.schedule, certificate=self.certificate))
 
 
+def standing(found: Sequence[Certification]) -> Certification | None:
+    """Return the latest that proved something and stands; else the latest.
+
+    One that proves nothing takes back those before it that claim as much as it was to prove, or
+    more.
+
+    Args:
+        found: All of a study, oldest first.
+    """
+    failed = list[Demands]()
+    for one in reversed(found):
+        if not one.proven:
+            failed.append(one.request.demands)
+        elif not any(demands.within(one.request.demands) for demands in failed):
+            return one
+    return found[-1] if found else None
+
+
 def chain_digest(links: Iterable[Link]) -> str:
     """Return the SHA-256 (hex) of the schedules in their order."""
     return digest([link.schedule.digest() for link in links])
 
 
-def claim(demands: Demands, metric: str, alpha: float, n: int, span: float) -> str:
+def claim(
+    demands: Demands, metric: str, alpha: float, n: int, span: float, attempt: int = 1
+) -> str:
     """Return in one sentence what is proven.
 
     Args:
@@ -195,6 +257,7 @@ def claim(demands: Demands, metric: str, alpha: float, n: int, span: float) -> s
         alpha: Probability that it does not.
         n: Samples.
         span: Greatest less least score; a point is the hundredth of a span of 1.
+        attempt: Which one of its study it is.
     """
     lost = [
         f"{_amount(tolerance, span)}{task and f' on {task}'}"
@@ -203,7 +266,16 @@ def claim(demands: Demands, metric: str, alpha: float, n: int, span: float) -> s
     return (
         f"On samples like these, this schedule loses at most {' and '.join(lost)} of {metric} "
         f"against the full model: proven with {100 * (1 - alpha):g} % confidence on {n:,} samples "
-        "it had never seen."
+        f"it had never seen{_among(attempt, alpha)}."
+    )
+
+
+def _among(attempt: int, alpha: float) -> str:
+    if attempt == 1:
+        return ""
+    return (
+        f" (attempt {attempt} of this study; that one of {attempt} attempts proves something "
+        f"false has a probability of at most {min(1.0, attempt * alpha):g})"
     )
 
 

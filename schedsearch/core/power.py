@@ -1,6 +1,7 @@
 """What a number of samples can tell apart, and how many a proof would take.
 
-Plans, not proofs: they assume that later samples disagree as often as those already seen.
+Plans, not proofs: they assume that later samples disagree as often as those already seen. All but
+`needed_units` count samples that share no image.
 """
 
 import math

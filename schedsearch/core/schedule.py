@@ -182,7 +182,7 @@ class Schedule:
             file.schedule.keep,
             RankerSpec.from_mapping(ranker.name, ranker.params),
             Target(**target.model_dump()) if target else None,
-            Certificate.from_plain(proof.model_dump()) if proof else None,
+            Certificate.from_plain(proof.model_dump()).checked() if proof else None,
         )
 
     def to_file(

@@ -113,7 +113,9 @@ class CertificateEntry(_Entry):
     The mean drop over all samples is at most `tolerance`, and over the samples of a kind at most
     its one of `tasks`, with probability 1 - `alpha` all at once; on samples drawn from the
     distribution that the `n` of `data` were drawn from. `weights` are digests that the model's go
-    by, `schedule` is the digest of keep and ranker.
+    by, `schedule` is the digest of keep and ranker. It holds in the precision `dtype`, with the
+    `quantization`, and was the study's attempt number `attempt`. `claim` says in words what is
+    proven, and has to agree.
     """
 
     claim: Text
@@ -128,6 +130,9 @@ class CertificateEntry(_Entry):
     data_digest: Text
     weights: list[Text]
     schedule: Text
+    dtype: Text | None = None
+    quantization: Text | None = None
+    attempt: Annotated[int, Field(ge=1)] = 1
 
 
 class ScheduleFile(_Entry):

@@ -67,6 +67,11 @@ class Subject:
     full_pass: Work = Work()
     grid: Grid | None = None
 
+    @property
+    def span(self) -> float:
+        """Greatest less least score; infinity where the metric lacks a bound."""
+        return self.greatest - self.least
+
     @cached_property
     def n_visions(self) -> tuple[int, ...]:
         """Distinct numbers of vision tokens, ascending."""

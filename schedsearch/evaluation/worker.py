@@ -27,6 +27,7 @@ from schedsearch.evaluation.metrics import Metric, make_metric
 from schedsearch.models.adapters import adapter_for
 from schedsearch.models.fingerprint import memory_fingerprint
 from schedsearch.models.loading import describe
+from schedsearch.models.precision import precision
 from schedsearch.models.wrappers import unwrapped
 
 OnProgress = Callable[[int, int], None]
@@ -255,6 +256,10 @@ class ModelWorker:
     def memory_fingerprint(self) -> str:
         """Digest of the weights as memory has them, however the model was loaded."""
         return memory_fingerprint(unwrapped(self.model))
+
+    def precision(self) -> tuple[str, str | None]:
+        """Dtype of the weights and their quantization; see `schedsearch.models.precision`."""
+        return precision(unwrapped(self.model))
 
     def grid_within(self, split: Split, flops: float) -> Grid:
         """The largest images within a FLOPs ratio of those of a set.

@@ -89,6 +89,21 @@ def memory_fingerprint(model: nn.Module) -> str:
     return content.hexdigest()
 
 
+def mark(model: nn.Module) -> int:
+    """A number that changes with a model's weights and adapters, for as long as the process lives.
+
+    No value is read, so it is cheap; what is written in place through `.data` goes unnoticed.
+    """
+    held: list[object] = []
+    for module in model.modules():
+        for one in (*module._parameters.values(), *module._buffers.values()):
+            if one is not None and not one.is_meta:  # those that are offloaded come and go
+                held.append((id(one), one.dtype, 0 if one.is_inference() else one._version))
+        if hasattr(type(module), "merged_adapters"):
+            held += _switches(module, "merged_adapters")
+    return hash(tuple(held))
+
+
 def _parts(state: Any) -> Iterator[torch.Tensor]:
     """The plain tensors of one that a quantising library has made up of several."""
     if hasattr(state, "__tensor_flatten__"):
@@ -111,11 +126,11 @@ def _digest_input(values: torch.Tensor) -> bytes:
     return f"{int(total)}\n".encode() + picked.cpu().numpy().tobytes()
 
 
-def _switches(model: nn.Module) -> Iterator[str]:
+def _switches(model: nn.Module, *more: str) -> Iterator[str]:
     for name, module in model.named_modules():
         active = getattr(module, "active_adapters", None)
         if isinstance(active, list):
-            state = (getattr(module, part, None) for part in ("disable_adapters", "scaling"))
+            state = (getattr(module, part, None) for part in ("disable_adapters", "scaling", *more))
             yield f"{name} {active} {list(map(repr, state))}\n"
 
 

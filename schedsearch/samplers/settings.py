@@ -178,10 +178,11 @@ class GSearchSettings(SamplerSettings):
             RunError: A single cut cannot be evaluated.
         """
         screens, subject = self.screens, around.subject
-        if self.noise and subject.greatest != 1:
+        if self.noise and (subject.least, subject.greatest) != (0, 1):
             raise InputError(
-                f"`noise` needs a metric between 0 and 1, but the greatest score of this one is "
-                f"{subject.greatest:g}; leave it out, or choose another metric"
+                f"`noise` needs a metric between 0 and 1, but the scores of this one lie between "
+                f"{subject.least:g} and {subject.greatest:g}; leave it out, choose another metric, "
+                "or give a `FunctionMetric` its `least` and `greatest`"
             )
         if screens is None:
             gallops = self.method == "gallop" and math.isfinite(subject.greatest)

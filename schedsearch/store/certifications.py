@@ -16,7 +16,7 @@ from schedsearch.store.codec import (
     schedule_from_json,
     target_to_json,
 )
-from schedsearch.store.tables import CertificationRow
+from schedsearch.store.tables import CertificationRow, StudyRow
 
 _WORDS = {
     "data_digest": "the samples have changed",
@@ -33,18 +33,23 @@ _WORDS = {
 
 def begin(
     connection: Connection, study_id: int, study: str, request: Request, images: Collection[str]
-) -> Certification | None:
-    """Note that a study looks at samples; return what came of the same request before.
+) -> tuple[int, Certification | None]:
+    """Note that a study looks at samples, as the attempt of the number that is returned.
+
+    The same request again has its former number, and what came of it where that is known.
 
     Raises:
         InputError: It has looked at some of them for another request; nothing is noted then.
     """
+    # Else two might both see that nobody has looked; SQLite's writers exclude each other anyway.
+    connection.execute(select(StudyRow.id).where(StudyRow.id == study_id).with_for_update()).all()
     plain = request.plain()
     columns = (CertificationRow.request, CertificationRow.images, CertificationRow.result)
-    former = select(*columns).where(CertificationRow.study_id == study_id)
-    for asked, seen, result in connection.execute(former).fetchall():
+    own = select(*columns).where(CertificationRow.study_id == study_id)
+    former = connection.execute(own.order_by(CertificationRow.id)).fetchall()
+    for attempt, (asked, seen, result) in enumerate(former, 1):
         if asked == plain:
-            return result and certification_from_json(result)
+            return attempt, result and certification_from_json(result)
         looked_at = len({*seen.split()} & {*images})
         if looked_at:
             differs = [word for name, word in _WORDS.items() if asked[name] != plain[name]]
@@ -62,7 +67,7 @@ def begin(
             created=datetime.now(UTC),
         )
     )
-    return None
+    return len(former) + 1, None
 
 
 def end(connection: Connection, study_id: int, result: Certification) -> Certification:

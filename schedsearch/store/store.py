@@ -443,7 +443,7 @@ class Store:
 
     def begin_certification(
         self, study: str, request: Request, images: Collection[str]
-    ) -> Certification | None:
+    ) -> tuple[int, Certification | None]:
         """Note that a study looks at samples, before one of them is scored.
 
         Args:
@@ -452,7 +452,8 @@ class Store:
             images: Short digests of what the samples show.
 
         Returns:
-            What came of the same request before; None where that is yet to be found out.
+            Which attempt of the study it is, from 1; and what came of the same request before,
+            None where that is yet to be found out.
 
         Raises:
             InputError: The study has looked at some of the samples for another request.

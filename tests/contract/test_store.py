@@ -2,9 +2,11 @@
 
 import dataclasses
 import itertools
+import json
 import math
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from datetime import UTC, datetime
 
@@ -694,8 +696,8 @@ def test_sound_store_has_no_problems(store, context):
 
 
 def test_request_is_noted_before_its_result_is_known(store):
-    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) is None
-    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) is None
+    for _ in range(2):
+        assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) == (1, None)
     assert store.certifications(STUDY) == []
     assert store.check().rows["certification"] == 1
 
@@ -704,7 +706,7 @@ def test_same_request_returns_what_came_of_it(store):
     store.begin_certification(STUDY, REQUEST, ["a1", "b2"])
     for result in (CERTIFICATION, dataclasses.replace(CERTIFICATION, n=99)):
         assert store.end_certification(STUDY, result) == CERTIFICATION  # the first stays
-    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) == CERTIFICATION
+    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) == (1, CERTIFICATION)
     (known,) = store.certifications(STUDY)
     assert known == CERTIFICATION
     assert known.best.schedule.certificate == CERTIFICATION.certificate
@@ -725,9 +727,29 @@ def test_samples_that_have_been_looked_at_are_refused(store, change, told):
     other = dataclasses.replace(REQUEST, **change)
     with pytest.raises(InputError, match=f"1 of the 2 images of .*{told}.*give fresh ones"):
         store.begin_certification(STUDY, other, ["b2", "c3"])
-    assert store.begin_certification(STUDY, other, ["c3", "d4"]) is None
+    assert store.begin_certification(STUDY, other, ["c3", "d4"]) == (2, None)
+    assert store.begin_certification(STUDY, REQUEST, ["a1", "b2"]) == (1, None)
     store.create_study(dataclasses.replace(SPEC, name="second"))
-    assert store.begin_certification("second", other, ["b2", "c3"]) is None
+    assert store.begin_certification("second", other, ["b2", "c3"]) == (1, None)
+
+
+@pytest.mark.parametrize("url", ["postgresql"], indirect=True)
+def test_of_two_requests_at_once_the_second_sees_that_samples_were_looked_at(store, url):
+    other = dataclasses.replace(REQUEST, chain="other")
+    engine = create_engine(url_of(url))
+    noted = text(
+        "INSERT INTO certification (study_id, request, images, created) "
+        "SELECT id, CAST(:request AS json), 'a1 b2', now() FROM study"
+    )
+    with ThreadPoolExecutor(1) as pool, engine.connect() as first:
+        first.execute(text("SELECT id FROM study FOR UPDATE"))
+        second = pool.submit(store.begin_certification, STUDY, other, ["b2", "c3"])
+        assert wait([second], timeout=1).not_done
+        first.execute(noted, {"request": json.dumps(REQUEST.plain())})
+        first.commit()
+        with pytest.raises(InputError, match="has looked at 1 of the 2 images"):
+            second.result(timeout=30)
+    engine.dispose()
 
 
 def test_comparison_comes_back_until_a_new_one_replaces_it(store):

@@ -45,7 +45,9 @@ def test_search_certifies_last_and_everything_after_carries_the_claim(run, writt
     assert Schedule.load("e.json").certificate.claim == claim
     applied = run("apply", "demo", "e.json", "--limit", "4", "--repeats", "1")
     assert claim in applied.out
-    assert "other weights" not in applied.err
+    assert "other weights" not in applied.err and "precision" not in applied.err + applied.out
+    other = run("apply", "demo", "e.json", "--limit", "4", "--repeats", "1", "--dtype", "bfloat16")
+    assert "proven in another precision (float32) than this model's (bfloat16)" in other.out
 
     refused = run("certify", "study.yaml", "--tolerance", "0.4")
     assert refused.code == 2

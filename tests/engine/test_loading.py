@@ -20,6 +20,7 @@ from schedsearch.evaluation.metrics import make_metric
 from schedsearch.models import loading
 from schedsearch.models.fingerprint import memory_fingerprint, weights_fingerprint
 from schedsearch.models.loading import describe, load_model
+from schedsearch.models.precision import precision
 from tests.engine import tiny
 from tests.engine.embedded import embedded
 
@@ -184,6 +185,27 @@ def test_a_quantized_model_keeps_its_weights_fingerprint_but_no_scores(bits: int
     assert weights_fingerprint(model) == weights_fingerprint(full)
     contexts = [evaluation_context(one, processor, metric) for one in (full, model)]
     assert contexts[0]["config"] != contexts[1]["config"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [
+        ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "8bit"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "fp4"}, "4bit fp4"),
+        ({"quant_method": "gptq", "bits": 4}, "gptq 4bit"),
+        ({"quant_method": "fp8"}, "fp8"),
+    ],
+)
+def test_precision_names_every_dtype_and_the_quantization(
+    settings: dict[str, Any], name: str
+) -> None:
+    model = tiny.build(tiny.TinyLlava(layers=2)).to(torch.bfloat16)
+    assert precision(model) == ("bfloat16", None)
+
+    model.lm_head.to(torch.float32)
+    model.config.quantization_config = settings
+
+    assert precision(model) == ("bfloat16+float32", name)
 
 
 # Fingerprints

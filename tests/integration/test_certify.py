@@ -9,20 +9,27 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from peft import LoraConfig
 
 from schedsearch import DataError, InputError, Schedule, open_study, reduce
+from schedsearch.app.bootstrap import silent
+from schedsearch.app.held_out import HeldOut
 from schedsearch.app.report import write_report, write_schedule
+from schedsearch.app.report_certificate import verdict
 from schedsearch.app.report_text import render
 from schedsearch.app.study import Study
 from schedsearch.core import bounds, intervals
 from schedsearch.core.certificate import Certification
+from schedsearch.core.sample import Part
 from schedsearch.core.trial import Task
 from schedsearch.demo.shapesvqa import ShapesVQA
 from schedsearch.evaluation.evaluator import Evaluator
 from schedsearch.evaluation.metrics import make_metric
+from schedsearch.models.fingerprint import remember_files, weights_fingerprint
 from schedsearch.models.loading import load_model
 from schedsearch.reduction import certified as runtime
-from tests.engine.embedded import embedded
+from tests.engine.embedded import Listed, embedded
 
 SEARCH = {"tolerance": 0.2, "first": 6, "floor": 24}
 FRESH, FEW = ShapesVQA("certify", 40), ShapesVQA("certify", 24)
@@ -114,6 +121,72 @@ def test_interrupted_certification_goes_on_and_looks_at_no_other_chain(tmp_path,
         with pytest.raises(InputError, match="another tolerance"):
             study.certify(FEW, 0.4)
         assert study.certify(FEW, 0.5).proven
+
+
+def test_attempt_that_proves_nothing_takes_back_what_was_proven(tmp_path):
+    with opened(tmp_path) as study:
+        study.run()
+        first = study.certify(FEW, 0.5)
+        assert (first.attempt, first.certificate.attempt) == (1, 1)
+        assert "attempt 1 of this study." in verdict(first)
+        failed = study.certify(ShapesVQA("certify", 12, seed=1), 0.05)
+        assert (failed.attempt, failed.proven) == (2, 0)
+        assert study.certified == first.best.schedule  # of a greater tolerance
+        begun = study.created()
+
+        lost = study.certify(ShapesVQA("certify", 3, seed=2), 0.5)
+        assert (lost.attempt, lost.proven) == (3, 0)
+        assert "for this tolerance or a smaller one is taken back" in verdict(lost)
+        assert study.certified is None
+        write_schedule(study, tmp_path / "s.json")
+        assert Schedule.load(tmp_path / "s.json").certificate is None
+        assert first.certificate.claim not in render(study, None).replace("\\", "")
+
+        again = study.certify(ShapesVQA("certify", 24, seed=3), 0.5)
+        assert study.certified == again.best.schedule
+        assert again.certificate.attempt == 4
+        assert "(attempt 4 of this study; " in again.certificate.claim
+        assert study.created() > begun
+        write_schedule(study, tmp_path / "s.json")
+        assert Schedule.load(tmp_path / "s.json").certificate == again.certificate
+
+
+def test_result_that_came_after_the_proof_is_not_said_to_have_failed(tmp_path):
+    with opened(tmp_path) as study:
+        study.run(n_trials=3)
+        former = study.certify(FEW, 0.5).found.schedule
+        study.run()
+        assert study.best != former
+        text = render(study, None)
+    assert f"trial {study.best_trial.number}, of which nothing was to be proven yet" in text
+    assert "could not be proven" not in text.split("## Cert")[0]
+
+
+def test_samples_of_one_image_make_no_interval_shorter(tmp_path):
+    copies = [replace(one, id=f"{one.id}-{n}") for one in FRESH for n in range(2)]
+    with opened(tmp_path) as study:
+        study.run()
+        found = study.certify(Listed(*copies, split="certify"), 0.5, per_image=2).found
+    assert (found.score.value, found.score.n) == (1, 80)
+    assert found.score.low == intervals.of_scores([1.0] * 40).low
+
+
+def test_set_that_a_study_was_searched_on_judges_none_that_begins_with_it(tmp_path):
+    (model, processor), known = embedded(), ShapesVQA("calibration", 20)
+    begins = {"sampler": "random", "trials": 1, "budget": {"flops": 0.9}, "family": "linear"}
+    options = {"processor": processor, "store": tmp_path / "s.db"}
+    with opened(tmp_path, "a") as first:
+        first.run()
+    for number, (name, start) in enumerate((("b", "study:a"), ("c", "study:b"))):
+        options |= {"name": name, "sampler": begins | {"warm_start": [start]}}
+        with open_study(model, ShapesVQA("calibration", 20, seed=1), **options) as study:
+            study.run()
+            with pytest.raises(InputError, match=f"`{name}` begins .* study `a` .*certify samples"):
+                study.certify(known, 0.5)
+            with pytest.raises(InputError, match="study `a` .*held-out samples"):
+                HeldOut(study, Part(known, frozenset(one.id for one in known), "held-out"), silent)
+            assert study.store.check().rows["certification"] == number
+            assert study.certify(FEW, 0.5).attempt == 1
 
 
 def test_too_few_samples_say_how_many_it_takes(tmp_path):
@@ -220,11 +293,77 @@ def test_runtime_says_the_claim_and_warns_of_other_weights(found, caplog):
     assert "proven of other weights" in said
 
 
+def quantized(model: Any) -> None:
+    model.config.quantization_config = {"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}
+
+
+@pytest.mark.parametrize(
+    ("dtype", "change", "own"),
+    [
+        ("bfloat16", None, "bfloat16"),
+        ("float16", None, "float16"),
+        ("float32", quantized, "float32, 4bit nf4"),
+    ],
+)
+def test_runtime_warns_of_another_precision(found, caplog, dtype, change, own):
+    schedule, proof = found.best.schedule, found.certificate
+    assert (proof.dtype, proof.quantization) == ("float32", None)
+    model, _ = load_model(embedded()[0].config._name_or_path, device="cpu", dtype=dtype)
+    if change is not None:
+        change(model)
+    assert weights_fingerprint(model) in proof.weights
+    with caplog.at_level(logging.WARNING, "schedsearch"), reduce(model, schedule):
+        pass
+    (said,) = caplog.messages
+    assert f"proven in another precision (float32) than this model's ({own})" in said
+    assert "certify the schedule with this model, loaded as it is served" in said
+
+
+def test_certificate_without_a_dtype_speaks_of_the_weights_in_memory(found):
+    proof = replace(found.certificate, dtype=None)
+    path = embedded()[0].config._name_or_path
+    model, _ = load_model(path, device="cpu", dtype="bfloat16")
+    assert runtime.doubt(model, proof) is None
+    with torch.no_grad():
+        model.lm_head.weight.mul_(1.5)  # as if it had been quantised while it was loaded
+    remember_files(model, path, None)
+    assert weights_fingerprint(model) in proof.weights
+    assert "than this model has in memory" in runtime.doubt(model, proof)
+
+
+def test_runtime_warns_of_weights_and_adapters_that_come_later(found, caplog):
+    schedule = found.best.schedule
+    model, _ = load_model(embedded()[0].config._name_or_path, device="cpu")
+
+    def said() -> list[str]:
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, "schedsearch"):
+            for _ in range(2):
+                with reduce(model, schedule):
+                    pass
+        return caplog.messages
+
+    assert said() == []
+    with torch.no_grad():
+        model.lm_head.weight[0] += 1
+    assert len(said()) == 1
+    assert said() == []
+    with torch.no_grad():
+        model.lm_head.weight[0] -= 1
+    said()
+    model.add_adapter(LoraConfig(target_modules=["q_proj"], init_lora_weights=False))
+    assert len(said()) == 1
+    model.disable_adapters()
+    assert len(said()) == 1
+    model.to(torch.bfloat16)
+    assert len(said()) == 1
+
+
 def test_model_that_was_loaded_by_other_means_is_recognised(found, caplog):
     from transformers import AutoModelForImageTextToText
 
     name = embedded()[0].config._name_or_path
-    model = AutoModelForImageTextToText.from_pretrained(name).eval()
+    model = AutoModelForImageTextToText.from_pretrained(name, dtype=torch.float32).eval()
     with caplog.at_level(logging.WARNING, "schedsearch"), reduce(model, found.best.schedule):
         pass
     assert caplog.messages == []

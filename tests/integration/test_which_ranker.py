@@ -13,6 +13,7 @@ from schedsearch.app.study_view import StudyView
 from schedsearch.cli.render_studies import study as show
 from schedsearch.core.trial import Trial, TrialState
 from schedsearch.demo.shapesvqa import ShapesVQA
+from schedsearch.evaluation.worker import ModelWorker
 from schedsearch.store.store import open_store
 from tests.engine.embedded import embedded
 
@@ -126,3 +127,29 @@ def test_ranker_that_cannot_serve_the_search_is_refused_at_once(tmp_path):
         opened(place, ["diverse", "local"], first=0)
     assert not place.exists()
     opened(place, "auto", first=0).store.close()
+
+
+def test_each_ranker_is_searched_by_single_cuts_of_its_own(tmp_path, monkeypatch):
+    model, processor = embedded()
+    settings = {"sampler": "additive", "max_drop": 0.5, "first": 6, "trials": 2}
+    settings |= {"samples": 4, "shares": [0.5, 0.125]}
+
+    def searched(*ranker: str) -> Study:
+        options = {"processor": processor, "name": "-".join(ranker), "store": tmp_path / "s.db"}
+        calibration = ShapesVQA("calibration", 16)
+        return open_study(model, calibration, sampler=settings, ranker=ranker, **options)
+
+    rankers, alone, spent = ("last", "diverse"), [], 0.0
+    for ranker in rankers:
+        with searched(ranker) as study:
+            alone.append(study.asking.cuts.losses)
+            spent += study.spec.spent
+    assert alone[0] != alone[1]
+    with searched(*rankers) as study:
+        assert [one.cuts.losses for one in study.asking.searches] == alone
+        assert study.effort.spent == pytest.approx(spent)
+    monkeypatch.delattr(ModelWorker, "means")
+    with searched(*rankers) as study:
+        study.run()
+        assert study.finished
+        assert study.best.ranker == study.ranker

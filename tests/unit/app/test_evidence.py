@@ -7,6 +7,7 @@ import pytest
 
 from schedsearch import DataError, RunError
 from schedsearch.app.evidence import BETTING, CLUSTERED, EXACT, Evidence
+from schedsearch.core import intervals
 from schedsearch.core.bounds import Flips, Losses
 from schedsearch.core.certificate import Demands
 from schedsearch.core.flops import DecoderShape, SampleTokens
@@ -59,6 +60,18 @@ def test_binary_scores_of_different_images_have_the_exact_bound():
     assert found.p_values(DROPS) == [Flips(200, 3, 2).p_value(0.05)]
     assert found.bound(DROPS, 0.05) == Flips(200, 3, 2).upper_bound(0.05)
     assert found.needed(DROPS, 0.05) == needed(Flips(200, 3, 2), 0.05, 0.05)
+
+
+def test_interval_of_scores_counts_images_not_samples():
+    scores = [float(row % 3 > 0) for row in range(60)]
+    alone = evidence(apart(60), Demands(0.05)).score(scores)
+    assert alone == intervals.of_scores(scores)
+    four = [score for score in scores for _ in range(4)]
+    shared = evidence([one for one in apart(60) for _ in range(4)], Demands(0.05), per_image=4)
+    assert shared.score(four).high == pytest.approx(shared.interval(four).high)
+    assert shared.score(four).high - shared.score(four).low > alone.high - alone.low
+    all_right = shared.score([1.0] * 240)
+    assert (all_right.low, all_right.n) == (intervals.of_scores([1.0] * 60).low, 240)
 
 
 def test_other_bounded_scores_are_bet_on():

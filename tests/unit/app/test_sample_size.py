@@ -14,6 +14,7 @@ from schedsearch.app.sample_size import (
     half_width,
     lucky,
     most_lost,
+    span_of,
     tolerances,
     warn_of_tolerance,
 )
@@ -118,6 +119,14 @@ def test_tolerances_are_the_settings_that_say_what_may_be_lost():
     assert tolerances({"sampler": "g-search", "tolerance": 0.01}) == [("tolerance", 0.01)]
     assert tolerances({"sampler": "frontier", "max_drop": 0}) == [("max_drop", 0)]
     assert tolerances({"sampler": "bayes", "tolerance": "much"}) == []
+
+
+def test_what_a_sample_can_lose_is_the_span_of_the_metric():
+    measured = closed(1, 52, 47).measurement
+    assert changes_of(measured, 2.0).unit == 2.0
+    assert changes_of(measured, math.inf).unit == 0.0
+    assert (span_of("last_state_cosine"), span_of("exact_match")) == (2.0, 1.0)
+    assert span_of("kl_divergence") == span_of("none of ours") == math.inf
 
 
 def test_single_sample_says_nothing_of_changes():

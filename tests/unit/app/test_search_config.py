@@ -1,5 +1,7 @@
 """Search sections become specifications, and specifications the samplers that were meant."""
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -196,6 +198,16 @@ def test_settings_left_out_leave_no_trace_in_the_specification(tmp_path):
 def test_what_cannot_be_searched_is_refused(tmp_path, settings, expected):
     with pytest.raises(InputError, match=expected):
         spec_of(settings, tmp_path)
+
+
+@pytest.mark.parametrize("bounds", [(-1.0, 1.0), (-math.inf, 1.0), (0.0, 2.0)], ids=str)
+def test_noise_needs_a_metric_whose_scores_lie_between_0_and_1(tmp_path, bounds):
+    around = {"study": "s", "store": None, "folder": tmp_path}
+    settings = parse_search({"tolerance": 0.01, "noise": 1.0})
+    least, greatest = bounds
+    with pytest.raises(InputError, match=f"scores of this one lie between {least:g} and"):
+        resolve(settings, replace(SUBJECT, least=least, greatest=greatest), **around)
+    resolve(settings, replace(SUBJECT, least=0.0, greatest=1.0), **around)
 
 
 def test_warm_start_begins_with_the_nearest_members(tmp_path):

@@ -1,14 +1,15 @@
 """Searches that begin with what single cuts suggest: what they measure, keep and leave alone."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from schedsearch.app.samplers import make_sampler, resolve
+from schedsearch.app.samplers import make_sampler, resolve, search_of
 from schedsearch.app.search_config import parse_search
 from schedsearch.core.facts import Facts
 from schedsearch.core.flops import DecoderShape, SampleTokens, flops_ratio
-from schedsearch.core.schedule import Schedule
+from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.study import StudySpec
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Effort
@@ -37,10 +38,10 @@ AUTO = {"sampler": "auto", "tolerance": 0.01}
 NEEDS = (64, 64, 48, 48, 32, 16, 16, 0)
 
 
-def lost(schedule: Schedule) -> float:
-    """Rises where the cut is, with what it takes from its need."""
+def lost(schedule: Schedule, share: float | None = None) -> float:
+    """Rises where the cut is, with what it (or another share) takes from its need."""
     count, layer = min(schedule.counts(N_MAX)), schedule.keep.index(min(schedule.keep))
-    return max(0, NEEDS[layer] - count) / 16
+    return max(0, NEEDS[layer] - (count if share is None else share * N_MAX)) / 16
 
 
 def spec_of(settings: dict, folder: Path, measured: list[int], name: str = "s") -> StudySpec:
@@ -71,6 +72,56 @@ def test_study_that_exists_keeps_what_it_began_with_and_what_that_has_cost(tmp_p
     assert measured == [6 * 6]
     with open_store(tmp_path / "s.db") as store:
         assert store.effort("s") == Effort(1.5, 0.0)
+
+
+@pytest.mark.parametrize("settings", [G_SEARCH, BAYES, FRONTIER, ADDITIVE, AUTO], ids=str)
+def test_each_of_several_rankers_has_single_cuts_of_its_own(tmp_path, settings):
+    needs = {RankerSpec("last"): 1.0, RankerSpec("text"): 0.5, RankerSpec("local"): 0.25}
+    rankers, facts = tuple(needs), Facts.of(SUBJECT.shape, SUBJECT.tokens)
+    measured: list[str] = []
+
+    def measures(ranker: RankerSpec):
+        def divergences(schedules, _samples):
+            measured.append(ranker.name)
+            kept = [min(one.keep) / needs[ranker] for one in schedules]
+            return [lost(one, share) for one, share in zip(schedules, kept, strict=True)], 1.5
+
+        return divergences
+
+    def opened(name: str, *chosen: RankerSpec) -> StudySpec:
+        with open_store(tmp_path / "s.db") as store:
+            given = parse_search(settings), chosen, SUBJECT, name, store, tmp_path, list, measures
+            several = chosen if len(chosen) > 1 else ()
+            spec = StudySpec(
+                name,
+                "m",
+                "c",
+                "digest",
+                "exact_match",
+                search_of(*given),
+                facts,
+                chosen[0],
+                rankers=several,
+            )
+            store.create_study(spec)
+        return spec
+
+    spec = opened("several", *rankers)
+    assert opened("several", *rankers) == spec
+    assert measured == ["last", "text", "local"]
+    assert spec.spent == 4.5
+    alone = [make_sampler(opened(one.name, one)) for one in rankers]
+    assert list(make_sampler(spec).searches) == alone
+    assert alone[0] != replace(alone[1], ranker=rankers[0])
+
+
+def test_several_rankers_share_the_single_cuts_that_a_person_has_given(tmp_path):
+    settings = parse_search(ADDITIVE | {"divergences": [[0.0] * 6] * 6, "spent": 2.0})
+    rankers = RankerSpec("last"), RankerSpec("text")
+    with open_store(tmp_path / "s.db") as store:
+        search = search_of(settings, rankers, SUBJECT, "s", store, tmp_path, list, lambda _: None)
+    assert search["spent"] == 2.0
+    assert "by_ranker" not in search
 
 
 def test_single_cuts_that_a_person_has_given_are_kept_too(tmp_path):

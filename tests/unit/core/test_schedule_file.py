@@ -26,6 +26,7 @@ INVALID = sorted((GOLDEN / "invalid").glob("*.json"))
 BEYOND_SCHEMA = {
     "broken-json",
     "duplicate-key",
+    "edited-claim",
     "empty",
     "growing-keep",
     "infinite",
