@@ -54,9 +54,7 @@ class Samples:
     def part(self, start: int, stop: int) -> "Samples":
         """Some of the samples."""
         needs, right = self.needs[start:stop], self.right[start:stop]
-        return Samples(
-            needs, right, self.distractors[start:stop], self.purpose, self.start + start
-        )
+        return Samples(needs, right, self.distractors[start:stop], self.purpose, self.start + start)
 
     def __len__(self) -> int:
         return len(self.right)

@@ -6,10 +6,10 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine
-from sqlalchemy.exc import IntegrityError
 
 from schedsearch.errors import InputError
 from schedsearch.store import Evaluation, database, open_store, schema, upgrade
+from schedsearch.store.lease import LeaseLostError
 from schedsearch.store.tables import REVISION, VERSION_TABLE, Base
 from tests.unit.store.strategies import FULL, SPEC
 
@@ -103,7 +103,7 @@ def test_writer_does_not_wait_for_a_reader(path, monkeypatch):
 
 
 def test_references_between_tables_are_enforced(path):
-    with open_store(path) as store, pytest.raises(IntegrityError):
+    with open_store(path) as store, pytest.raises(LeaseLostError, match="has been deleted"):
         store.add_scores(99, {("sample", (4,)): Evaluation(1.0)})
 
 
