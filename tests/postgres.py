@@ -8,7 +8,7 @@ import tempfile
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -43,6 +43,24 @@ class Server:
 
     def stop(self, mode: str = "immediate") -> None:
         self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-m", mode, "stop")
+
+    @contextmanager
+    def standby(self) -> Iterator["Server"]:
+        """Another server that has each commit before it counts as one, and takes no changes."""
+        other = replace(self, folder=self.folder / "standby")
+        where = "-h", str(self.folder), "-U", "postgres", "-D", str(other.folder / "data")
+        self.run("pg_basebackup", *where, "-R", "--no-sync")
+        other.start()
+        try:
+            self.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            self.execute("SELECT pg_reload_conf()")
+            yield other
+        finally:
+            other.stop()
+
+    def promote(self) -> None:
+        """Have a standby take changes."""
+        self.run("pg_ctl", "-D", str(self.folder / "data"), "-w", "promote")
 
     def execute(self, statement: str) -> None:
         engine = create_engine(self.url, isolation_level="AUTOCOMMIT")
@@ -88,7 +106,7 @@ def programs_folder() -> Path | None:
     """The folder of PostgreSQL's programs; Debian keeps those of the server off the path."""
     found = shutil.which("pg_ctl")
     if found:
-        return Path(found).parent
+        return Path(found).resolve().parent
     packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     return packaged[-1].parent if packaged else None
 

@@ -19,7 +19,7 @@ from schedsearch.store import open_store
 from schedsearch.store.failures import meaning
 from tests.integration.test_store_faults import contents, results
 from tests.integration.test_store_faults import search as short_search
-from tests.postgres import new_database
+from tests.postgres import new_database, server
 from tests.proxy import proxied
 from tests.unit.execution.synthetic import (
     CHUNK,
@@ -165,6 +165,25 @@ def test_search_outlasts_a_server_that_takes_no_changes(url, postgresql_server, 
         thread[0].join()
     assert_whole(url, log)
     assert "takes no changes now (cannot execute" in caplog.text
+
+
+def test_search_outlasts_a_server_whose_standby_takes_over(tmp_path, caplog):
+    log = tmp_path / "log"
+    with server() as first, first.standby() as standby:
+        hosts = f"host={first.folder}&host={standby.folder}&target_session_attrs=read-write"
+        url = f"postgresql+psycopg://postgres@/postgres?{hosts}"
+        thread = []
+
+        def lose() -> None:
+            first.stop()
+            thread.append(later(1.0, standby.promote))
+
+        assert search(url, Harmful(lose), log=log).ending == "finished"
+        thread[0].join()
+        assert_whole(standby.url, log)
+        first.start()
+    assert "waiting for it" in caplog.text
+    assert "the server of the store answers again" in caplog.text
 
 
 @contextmanager
