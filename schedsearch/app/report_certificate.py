@@ -19,7 +19,7 @@ def verdict(found: Certification) -> str:
         "have been looked at and prove nothing more."
     )
     if found.attempt > 1:
-        words += " What the study had proven for this tolerance or a smaller one is taken back."
+        words += " Whatever the study had proven for this tolerance or a smaller one is taken back."
     return words
 
 
