@@ -5,10 +5,15 @@ from typing import Any
 from schedsearch.core.reading import OnProgress
 from schedsearch.core.sample import Grid, Split
 from schedsearch.core.subject import Subject
+from schedsearch.core.trial import Portion
 from schedsearch.execution.executor import Executor
 
-_SHARES = 32
-"""Enough that no worker waits long for one that opens later."""
+_MOST = 64
+"""Samples that are encoded together: as tasks have them, which go to the worker that has read most.
+"""
+
+_ROUNDS = 2
+"""For each slot, where that makes them fewer: no worker waits long for one that opens later."""
 
 
 def subject_of(
@@ -34,11 +39,14 @@ def subject_of(
     if workers.slots == 1:
         named["on_progress"] = on_progress
     else:
-        calls = [(split, grid, share, _SHARES) for share in range(_SHARES)]
-        named["encoded"] = []
-        for done, found in enumerate(workers.ask_each("encoded", calls), 1):
-            named["encoded"] += found
+        whole: Portion = workers.ask("portion", split, grid)
+        ids, encoded = whole.sample_ids, named.setdefault("encoded", [])
+        size = max(1, min(_MOST, len(ids) // (_ROUNDS * workers.slots)))
+        parts = [ids[start : start + size] for start in range(0, len(ids), size)]
+        calls = [(whole._replace(sample_ids=part),) for part in parts]
+        for found in workers.ask_each("encoded", calls):
+            encoded += found
             if on_progress is not None:
-                on_progress(done, _SHARES)
+                on_progress(len(encoded), len(ids))
     subject: Subject = workers.ask("subject", split, grid, **named)
     return subject

@@ -5,12 +5,26 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import NamedTuple, Self
 
 from schedsearch.core.plugin import ParamValue
 from schedsearch.core.sample import Grid, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.errors import InputError, RunError
+
+
+class Portion(NamedTuple):
+    """Some samples of a set, as a worker has them in memory.
+
+    Attributes:
+        split: Of the set.
+        grid: As in `Task`.
+        sample_ids: The samples, each once.
+    """
+
+    split: Split
+    grid: Grid | None
+    sample_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,11 @@ class Task:
                 f"a task needs samples, each once, but got {len(self.sample_ids)} ids of which "
                 f"{len(set(self.sample_ids))} differ; name every sample once"
             )
+
+    @property
+    def portion(self) -> Portion:
+        """What it is about, whatever the schedule."""
+        return Portion(self.split, self.grid, self.sample_ids)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ also written into the lowest bits of one pixel, so two splits cannot share an im
 
 import random
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -141,8 +141,8 @@ def render(scene: Scene, key: int, size: int = 64) -> Image.Image:
     image = Image.fromarray(_background(noise, size))
     pen = ImageDraw.Draw(image)
     for item in scene.items:
-        shift = noise.integers(-18, 19, 3)
-        red, green, blue = np.clip(np.asarray(COLORS[item.color]) + shift, 0, 255).tolist()
+        shifted = zip(COLORS[item.color], noise.integers(-18, 19, 3).tolist(), strict=True)
+        red, green, blue = (min(255, max(0, level + shift)) for level, shift in shifted)
         jitter = (float(noise.uniform(-1, 1)), float(noise.uniform(-1, 1)))
         draw = _draw_shape if item.thing in SHAPES else _draw_digit
         draw(pen, item, size // GRID, jitter, (red, green, blue))
@@ -192,11 +192,14 @@ def _draw_digit(
     dot = max(1, cell // 8)
     left = round((item.column + 0.5) * cell - 2.5 * dot + jitter[0] * 0.15 * cell)
     top = round((item.row + 0.5) * cell - 3.5 * dot + jitter[1] * 0.06 * cell)
-    for row, dots in enumerate(_GLYPHS[item.thing]):
-        for column, on in enumerate(dots):
-            if on == "1":
-                x, y = left + column * dot, top + row * dot
-                pen.rectangle((x, y, x + dot - 1, y + dot - 1), fill=color)
+    pen.bitmap((left, top), _glyph(item.thing, dot), fill=color)
+
+
+@cache
+def _glyph(digit: str, dot: int) -> Image.Image:
+    """Where a digit is drawn whose dots have so many pixels on a side: 255, elsewhere 0."""
+    dots = np.array([[on == "1" for on in row] for row in _GLYPHS[digit]], np.uint8)
+    return Image.fromarray(255 * dots.repeat(dot, axis=0).repeat(dot, axis=1))
 
 
 def mark_split(image: Image.Image, key: int) -> None:

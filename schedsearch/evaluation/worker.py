@@ -13,7 +13,7 @@ from schedsearch.core.latency import PrefillTiming
 from schedsearch.core.sample import FirstSamples, Grid, SampleSet, Split
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.subject import Encoded, Subject
-from schedsearch.core.trial import Evaluated, Task, Work
+from schedsearch.core.trial import Evaluated, Portion, Task, Work
 from schedsearch.errors import DeviceError, MemoryShortError, SchedsearchError
 from schedsearch.evaluation.attention.statistics import AttentionStatistics, attention_statistics
 from schedsearch.evaluation.device import device_failures
@@ -96,14 +96,14 @@ class ModelWorker:
             self._evaluators[key] = made
         return self._evaluators[key]
 
-    def encoded(
-        self, split: Split | None, grid: Grid | None, share: int, shares: int
-    ) -> list[Encoded]:
-        """What is to be known of one of so many equal shares of a set; see `subject`."""
+    def portion(self, split: Split | None = None, grid: Grid | None = None) -> Portion:
+        """All samples of a set; default: of the first that the worker got."""
         asked = next(iter(self._sets)) if split is None else split
-        evaluator = self.evaluator(asked, grid)
-        ids, n = evaluator.ids, len(evaluator.ids)
-        return evaluator.encoded(ids[n * share // shares : n * (share + 1) // shares])
+        return Portion(asked, grid, self.evaluator(asked, grid).ids)
+
+    def encoded(self, portion: Portion) -> list[Encoded]:
+        """What is to be known of some samples of a set; see `subject`."""
+        return self.evaluator(portion.split, portion.grid).encoded(portion.sample_ids)
 
     def subject(
         self,
@@ -126,9 +126,9 @@ class ModelWorker:
             UnsupportedError: As `evaluator`.
             DataError: As `evaluator`.
         """
-        asked = next(iter(self._sets)) if split is None else split
+        asked, _, ids = self.portion(split, grid)
         evaluator, samples = self.evaluator(asked, grid), self._sets[asked]
-        adapter, ids = adapter_for(self.model), evaluator.ids
+        adapter = adapter_for(self.model)
         context = dict(self._context)
         if identity is not None:
             context["metric"] = dict(identity)

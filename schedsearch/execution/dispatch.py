@@ -4,10 +4,13 @@ It starts nothing and waits for nothing: whoever has workers tells what became o
 what to hand to whom.
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
-from schedsearch.core.trial import Evaluated, Task
+from schedsearch.core.sample import Grid, Split
+from schedsearch.core.trial import Evaluated, Portion, Task
 from schedsearch.execution.executor import Outcome, Ticket
 from schedsearch.execution.pace import Pace
 
@@ -44,11 +47,6 @@ class _Job:
     late: int = 0
 
     @property
-    def content(self) -> object:
-        """What workers keep something for."""
-        return self.task.split, self.task.grid, self.task.sample_ids
-
-    @property
     def samples(self) -> int:
         return len(self.task.sample_ids)
 
@@ -75,8 +73,9 @@ class Dispatch:
     """Hands tasks to workers.
 
     Tasks go out in the order in which they were submitted. The same samples go to the same worker
-    while it lives, unless they would wait there for long. When nothing waits, what another worker
-    is late with is handed out once more, and the first answer counts.
+    while it lives, unless they would wait there for long; at first, to the one that has read most
+    of them. When nothing waits, what another worker is late with is handed out once more, and the
+    first answer counts.
 
     Args:
         pace: How long tasks take.
@@ -89,7 +88,8 @@ class Dispatch:
         self._workers: dict[str, _Worker] = {}
         self._queue: list[_Job] = []
         self._open: dict[Ticket, _Job] = {}
-        self._homes: dict[object, str] = {}
+        self._homes: dict[Portion, str] = {}
+        self._readers: dict[tuple[Split, Grid | None, str], str] = {}
 
     def submit(self, ticket: Ticket, task: Task, now: float) -> None:
         """Queue a task."""
@@ -112,6 +112,11 @@ class Dispatch:
     def release(self, worker: str) -> None:
         """Give a worker no further task."""
         self._workers[worker].leaving = True
+
+    def has_read(self, worker: str, portion: Portion) -> None:
+        """Note that a worker need not read these samples again."""
+        for name in portion.sample_ids:
+            self._readers[portion.split, portion.grid, name] = worker
 
     def idle(self, worker: str) -> bool:
         """Say whether a worker has nothing to do."""
@@ -141,7 +146,7 @@ class Dispatch:
                 if job := take(name, now):
                     if job in self._queue:
                         self._queue.remove(job)
-                        self._homes[job.content] = name
+                        self._homes[job.task.portion] = name
                     yield self._begin(name, job, now)
 
     def ended(self, worker: str, found: Evaluated, now: float) -> Outcome | None:
@@ -160,7 +165,7 @@ class Dispatch:
             return None
         if found.short and len(self._workers) > 1 and not (job.cancelled or job.blamed):
             job.deaths.append(Death(one.node, found.failure, blamed=True))
-            self._homes.pop(job.content, None)
+            self._homes.pop(job.task.portion, None)
             if not job.begun:
                 self._queue.insert(0, job)
             return None
@@ -181,7 +186,7 @@ class Dispatch:
             The failure of its task, where that has killed too many.
         """
         one = self._workers.pop(worker)
-        self._homes = {content: home for content, home in self._homes.items() if home != worker}
+        self._homes = {portion: home for portion, home in self._homes.items() if home != worker}
         job = one.job
         if job is None:
             return None
@@ -226,16 +231,25 @@ class Dispatch:
     # Who may take what
 
     def _at_home(self, name: str, _now: float) -> _Job | None:
-        return self._first(name, lambda job: self._homes.get(job.content) == name)
+        return self._first(name, lambda job: self._homes.get(job.task.portion) == name)
 
     def _homeless(self, name: str, _now: float) -> _Job | None:
-        return self._first(name, lambda job: job.content not in self._homes)
+        new = [job for job in self._queue if job.task.portion not in self._homes]
+        able = [job for job in new if self._may(name, job)]
+        return min(able, key=partial(self._distance, name), default=None)
+
+    def _distance(self, name: str, job: _Job) -> int:
+        """0 where this worker has read most of a task, 1 where nobody has, 2 where another has."""
+        split, grid, ids = job.task.portion
+        read = Counter(self._readers.get((split, grid, one), "") for one in ids)
+        most = next((one for one, _ in read.most_common() if one in self._workers), "")
+        return 0 if most == name else 2 if most else 1
 
     def _waiting_long(self, name: str, now: float) -> _Job | None:
         """The last of the longest line before another worker, or who has waited in vain."""
         lines: dict[str, list[_Job]] = {}
         for job in self._queue:
-            if home := self._homes.get(job.content):
+            if home := self._homes.get(job.task.portion):
                 lines.setdefault(home, []).append(job)
         longest = max(lines.values(), key=len, default=[])
         if len(longest) > 1:

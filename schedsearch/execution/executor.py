@@ -101,7 +101,8 @@ class Executor(Protocol):
     def ask_each(self, method: str, calls: Sequence[Sequence[Any]]) -> Iterator[Any]:
         """Yield what a method of a worker returns for each of some arguments, in their order.
 
-        Several workers answer at once; raises what any of them raises.
+        Several workers answer at once; raises what any of them raises. A `Portion` among the
+        arguments says which samples a worker has read then, and need not read again for a task.
         """
 
     def tell(self, method: str, *args: Any) -> None:

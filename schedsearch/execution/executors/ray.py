@@ -21,7 +21,7 @@ import ray
 
 from schedsearch.core.progress import WorkerSeen
 from schedsearch.core.stint import Stint
-from schedsearch.core.trial import Evaluated, Task
+from schedsearch.core.trial import Evaluated, Portion, Task
 from schedsearch.errors import DeviceError, InputError, RunError, SchedsearchError
 from schedsearch.execution.cluster.connection import connect, leave
 from schedsearch.execution.cluster.crew import Crew, Member, cause, follow
@@ -207,9 +207,9 @@ class _Pool:
     def _run(self) -> None:
         while not self._closed:
             try:
-                self._act()
                 if self._failure is None:
                     self._tend()
+                self._act()
             except SchedsearchError as error:
                 self._fail(error)
             except Exception as error:
@@ -391,7 +391,11 @@ class _Pool:
 
     def _answered(self, member: Member, answer: Answer) -> None:
         self._dispatch.give_back(member.name)
-        self._asked.pop(member.name).reply.put(answer.error or answer)
+        question = self._asked.pop(member.name)
+        for read in question.args:
+            if isinstance(read, Portion):
+                self._dispatch.has_read(member.name, read)
+        question.reply.put(answer.error or answer)
 
     def _put(self, name: str, question: _Question) -> None:
         self._asked[name] = question

@@ -65,6 +65,32 @@ def test_same_samples_go_to_the_same_worker_again():
     assert handed(made, 1.0) == {"a": 8, "b": 7}
 
 
+def test_new_task_goes_to_the_worker_that_has_read_most_of_it():
+    made = dispatch("a", "b")
+    made.has_read("a", task("q1", "q2").portion)
+    made.has_read("b", task("q3", "q4", "q5").portion)
+    submit(made, task("q2", "q3", "q4"), task("q0"), task("q1", "q2", "q5"))
+    assert handed(made) == {"a": 2, "b": 0}
+
+
+def test_worker_without_any_that_it_has_read_takes_what_nobody_has_then_what_others_have():
+    made = dispatch("a", "b")
+    made.has_read("a", task("q0", "q1", "q2").portion)
+    submit(made, task("q0"), task("q1"), task("q3"), task("q2"))
+    assert handed(made) == {"a": 0, "b": 2}
+    assert made.ended("b", Evaluated(), 1.0)
+    assert handed(made, 1.0) == {"b": 1}
+
+
+def test_what_a_lost_worker_has_read_counts_no_more():
+    made = dispatch("a", "b", "c")
+    made.has_read("a", task("q1").portion)
+    made.has_read("b", task("q0").portion)
+    made.lose("a", "it died", blamed=False)
+    submit(made, task("q0"), task("q1"))
+    assert handed(made) == {"b": 0, "c": 1}
+
+
 def test_task_waits_for_its_worker_only_for_as_long_as_it_takes():
     made = dispatch("a", "b")
     warm(made, "a", "b", seconds=5.0)
