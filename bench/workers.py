@@ -18,9 +18,10 @@ from typing import Any
 
 import ray
 
+from schedsearch.app.bootstrap import silent
+from schedsearch.app.conclude import conclude
 from schedsearch.app.config import read_study_file
 from schedsearch.app.configured import prepare
-from schedsearch.cli.render_certificate import of_search
 
 
 def searched(file: Path, workers: int) -> dict[str, Any]:
@@ -33,7 +34,7 @@ def searched(file: Path, workers: int) -> dict[str, Any]:
             opened = time.perf_counter()
             ended = study.run()
             found = time.perf_counter()
-            proof = of_search(study, ready, quiet=True)
+            proof = conclude(study, ready, silent)
             done = time.perf_counter()
         assert ended.best is not None
         row = {

@@ -1,5 +1,6 @@
 """The found schedule beside baselines of equal cost, on samples that no search has seen."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from statistics import median
 
@@ -24,6 +25,7 @@ def compare(
     progress: Progress,
     *,
     certified: Schedule | None = None,
+    alone: bool = False,
     repeats: int = 5,
 ) -> Comparison:
     """Evaluate a schedule, and what it has to beat, on held-out samples.
@@ -40,6 +42,7 @@ def compare(
         schedule: What is compared; usually `study.best`.
         progress: Starts a progress bar by name.
         certified: What is certified, where that is known; it has a row where it is another one.
+        alone: Measure it and the full model, and no baselines.
         repeats: Timed pairs of prefills.
 
     Raises:
@@ -48,7 +51,6 @@ def compare(
             evaluated.
     """
     bench = HeldOut(study, held_out, progress)
-    flops, _ = bench.subject.costs(schedule)
     own = bench.values(FOUND, schedule)
     found = bench.row(FOUND, "the result of the search", schedule, None)
     full = bench.row(FULL, "all layers process all vision tokens", bench.subject.full, own)
@@ -60,15 +62,7 @@ def compare(
         whole = bench.values(FULL, bench.subject.full)
         drop = intervals.paired_difference(whole, values)
         proven = Certified(certified, intervals.of_scores(values), drop)
-    random = bench.row(
-        "random tokens",
-        "counts of the found schedule, tokens in one random order for all layers",
-        replace(schedule, ranker=RankerSpec("random"), certificate=None),
-        own,
-    )
-    families = baselines(study.sampler.first, schedule.ranker)
-    equals = [bench.at_equal_cost(*baseline, flops, own) for baseline in families]
-    smaller = bench.smaller_images(flops, own)
+    beaten = () if alone else tuple(_baselines(bench, study.sampler.first, schedule, own))
     timing = study.executor.ask(
         "time_prefill",
         held_out.split,
@@ -83,7 +77,7 @@ def compare(
         data_digest=held_out.digest(),
         samples=len(bench.subject.ids),
         metric=bench.subject.context["metric"]["name"],
-        rows=(full, found, *milder, random, *equals, smaller),
+        rows=(full, found, *milder, *beaten),
         score=found.score,
         drop=full.difference,
         prefill_speedup=timing.speedup,
@@ -92,3 +86,19 @@ def compare(
         evaluated=bench.evaluated,
         certified=proven,
     )
+
+
+def _baselines(
+    bench: HeldOut, first: int, schedule: Schedule, own: Sequence[float]
+) -> Iterator[Row]:
+    """What a schedule, with these scores, has to beat at its cost."""
+    flops, _ = bench.subject.costs(schedule)
+    yield bench.row(
+        "random tokens",
+        "counts of the found schedule, tokens in one random order for all layers",
+        replace(schedule, ranker=RankerSpec("random"), certificate=None),
+        own,
+    )
+    for baseline in baselines(first, schedule.ranker):
+        yield bench.at_equal_cost(*baseline, flops, own)
+    yield bench.smaller_images(flops, own)

@@ -73,7 +73,8 @@ class DataConfig(Section):
     """Data of three uses; no image may be in two of them.
 
     The search sees its calibration data, a certificate is proven on data that it has not seen, and
-    held-out data are for reports alone.
+    held-out data are for reports; where nothing is certified, they say at the end of the search
+    what its result loses.
 
     Attributes:
         calibration: What the search sees: a JSONL file, relative to the study file, or
@@ -83,8 +84,8 @@ class DataConfig(Section):
             package 1000 (at most 100,000 of one that is generated).
         certify: What a certificate is proven on, as `calibration`; left out: nothing is proven.
         certify_samples: As `calibration_samples`.
-        held_out: What reports alone see, as `calibration`; left out: nothing is compared on
-            held-out data.
+        held_out: What reports see, as `calibration`, and never the choice of a schedule; left out:
+            nothing is compared on held-out data.
         held_out_samples: As `calibration_samples`.
         shares: In place of `certify` and `held_out`: `calibration` is divided into parts for all
             uses.

@@ -11,6 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from schedsearch.app.bootstrap import silent
+from schedsearch.app.conclude import conclude
 from schedsearch.app.config import StudyConfig, check_study, read_study_file
 from schedsearch.app.configured import Prepared, prepare
 from schedsearch.app.exhibits import exhibit_last
@@ -78,13 +79,11 @@ def _config(launch: Launch) -> StudyConfig:
 
 
 def searched(ready: Prepared) -> str:
-    """Search a study, prove and show what is found, and return how the search has ended."""
+    """Search a study, prove or measure and show what is found, and return how that has ended."""
     with ready.open() as study:
         run = study.run()
-        if run.ending == "finished" and run.best is not None and ready.certify is not None:
-            asked = ready.config.certify
-            study.certify(ready.certify, **(asked.model_dump() if asked else {}))
         if run.ending == "finished" and run.best is not None:
+            conclude(study, ready, silent)
             exhibit_last(study, ready.config.exhibits, silent)
         return run.ending
 

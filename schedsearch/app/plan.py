@@ -34,15 +34,16 @@ class Simulated:
         workers: Who evaluated.
         questions: Trials of the search.
         passes: Their work, in full passes over the calibration set.
-        certificate_passes: Of the certificate, also over the calibration set; 0 without one.
-        seconds: Of the search and its certificate.
+        end_passes: Of what comes last, also over the calibration set: its certificate, or what
+            held-out samples say of its result; 0 without either.
+        seconds: Of both.
     """
 
     need: str
     workers: int
     questions: int
     passes: float
-    certificate_passes: float
+    end_passes: float
     seconds: float
 
 
@@ -73,6 +74,7 @@ class Plan:
         study: Its name.
         samples: In the calibration set.
         certify_samples: In the certify set; 0 where nothing is proven.
+        held_out_samples: In the held-out set, where the search asks it; else 0.
         pass_time: What a full pass takes.
         opening_seconds: What reading the data and loading the model has taken here.
         searches: Of each stand-in, by one worker; the one in the middle of their costs is expected.
@@ -82,6 +84,7 @@ class Plan:
     study: str
     samples: int
     certify_samples: int
+    held_out_samples: int
     pass_time: PassTime
     opening_seconds: float
     searches: tuple[Simulated, ...]
@@ -137,9 +140,10 @@ def plan(
             else:
                 pass_time = given(seconds_per_pass)
         certify = 0 if ready.certify is None else len(ready.certify)
+        held_out = 0 if certify or ready.held_out is None else len(ready.held_out)
         most = workers or (config.run.workers if config.run else None) or WORKERS
         counts = sorted({*_doubling(most), most})
-        simulation = Simulation(spec, subject, pass_time, certify, apart)
+        simulation = Simulation(spec, subject, pass_time, certify, held_out, apart)
         bar, todo = progress("searching stand-ins"), len(DEPTHS) + len(counts) - 1
         bar(0, todo)
         searches = []
@@ -155,6 +159,7 @@ def plan(
         study=spec.name,
         samples=len(subject.ids),
         certify_samples=certify,
+        held_out_samples=held_out,
         pass_time=pass_time,
         opening_seconds=opening,
         searches=tuple(searches),
@@ -171,6 +176,7 @@ class Simulation:
         subject: What is searched; it is not evaluated.
         pass_time: What its passes take.
         certify: Samples of a certificate; 0 without one.
+        held_out: Samples that say what the result loses; 0 where none are asked.
         folder: Has the stores.
     """
 
@@ -178,6 +184,7 @@ class Simulation:
     subject: Subject
     pass_time: PassTime
     certify: int
+    held_out: int
     folder: Path
 
     def run(self, need: str, workers: int) -> Simulated:
@@ -190,18 +197,19 @@ class Simulation:
         store = open_store(self.folder / f"{need}-{workers}.db")
         with Study(self.spec, subject, executor, store) as study:
             done = run_study(study.name, study.asking, study.scoring, store, stop_on_failure=False)
-            proof = self._certificate(study) if done.best is not None else []
-        proven = sum(proof) * self.certify / len(subject.ids)
-        seconds = speed.of(proven, self.certify * len(proof), self.certify) / workers
+            ratios = self._scored_last(study) if done.best is not None else []
+        samples = self.certify or self.held_out
+        passes = sum(ratios) * samples / len(subject.ids)
+        seconds = speed.of(passes, samples * len(ratios), samples) / workers
         return Simulated(
-            need, workers, done.closed, done.effort.spent, proven, executor.now + seconds
+            need, workers, done.closed, done.effort.spent, passes, executor.now + seconds
         )
 
-    def _certificate(self, study: Study) -> list[float]:
-        """FLOPs ratios of the schedules that a certificate scores; at most so many."""
-        if not self.certify:
-            return []
-        return [1.0, *(link.flops_ratio for link in chain(study.snapshot(), study.subject))]
+    def _scored_last(self, study: Study) -> list[float]:
+        """FLOPs ratios of the schedules that other samples score at the end; at most so many."""
+        if self.certify:
+            return [1.0, *(link.flops_ratio for link in chain(study.snapshot(), study.subject))]
+        return [1.0, study.subject.costs(study.best)[0]] if self.held_out else []
 
 
 def _doubling(most: int) -> Iterator[int]:

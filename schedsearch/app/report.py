@@ -148,7 +148,7 @@ def write_schedule(
     Args:
         view: The study.
         path: The file, in folders that are made where they lack; `-` is standard output.
-        comparison: Of this schedule on held-out samples, if there is one.
+        comparison: On held-out samples, if there is one; what it says of this schedule is added.
         trial: Measured on all samples; default: what is certified, else the result so far.
         force: Replace a file that is no schedule file, too.
 
@@ -178,6 +178,9 @@ def schedule_file(
         assert trial.measurement is not None
         schedule, scores = trial.schedule, _calibration_scores(spec.metric, trial.measurement)
         ratios = trial.measurement.flops_ratio, trial.measurement.kv_ratio
+        proven = view.certification
+        if proven is not None and proven.found.schedule == schedule:
+            scores += _certify_scores(spec.metric, proven.found)
     results = Results(
         flops_ratio=ratios[0],
         kv_ratio=ratios[1],

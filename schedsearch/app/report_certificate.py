@@ -2,6 +2,7 @@
 
 from schedsearch.app.markdown import escape, estimate, table
 from schedsearch.core.certificate import Certification
+from schedsearch.core.comparison import Loss
 
 
 def verdict(found: Certification) -> str:
@@ -23,14 +24,24 @@ def verdict(found: Certification) -> str:
     return words
 
 
-def honest(found: Certification) -> str:
-    """The drop of the found schedule on samples that did not choose it."""
-    end = found.found
-    assert end.drop is not None
+def loses(loss: Loss | None) -> str:
+    """What the found schedule loses on samples that did not choose it, or how to find that out."""
+    if loss is None:
+        return (
+            "What it loses is not known: the samples that chose it flatter it. Name others, which "
+            "the search has not seen, as `data.certify` in the study file and run `schedsearch "
+            "certify`, or as `data.held_out` and run `schedsearch report`."
+        )
     return (
-        f"The found schedule, FLOPs ratio {end.flops_ratio:.3f}, loses {estimate(end.drop)} on "
-        f"these {end.drop.n:,} samples, which did not choose it."
+        f"The found schedule loses {estimate(loss.drop)} on {loss.drop.n:,} samples of "
+        f"{loss.data}, which did not choose it."
     )
+
+
+def of_found(found: Certification) -> Loss:
+    """What the found schedule loses on the certify samples."""
+    assert found.found.drop is not None
+    return Loss(found.request.data, found.found.drop)
 
 
 def section(found: Certification | None) -> tuple[str, ...]:
@@ -54,5 +65,5 @@ def section(found: Certification | None) -> tuple[str, ...]:
         f"{escape(found.request.data)}, {found.n:,} samples, none of which the search has seen; "
         f"digest {found.request.data_digest}. The chain was fixed before one of them was scored "
         f"and tested in its order up to the first that is not proven, each at "
-        f"{found.request.alpha:g}; {escape(found.method)}. {honest(found)}",
+        f"{found.request.alpha:g}; {escape(found.method)}. {escape(loses(of_found(found)))}",
     )

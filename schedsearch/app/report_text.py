@@ -207,7 +207,8 @@ def _found(study: StudyView) -> str:
             "## What was found",
             table(headers, rows),
             f"Trial {best.number}: {escape(study.spec.metric)} {measured.score:.4f} on the "
-            f"{measured.n} calibration samples{drop}.{asked}",
+            f"{measured.n} calibration samples{drop}. These chose it, so both figures flatter "
+            f"it.{asked}",
         )
     )
 

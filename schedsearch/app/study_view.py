@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
 from schedsearch.core.certificate import Certification, standing
-from schedsearch.core.comparison import Comparison
+from schedsearch.core.comparison import Comparison, Loss
 from schedsearch.core.pareto import (
     Costs,
     costs,
@@ -171,6 +171,17 @@ class StudyView:
         if comparison.certified is not None and comparison.certified.schedule != self.certified:
             return False
         return comparison.schedule == self.best
+
+    @property
+    def loss(self) -> Loss | None:
+        """What the result loses on samples that did not choose it; None where none were asked."""
+        best, compared = self.best, self.comparison
+        if compared is not None and compared.schedule == best:
+            return Loss(compared.data, compared.drop)
+        for proof in reversed(self.store.certifications(self.name)):
+            if proof.found.schedule == best and proof.found.drop is not None:
+                return Loss(proof.request.data, proof.found.drop)
+        return None
 
     def created(self, trial: Trial | None = None) -> datetime:
         """When a trial was measured; without one, when the proof of `certified` was begun."""

@@ -17,7 +17,7 @@ from schedsearch.cli.options import (
     finite,
 )
 from schedsearch.cli.output import output, print_json, progress
-from schedsearch.cli.render_certificate import certified, render
+from schedsearch.cli.render_certificate import render
 from schedsearch.cli.studies import DEFAULT_STORE, StorePath, StudyFile
 from schedsearch.cli.targets import Force, beside
 
@@ -56,6 +56,7 @@ def certify(
 
     config = read_study_file(file)
 
+    from schedsearch.app.conclude import prove
     from schedsearch.app.configured import check_certify, prepare
     from schedsearch.app.stores import in_use
     from schedsearch.core.files import check_target
@@ -70,11 +71,13 @@ def certify(
             ready = prepare(config, file.parent, store, create=False, run=where, progress=start)
             opened = ready.open(trust_remote_code=trust_remote_code, progress=start)
         with opened as study:
-            found = certified(study, ready, tolerance, alpha)
+            assert ready.certify is not None, "checked above"
+            with progress() as start:
+                found = prove(study, ready.certify, config.certify, start, tolerance, alpha)
             if out is not None and found.proven:
                 from schedsearch.app.report import write_schedule
 
-                write_schedule(study, out, force=force)
+                write_schedule(study, out, study.comparison, force=force)
     if as_json:
         print_json(found)
         return

@@ -87,13 +87,12 @@ def _show(found: "Plan") -> None:
         f"{found.opening_seconds:.0f} s",
         soft_wrap=True,
     )
-    searches = table(
-        "vision read", "questions", "full passes", "certificate", "minutes", title="one worker"
-    )
+    end = "held-out samples" if found.held_out_samples else "certificate"
+    searches = table("vision read", "questions", "full passes", end, "minutes", title="one worker")
     for one in found.searches:
-        proof = f"{one.certificate_passes:.1f}" if found.certify_samples else ""
+        last = f"{one.end_passes:.1f}" if one.end_passes else ""
         minutes = (found.opening_seconds + one.seconds) / 60
-        searches.add_row(one.need, str(one.questions), f"{one.passes:.1f}", proof, f"{minutes:.1f}")
+        searches.add_row(one.need, str(one.questions), f"{one.passes:.1f}", last, f"{minutes:.1f}")
     show(searches)
     rows = table("workers", "minutes", "from", "to", "worker hours")
     for each in found.by_workers:

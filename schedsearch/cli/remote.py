@@ -118,11 +118,12 @@ def curve(schedule: "Schedule") -> None:
 
 
 def claim(study: "Study", best: "Best") -> None:
-    """What is proven of a result; where nothing is, what its trial costs and loses."""
+    """What is proven of a result; where nothing is, what its trial costs, and what it loses."""
     if best.claim is not None:
         output.print(escape(best.claim), soft_wrap=True)
     if best.trial is not None:
         render.picked(study.trial(best.trial))
+        render.loss(best.loss)
 
 
 def searcher(status: "Status") -> str:

@@ -10,7 +10,6 @@ from rich.console import Console
 
 from schedsearch.cli.output import errors, output, print_json
 from schedsearch.cli.remote import CONFLICT, PLAIN, result, standing
-from schedsearch.cli.render_certificate import TOO_KIND
 from schedsearch.cli.search_display import SearchDisplay
 from schedsearch.cli.studies import WHY
 from schedsearch.client import Client, RefusedError, Status
@@ -159,8 +158,6 @@ def _tell(client: Client, study: "Study", file: Path, as_json: bool) -> None:
         trials = sum(study.status.trials.values())
         output.print(f"{study.name}: {trials} trials", **PLAIN)
         result(study, best)
-        if best.claim is None:
-            output.print(TOO_KIND, soft_wrap=True)
     if best is None:
         again = shlex.join(["schedsearch", "search", str(file), "--server", client.url])
         errors.print(f"{WHY.get(ending, 'ended')}; continue with: {again}", **PLAIN)

@@ -7,13 +7,15 @@ from rich.markup import escape
 
 from schedsearch.cli.output import bar, output, show, table
 from schedsearch.cli.render import estimate
+from schedsearch.cli.render_certificate import render as certificate
 from schedsearch.cli.search_display import describe, searcher
 from schedsearch.errors import InputError
 
 if TYPE_CHECKING:
     from schedsearch.app.compare_families import FamilyComparison
     from schedsearch.app.study_view import StudyView
-    from schedsearch.core.comparison import Comparison
+    from schedsearch.core.certificate import Certification
+    from schedsearch.core.comparison import Comparison, Loss
     from schedsearch.core.trial import Effort, Trial
     from schedsearch.execution.loop import Run
     from schedsearch.samplers.which_ranker import Rung
@@ -60,14 +62,28 @@ def curve(view: "StudyView") -> None:
 
 
 def picked(trial: "Trial") -> None:
-    """What a trial costs and loses, in a line."""
+    """What a trial costs, in a line."""
     measured = trial.measurement
-    assert measured is not None and measured.drop is not None
+    assert measured is not None
     output.print(
         f"trial {trial.number}: FLOPs ratio {measured.flops_ratio:.3f}, KV cache ratio "
-        f"{measured.kv_ratio:.3f}, score {measured.score:.4f}, drop {measured.drop:.4f} on "
-        f"{measured.n} calibration samples"
+        f"{measured.kv_ratio:.3f}"
     )
+
+
+def loss(found: "Loss | None") -> None:
+    """What the result loses, never by the samples that chose it."""
+    from schedsearch.app.report_certificate import loses
+
+    output.print(escape(loses(found)), soft_wrap=True)
+
+
+def proof_or_loss(proof: "Certification | None", found: "Loss | None") -> None:
+    """The last words of a search."""
+    if proof is None:
+        loss(found)
+    else:
+        certificate(proof)
 
 
 def frontier(view: "StudyView") -> None:
@@ -114,6 +130,7 @@ def study(view: "StudyView", every: bool) -> None:
         rankers(view.rungs)
     try:
         curve(view)
+        loss(view.loss)
     except InputError as error:
         output.print(escape(str(error)))
         return

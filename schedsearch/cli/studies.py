@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 from rich.markup import escape
 
-from schedsearch.cli import render_certificate as certificate
 from schedsearch.cli import render_studies as render
 from schedsearch.cli.options import (
     MOST,
@@ -74,7 +73,7 @@ def search(
     trust_remote_code: TrustRemoteCode = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start the search of a study file, or continue it; certify what it finds, if there is data."""
+    """Start the search of a study file, or continue it; prove or measure the result at its end."""
     if (url := server_of(context, server)) is not None:
         from schedsearch.cli import remote_search
 
@@ -86,6 +85,7 @@ def search(
 
     config = read_study_file(file)
 
+    from schedsearch.app.conclude import conclude
     from schedsearch.app.configured import prepare
     from schedsearch.app.exhibits import exhibit_last
 
@@ -104,13 +104,17 @@ def search(
         display.close()
         if not as_json:
             render.run(run, study)
-        proof = None
+        proof = loss = None
         if run.ending == "finished" and run.best is not None:
-            proof = certificate.of_search(study, ready, as_json)
+            with progress() as start:
+                proof = conclude(study, ready, start)
+                loss = study.loss
+            if not as_json:
+                render.proof_or_loss(proof, loss)
             with progress() as start:
                 exhibit_last(study, config.exhibits, start)
         if as_json:
-            print_json({**vars(run), "certification": proof})
+            print_json({**vars(run), "certification": proof, "loss": loss})
         if run.ending != "finished":
             named = study.store.name if store != DEFAULT_STORE else None
             again = continuation(file, named, where)
@@ -269,7 +273,7 @@ def export(
             proof = proven.certificate if proven else None
             if proof is None:
                 trial = view.pick(budget, max_drop)
-            write_schedule(view, out, trial=trial, force=force)
+            write_schedule(view, out, view.comparison, trial, force=force)
         if as_json:
             claim = proof and proof.claim
             print_json({"schedule": str(out), "trial": trial and trial.number, "claim": claim})
@@ -278,6 +282,7 @@ def export(
                 output.print(escape(proof.claim), soft_wrap=True)
             if trial is not None:
                 render.picked(trial)
+                render.loss(view.loss if trial.schedule == view.best else None)
             output.print(f"Schedule: {escape(str(out))}")
 
 

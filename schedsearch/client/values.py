@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
-from schedsearch.core.comparison import Row
+from schedsearch.core.comparison import Loss, Row
 from schedsearch.core.files import write_file
 from schedsearch.core.intervals import Interval
 from schedsearch.core.progress import Progress, WorkerSeen
@@ -85,7 +85,9 @@ class Best:
         trial: Its number; None of a certified schedule.
         flops_ratio: As `schedsearch.core.flops.flops_ratio` defines it.
         kv_ratio: As `schedsearch.core.flops.kv_ratio` defines it.
-        drop: Mean loss of the metric against the full model; None where that is not known.
+        drop: Mean loss of the metric against the full model on samples that did not choose it; None
+            where no such samples were asked.
+        loss: That with its 95 % interval, and the samples.
         claim: What is proven of it; None where nothing is.
         schedule: The schedule.
         content: Its schedsearch.schedule/1 file.
@@ -95,6 +97,7 @@ class Best:
     flops_ratio: float
     kv_ratio: float
     drop: float | None
+    loss: Loss | None
     claim: str | None
     schedule: Schedule
     content: bytes = field(repr=False)
@@ -114,7 +117,15 @@ class Best:
     @classmethod
     def of(cls, body: Body, content: bytes) -> Self:
         """The result in an answer, with its file."""
-        return _taken(cls, body, schedule=_schedule(body["schedule"]), content=content)
+        loss: Body | None = body.get("loss")
+        drop = _interval(loss, loss["samples"]) if loss else None
+        return _taken(
+            cls,
+            body,
+            loss=Loss(loss["data"], drop) if loss and drop else None,
+            schedule=_schedule(body["schedule"]),
+            content=content,
+        )
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,19 @@ class Certified:
 
 
 @dataclass(frozen=True)
+class Loss:
+    """What a schedule loses on samples that did not choose it.
+
+    Attributes:
+        data: Name of the samples.
+        drop: Full model minus the schedule, paired by sample, with its 95 % interval.
+    """
+
+    data: str
+    drop: Interval
+
+
+@dataclass(frozen=True)
 class Comparison:
     """The found schedule beside what it has to beat.
 

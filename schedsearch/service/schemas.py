@@ -6,6 +6,7 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from schedsearch.core.comparison import Loss
 from schedsearch.core.progress import Progress
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.trial import Trial
@@ -204,13 +205,33 @@ class StudiesOut(Body):
     cursor: str | None
 
 
+class LossOut(Body):
+    """What a schedule loses on samples that did not choose it, with its 95 % interval."""
+
+    data: str = Field(description="Name of the samples.")
+    samples: int
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, loss: Loss) -> Self:
+        """What a study knows."""
+        drop = loss.drop
+        return cls(data=loss.data, samples=drop.n, value=drop.value, low=drop.low, high=drop.high)
+
+
 class BestOut(Body):
     """The result of a study so far."""
 
     trial: int | None
     flops_ratio: float
     kv_ratio: float
-    drop: float | None
+    drop: float | None = Field(description="The value of `loss`.")
+    loss: LossOut | None = Field(
+        description="What it loses against the full model; none where no samples were asked that "
+        "did not choose it."
+    )
     claim: str | None = Field(description="What is proven of it; none where nothing is.")
     schedule: ScheduleOut
 

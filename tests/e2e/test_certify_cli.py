@@ -61,13 +61,38 @@ def test_search_certifies_last_and_everything_after_carries_the_claim(run, writt
     assert "nothing is proven of one that was edited" in edited.err
 
 
-def test_search_without_certify_samples_says_that_its_drop_is_too_kind(run, written):
+def test_search_reports_no_drop_of_its_result_by_the_samples_that_chose_it(run, written):
     searched = run("search", written(data=""))
-    assert "and is too kind" in searched.out.splitlines()[-1]
-    assert "`data.certify`" in searched.out.splitlines()[-1]
+    *_, costs, last = searched.out.splitlines()
+    assert "FLOPs ratio" in costs and "drop" not in costs
+    assert "What it loses is not known" in last and "`data.certify`" in last
+    for command in (("show", "small"), ("export", "small", "e.json")):
+        said = run(*command).out
+        assert "What it loses is not known" in said
     refused = run("certify", "study.yaml")
     assert refused.code == 2
     assert "names no `data.certify`" in refused.err
+
+
+def test_search_without_certify_samples_measures_its_result_on_held_out_ones(run, written):
+    file = written("  held_out: demo:held-out\n  held_out_samples: 20")
+    searched = run("search", file)
+    assert searched.code == 0, searched.err
+    last = searched.out.splitlines()[-1]
+    assert "on 20 samples of ShapesVQA held-out, which did not choose it" in last
+    assert last in run("show", "small").out
+
+    exported = run("export", "small", "e.json")
+    assert last in exported.out
+    with open("e.json") as written_file:
+        scores = json.load(written_file)["results"]["scores"]
+    assert [(one["split"], one["n"]) for one in scores] == [("calibration", 12), ("held-out", 20)]
+
+    again = json.loads(run("search", file, "--json").out)
+    assert again["loss"]["drop"]["n"] == 20 and f"{again['loss']['drop']['value']:.3f}" in last
+    reported = run("report", file)
+    assert "random tokens" in reported.out
+    assert last in run("show", "small").out
 
 
 def test_search_on_shares_of_one_set(run, written):

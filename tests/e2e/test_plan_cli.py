@@ -43,11 +43,20 @@ def test_a_plan_follows_from_the_time_of_a_pass_and_keeps_nothing(run, study):
     one, two, three = (each["minutes"] for each in found["by_workers"])
     assert one > two > three
     middle = sorted(found["searches"], key=lambda search: search["seconds"])[1]
-    passes = middle["passes"] + middle["certificate_passes"]
+    passes = middle["passes"] + middle["end_passes"]
     assert one == pytest.approx(60 * passes + found["opening_seconds"] / 60, rel=0.02)
     assert found["by_workers"][0]["least"] < one < found["by_workers"][0]["most"]
     assert found["by_workers"][1]["worker_hours"] == pytest.approx(2 * two / 60)
     assert [path.name for path in study.parent.iterdir()] == ["study.yaml"]
+
+
+def test_without_a_certificate_a_plan_has_the_held_out_samples_of_the_end(run, study):
+    own = "  held_out: demo:held-out\n  held_out_samples: 20\n"
+    text = STUDY.replace("  certify: demo:certify\n  certify_samples: 12\n", own)
+    study.write_text(text.replace("certify: {tolerance: 0.2}\n", ""))
+    found = planned(run, study, "--seconds-per-pass", 3600, "--workers", 1)
+    assert (found["certify_samples"], found["held_out_samples"]) == (0, 20)
+    assert all(0.5 < one["end_passes"] < 1 for one in found["searches"])
 
 
 @pytest.mark.full

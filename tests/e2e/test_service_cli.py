@@ -61,7 +61,7 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     study.write_text(own)
     ran = run("search", study, "--server", url)
     assert ran.code == 0, ran.err
-    assert "FLOPs ratio" in ran.out and "too kind" in ran.out
+    assert "FLOPs ratio" in ran.out and "What it loses is not known" in ran.out
 
     ran = run("search", study, "--server", url, "--json")
     assert ran.code == 0, ran.err

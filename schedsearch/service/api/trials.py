@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import Response as Plain
 
 from schedsearch.app.report import schedule_file
+from schedsearch.core.comparison import Loss
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.schedule_file import schedule_bytes
 from schedsearch.core.trial import Trial, TrialState
@@ -30,6 +31,7 @@ from schedsearch.service.schemas import (
     AnswersOut,
     AttemptOut,
     BestOut,
+    LossOut,
     ScheduleOut,
     TrialDetailOut,
     TrialOut,
@@ -176,14 +178,15 @@ def best(
     """Return what is certified, else what was found; or another trial, by cost or drop."""
     check_begun(office, name)
     view = office.views.of(name)
-    link = view.certification.best if view.certification else None
-    if link is not None and budget is None and max_drop is None:
+    proof = view.certification
+    link = proof.best if proof else None
+    if proof is not None and link is not None and budget is None and max_drop is None:
         assert link.schedule.certificate is not None
         return BestOut(
             trial=None,
             flops_ratio=link.flops_ratio,
             kv_ratio=link.kv_ratio,
-            drop=link.drop.value if link.drop else None,
+            **_lost(Loss(proof.request.data, link.drop) if link.drop else None),
             claim=link.schedule.certificate.claim,
             schedule=ScheduleOut.of(link.schedule),
         )
@@ -197,10 +200,16 @@ def best(
         trial=trial.number,
         flops_ratio=measured.flops_ratio,
         kv_ratio=measured.kv_ratio,
-        drop=measured.drop,
+        **_lost(view.loss if trial.schedule == view.best else None),
         claim=None,
         schedule=ScheduleOut.of(trial.schedule),
     )
+
+
+def _lost(loss: Loss | None) -> dict[str, Any]:
+    if loss is None:
+        return {"drop": None, "loss": None}
+    return {"drop": loss.drop.value, "loss": LossOut.of(loss)}
 
 
 @router.get(
@@ -234,7 +243,7 @@ def schedule(
             chosen = None
         else:
             chosen = view.pick(budget, max_drop)
-        file = schedule_file(view, trial=chosen)
+        file = schedule_file(view, view.comparison, chosen)
     except InputError as error:
         raise ProblemError(409, str(error)) from None
     plain = re.sub(r"[^A-Za-z0-9._-]", "_", name)

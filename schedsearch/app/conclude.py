@@ -1,0 +1,60 @@
+"""The last step of a search: other samples than those that chose it say what its result loses."""
+
+from schedsearch.app.bootstrap import Progress
+from schedsearch.app.compare import compare
+from schedsearch.app.config import CertifyConfig
+from schedsearch.app.configured import Prepared
+from schedsearch.app.study import Study
+from schedsearch.core.certificate import Certification
+from schedsearch.core.sample import SampleSet
+
+
+def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification | None:
+    """Certify the result; without samples for that, measure it on held-out ones, if there are any.
+
+    Scores and what comes of them are stored: what was interrupted goes on, and what is known is not
+    asked again.
+
+    Args:
+        study: Finished, with a result.
+        ready: Its study file.
+        progress: Starts a progress bar by name.
+
+    Returns:
+        What is proven; None where the study file names no samples for that.
+
+    Raises:
+        InputError: Something cannot be certified.
+        RunError: A schedule cannot be evaluated.
+    """
+    if ready.certify is not None:
+        return prove(study, ready.certify, ready.config.certify, progress)
+    if ready.held_out is not None and study.loss is None:
+        found = compare(study, ready.held_out, study.best, progress, alone=True)
+        study.store.put_comparison(study.name, found)
+    return None
+
+
+def prove(
+    study: Study,
+    samples: SampleSet,
+    asked: CertifyConfig | None,
+    progress: Progress,
+    tolerance: float | None = None,
+    alpha: float | None = None,
+) -> Certification:
+    """Certify the result as a study file asks, where nothing else is asked here.
+
+    Raises:
+        InputError: As `Study.certify`.
+        RunError: As `Study.certify`.
+    """
+    asked = asked or CertifyConfig()
+    return study.certify(
+        samples,
+        asked.tolerance if tolerance is None else tolerance,
+        tasks=asked.tasks,
+        alpha=asked.alpha if alpha is None else alpha,
+        per_image=asked.per_image,
+        progress=progress,
+    )
