@@ -1,5 +1,7 @@
 """The last step of a search: other samples than those that chose it say what its result loses."""
 
+import logging
+
 from schedsearch.app.bootstrap import Progress
 from schedsearch.app.compare import compare
 from schedsearch.app.config import CertifyConfig
@@ -7,13 +9,16 @@ from schedsearch.app.configured import Prepared
 from schedsearch.app.study import Study
 from schedsearch.core.certificate import Certification
 from schedsearch.core.sample import SampleSet
+from schedsearch.errors import SchedsearchError
+
+log = logging.getLogger(__name__)
 
 
 def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification | None:
     """Certify the result; without samples for that, measure it on held-out ones, if there are any.
 
     Scores and what comes of them are stored: what was interrupted goes on, and what is known is not
-    asked again.
+    asked again. What goes wrong with held-out samples takes nothing from the result.
 
     Args:
         study: Finished, with a result.
@@ -25,13 +30,20 @@ def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification
 
     Raises:
         InputError: Something cannot be certified.
-        RunError: A schedule cannot be evaluated.
+        RunError: A schedule cannot be evaluated for that.
     """
     if ready.certify is not None:
         return prove(study, ready.certify, ready.config.certify, progress)
-    if ready.held_out is not None and study.loss is None:
-        found = compare(study, ready.held_out, study.best, progress, alone=True)
-        study.store.put_comparison(study.name, found)
+    if ready.held_out is None:
+        return None
+    known, now = study.comparison, study.snapshot()
+    if known is None or (known.schedule, known.data_digest) != (now.best, ready.held_out.digest()):
+        try:
+            found = compare(now, ready.held_out, now.best, progress, alone=True)
+        except SchedsearchError as error:
+            log.warning("what the result loses is not measured: %s", error)
+        else:
+            study.store.put_comparison(study.name, found)
     return None
 
 
@@ -43,7 +55,7 @@ def prove(
     tolerance: float | None = None,
     alpha: float | None = None,
 ) -> Certification:
-    """Certify the result as a study file asks, where nothing else is asked here.
+    """Certify the result as a study file asks; a tolerance or alpha given here goes before its own.
 
     Raises:
         InputError: As `Study.certify`.

@@ -32,7 +32,7 @@ class SharesConfig(Section):
     Attributes:
         search: What the search sees.
         certify: What a certificate is proven on; left out: nothing.
-        held_out: What reports alone see; left out: nothing.
+        held_out: What reports and the end of a search see; left out: nothing.
     """
 
     search: Share
@@ -84,8 +84,8 @@ class DataConfig(Section):
             package 1000 (at most 100,000 of one that is generated).
         certify: What a certificate is proven on, as `calibration`; left out: nothing is proven.
         certify_samples: As `calibration_samples`.
-        held_out: What reports see, as `calibration`, and never the choice of a schedule; left out:
-            nothing is compared on held-out data.
+        held_out: What reports see, as `calibration`, and the end of a search without `certify`,
+            which measures its result there; left out: nothing is compared on held-out data.
         held_out_samples: As `calibration_samples`.
         shares: In place of `certify` and `held_out`: `calibration` is divided into parts for all
             uses.

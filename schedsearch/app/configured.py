@@ -44,7 +44,7 @@ class Prepared:
         executor: Where schedules are evaluated.
         calibration: What the search sees.
         certify: What a certificate is proven on; None where the file names nothing.
-        held_out: What reports alone see; None where the file names nothing.
+        held_out: What reports and the end of a search see; None where the file names nothing.
         unchecked: Sets that may yet share images: that is looked at while workers elsewhere load
             the model.
     """

@@ -58,7 +58,9 @@ def forecast(
         seed=config.seed,
     )
     with TemporaryDirectory(prefix="schedsearch-forecast-") as folder:
-        simulation = Simulation(spec, subject, given(seconds), 0, 0, Path(folder))
+        simulation = Simulation(
+            spec, subject, given(seconds), certify=0, held_out=0, folder=Path(folder)
+        )
         found = [simulation.run(need, 1) for need in DEPTHS]
     return tuple(sorted(found, key=lambda one: one.passes))
 

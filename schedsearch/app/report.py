@@ -82,7 +82,7 @@ def write_report(
 
     Args:
         study: With a result; a `snapshot` where it may be searched meanwhile.
-        comparison: Of that result on held-out samples, if there are any.
+        comparison: Of that result on held-out samples; default: what the store has of it.
         folder: Made if it does not exist.
         force: Replace files of other kinds, too.
 
@@ -91,7 +91,9 @@ def write_report(
             cannot be written or holds other files by these names, or matplotlib is missing.
     """
     study = study.snapshot()
-    if comparison is not None and comparison.schedule != study.best:
+    if comparison is None:
+        comparison = study.compared
+    elif comparison.schedule != study.best:
         raise InputError(
             f"the comparison is of another schedule than the result of study `{study.name}`; "
             f"compare the best of a `study.snapshot()` and report that"
@@ -122,9 +124,7 @@ def report_page(study: Recorded) -> bytes:
     Raises:
         InputError: The study has no result, or matplotlib is missing.
     """
-    comparison = study.comparison
-    if comparison is not None and not study.current(comparison):
-        comparison = None
+    comparison = study.compared
     text = render(study, comparison, alone=True)
     with TemporaryDirectory(prefix="schedsearch-report-") as place:
         folder = Path(place)

@@ -2,7 +2,7 @@
 
 from schedsearch.app.markdown import escape, estimate, table
 from schedsearch.core.certificate import Certification
-from schedsearch.core.comparison import Loss
+from schedsearch.core.comparison import Loss, loss_of
 
 
 def verdict(found: Certification) -> str:
@@ -24,24 +24,23 @@ def verdict(found: Certification) -> str:
     return words
 
 
-def loses(loss: Loss | None) -> str:
-    """What the found schedule loses on samples that did not choose it, or how to find that out."""
+def loses(loss: Loss | None, which: str = "The found schedule") -> str:
+    """What a schedule loses on samples that did not choose it, or that nobody knows."""
     if loss is None:
         return (
-            "What it loses is not known: the samples that chose it flatter it. Name others, which "
-            "the search has not seen, as `data.certify` in the study file and run `schedsearch "
-            "certify`, or as `data.held_out` and run `schedsearch report`."
+            "What it loses is not known, since the samples that chose it flatter it: name others "
+            "as `data.certify` or `data.held_out` in the study file."
         )
     return (
-        f"The found schedule loses {estimate(loss.drop)} on {loss.drop.n:,} samples of "
-        f"{loss.data}, which did not choose it."
+        f"{which} loses {estimate(loss.drop)} on {loss.drop.n:,} samples of {loss.data}, which did "
+        "not choose it."
     )
 
 
-def of_found(found: Certification) -> Loss:
+def found_loses(found: Certification) -> str:
     """What the found schedule loses on the certify samples."""
-    assert found.found.drop is not None
-    return Loss(found.request.data, found.found.drop)
+    which = f"The found schedule, FLOPs ratio {found.found.flops_ratio:.3f},"
+    return loses(loss_of(found), which)
 
 
 def section(found: Certification | None) -> tuple[str, ...]:
@@ -65,5 +64,5 @@ def section(found: Certification | None) -> tuple[str, ...]:
         f"{escape(found.request.data)}, {found.n:,} samples, none of which the search has seen; "
         f"digest {found.request.data_digest}. The chain was fixed before one of them was scored "
         f"and tested in its order up to the first that is not proven, each at "
-        f"{found.request.alpha:g}; {escape(found.method)}. {escape(loses(of_found(found)))}",
+        f"{found.request.alpha:g}; {escape(found.method)}. {escape(found_loses(found))}",
     )

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING
 
 from schedsearch.app.markdown import escape, estimate, table
-from schedsearch.app.report_certificate import section
+from schedsearch.app.report_certificate import loses, section
 from schedsearch.app.report_search import (
     goal,
     kept_more,
@@ -45,6 +45,10 @@ with schedsearch.reduce(model, schedule):
 is as before when the block ends."""
 
 
+_BASELINES = (
+    " Rows that are no result were given the FLOPs ratio of the found schedule; what whole tokens "
+    "do not use up is left over."
+)
 _NO_SAMPLES = "no held-out samples were given"
 _FILES = (
     "Beside this file lie schedule.json, the schedule with its results; schedule.png; trials.csv, "
@@ -138,11 +142,9 @@ def _summary(study: StudyView, comparison: Comparison | None, why: str) -> str:
             "What it loses on questions like these is not certified.",
         ]
     if comparison is None:
-        words.append(
-            "No held-out samples were given, so what it costs in quality is not known."
-            if why == _NO_SAMPLES
-            else f"What it costs in quality on held-out samples is not said here: {why}."
-        )
+        if why != _NO_SAMPLES:
+            words.append(f"What it costs in quality on held-out samples is not said here: {why}.")
+        words.append(escape(loses(study.loss(best.schedule))))
     else:
         time, metric = _percent(1 / comparison.prefill_speedup), escape(comparison.metric)
         drops = ", ".join(f"{name} loses {estimate(drop)} {metric}" for name, drop in lost)
@@ -228,9 +230,8 @@ def _held_out(comparison: Comparison | None, why: str) -> str:
             table(headers, [_cells(row) for row in comparison.rows]),
             f"**Drop, full model minus found schedule: {estimate(comparison.drop)} {metric}.**",
             "Brackets are 95 % intervals, each for itself; differences are paired by sample. "
-            "Ratios are to the full model, decoder layers only, on these samples. Rows that are "
-            "no result were given the FLOPs ratio of the found schedule; what whole tokens do not "
-            "use up is left over.",
+            "Ratios are to the full model, decoder layers only, on these samples."
+            + ("" if comparison.alone else _BASELINES),
             "\n".join(f"* **{escape(row.name)}**: {escape(row.what)}." for row in comparison.rows),
             f"Measured prefill of {comparison.prefill_batch} prompts, vision tower included: "
             f"{seconds[0]} with the full model, {seconds[1]} with the found schedule (medians); "

@@ -17,7 +17,7 @@ from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Trial
 from schedsearch.execution.executor import Executor
 from schedsearch.execution.loop import Limits, OnMoment, OnTrial, Run, run_study
-from schedsearch.execution.scoring import Scoring
+from schedsearch.execution.scoring import CHUNK, Scoring
 from schedsearch.store.store import Store
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # Enough tasks that a trial can be stopped early, each large enough to fill a processor.
-_TASKS, _LEAST_CHUNK, _MOST_CHUNK = 8, 8, 64
+_TASKS, _LEAST_CHUNK = 8, 8
 
 
 class Study(StudyView):
@@ -58,7 +58,7 @@ class Study(StudyView):
         super().__init__(store, spec.name)
         self.subject = subject
         self.executor = executor
-        chunk = max(_LEAST_CHUNK, min(_MOST_CHUNK, len(subject.ids) // _TASKS))
+        chunk = max(_LEAST_CHUNK, min(CHUNK, len(subject.ids) // _TASKS))
         asking = self.asking
         self.scoring = Scoring(
             spec.name, subject, store, executor, chunk, asking.screens, asking.concurrent_trials

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Self, cast
 
 from schedsearch.app.samplers import make_sampler
 from schedsearch.core.certificate import Certification, standing
-from schedsearch.core.comparison import Comparison, Loss
+from schedsearch.core.comparison import Comparison, Loss, loss_of
 from schedsearch.core.pareto import (
     Costs,
     costs,
@@ -173,14 +173,23 @@ class StudyView:
         return comparison.schedule == self.best
 
     @property
-    def loss(self) -> Loss | None:
-        """What the result loses on samples that did not choose it; None where none were asked."""
-        best, compared = self.best, self.comparison
-        if compared is not None and compared.schedule == best:
-            return Loss(compared.data, compared.drop)
-        for proof in reversed(self.store.certifications(self.name)):
-            if proof.found.schedule == best and proof.found.drop is not None:
-                return Loss(proof.request.data, proof.found.drop)
+    def compared(self) -> Comparison | None:
+        """The comparison, where it is of the result so far."""
+        known = self.comparison
+        return known if known is not None and self.current(known) else None
+
+    def loss(self, schedule: Schedule) -> Loss | None:
+        """What a schedule loses on samples that did not choose it; None where none were asked.
+
+        The certify samples choose what is certified, and so say it of the found schedule alone.
+        """
+        compared, proven = self.comparison, self.certification
+        if compared is not None:
+            for one in (compared, compared.certified):
+                if one is not None and one.schedule == schedule:
+                    return Loss(compared.data, one.drop)
+        if proven is not None and proven.found.schedule == schedule:
+            return loss_of(proven)
         return None
 
     def created(self, trial: Trial | None = None) -> datetime:

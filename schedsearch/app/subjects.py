@@ -7,13 +7,10 @@ from schedsearch.core.sample import Grid, Split
 from schedsearch.core.subject import Subject
 from schedsearch.core.trial import Portion
 from schedsearch.execution.executor import Executor
-
-_MOST = 64
-"""Samples that are encoded together: as tasks have them, which go to the worker that has read most.
-"""
+from schedsearch.execution.scoring import CHUNK
 
 _ROUNDS = 2
-"""For each slot, where that makes them fewer: no worker waits long for one that opens later."""
+"""Parts of a small set for each slot: no worker waits long for one that opens later."""
 
 
 def subject_of(
@@ -23,7 +20,7 @@ def subject_of(
     identity: Any = None,
     on_progress: OnProgress | None = None,
 ) -> Subject:
-    """What a worker says of a set; its samples are encoded by all of them.
+    """What a worker says of a set; its samples are encoded by all of them, as tasks will have them.
 
     Args:
         workers: Who have the set.
@@ -41,7 +38,7 @@ def subject_of(
     else:
         whole: Portion = workers.ask("portion", split, grid)
         ids, encoded = whole.sample_ids, named.setdefault("encoded", [])
-        size = max(1, min(_MOST, len(ids) // (_ROUNDS * workers.slots)))
+        size = max(1, min(CHUNK, len(ids) // (_ROUNDS * workers.slots)))
         parts = [ids[start : start + size] for start in range(0, len(ids), size)]
         calls = [(whole._replace(sample_ids=part),) for part in parts]
         for found in workers.ask_each("encoded", calls):

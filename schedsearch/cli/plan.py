@@ -87,12 +87,14 @@ def _show(found: "Plan") -> None:
         f"{found.opening_seconds:.0f} s",
         soft_wrap=True,
     )
-    end = "held-out samples" if found.held_out_samples else "certificate"
-    searches = table("vision read", "questions", "full passes", end, "minutes", title="one worker")
+    asked = ("certificate", found.certify_samples), ("held-out samples", found.held_out_samples)
+    end = [name for name, samples in asked if samples]
+    columns = "vision read", "questions", "full passes", *end, "minutes"
+    searches = table(*columns, title="one worker")
     for one in found.searches:
-        last = f"{one.end_passes:.1f}" if one.end_passes else ""
-        minutes = (found.opening_seconds + one.seconds) / 60
-        searches.add_row(one.need, str(one.questions), f"{one.passes:.1f}", last, f"{minutes:.1f}")
+        last = [f"{one.end_passes:.1f}" for _ in end]
+        minutes = f"{(found.opening_seconds + one.seconds) / 60:.1f}"
+        searches.add_row(one.need, str(one.questions), f"{one.passes:.1f}", *last, minutes)
     show(searches)
     rows = table("workers", "minutes", "from", "to", "worker hours")
     for each in found.by_workers:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 def render(found: "Certification") -> None:
     """The chain as far as it was tested, the claim, and the honest drop of the found schedule."""
-    from schedsearch.app.report_certificate import loses, of_found, verdict
+    from schedsearch.app.report_certificate import found_loses, verdict
 
     rows = table(
         "schedule", "drop, paired", "FLOPs", "p-value", "proven", title=escape(found.request.data)
@@ -26,4 +26,4 @@ def render(found: "Certification") -> None:
         )
     show(rows)
     output.print(escape(verdict(found)), soft_wrap=True)
-    output.print(escape(loses(of_found(found))), soft_wrap=True)
+    output.print(escape(found_loses(found)), soft_wrap=True)

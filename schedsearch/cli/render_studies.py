@@ -72,7 +72,7 @@ def picked(trial: "Trial") -> None:
 
 
 def loss(found: "Loss | None") -> None:
-    """What the result loses, never by the samples that chose it."""
+    """What a schedule loses, never by the samples that chose it."""
     from schedsearch.app.report_certificate import loses
 
     output.print(escape(loses(found)), soft_wrap=True)
@@ -89,7 +89,7 @@ def proof_or_loss(proof: "Certification | None", found: "Loss | None") -> None:
 def frontier(view: "StudyView") -> None:
     """The trials that no other beats in both cost and quality."""
     found = view.frontier
-    rows = table("trial", found.cost, "drop", title="undominated trials")
+    rows = table("trial", found.cost, "calibration drop", title="undominated trials")
     for trial, (cost, drop) in zip(found.trials, found.costs, strict=True):
         rows.add_row(str(trial.number), f"{cost:.4f}", f"{drop:.4f}")
     show(rows)
@@ -130,7 +130,8 @@ def study(view: "StudyView", every: bool) -> None:
         rankers(view.rungs)
     try:
         curve(view)
-        loss(view.loss)
+        if (lost := view.loss(view.best)) or view.finished:
+            loss(lost)
     except InputError as error:
         output.print(escape(str(error)))
         return

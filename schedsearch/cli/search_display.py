@@ -100,7 +100,7 @@ def describe(standing: "Standing") -> str:
     if standing.best_flops_ratio is not None:
         words.append(f"best FLOPs ratio {standing.best_flops_ratio:.3f}")
     if standing.best_drop is not None:
-        words.append(f"drop {standing.best_drop:.4f}")
+        words.append(f"calibration drop {standing.best_drop:.4f}")
     return ", ".join(word for word in words if word)
 
 

@@ -108,7 +108,7 @@ def search(
         if run.ending == "finished" and run.best is not None:
             with progress() as start:
                 proof = conclude(study, ready, start)
-                loss = study.loss
+                loss = study.loss(run.best.schedule)
             if not as_json:
                 render.proof_or_loss(proof, loss)
             with progress() as start:
@@ -202,11 +202,11 @@ def show(
 
     with open_store(store, read_only=True) as opened:
         view, found = StudyView(opened, study).snapshot(), opened.study(study)
-    if as_json:
-        print_json([trial_row(trial) for trial in view.trials])
-    else:
-        render.study(view, every)
-        render.at_work(found)
+        if as_json:
+            print_json([trial_row(trial) for trial in view.trials])
+        else:
+            render.study(view, every)
+            render.at_work(found)
 
 
 def export(
@@ -274,6 +274,7 @@ def export(
             if proof is None:
                 trial = view.pick(budget, max_drop)
             write_schedule(view, out, view.comparison, trial, force=force)
+            lost = view.loss(trial.schedule) if trial else None
         if as_json:
             claim = proof and proof.claim
             print_json({"schedule": str(out), "trial": trial and trial.number, "claim": claim})
@@ -282,7 +283,7 @@ def export(
                 output.print(escape(proof.claim), soft_wrap=True)
             if trial is not None:
                 render.picked(trial)
-                render.loss(view.loss if trial.schedule == view.best else None)
+                render.loss(lost)
             output.print(f"Schedule: {escape(str(out))}")
 
 

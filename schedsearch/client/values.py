@@ -122,6 +122,7 @@ class Best:
         return _taken(
             cls,
             body,
+            drop=drop.value if drop else None,  # an older service means the calibration samples
             loss=Loss(loss["data"], drop) if loss and drop else None,
             schedule=_schedule(body["schedule"]),
             content=content,
@@ -161,7 +162,7 @@ class HeldOut:
 
 @dataclass(frozen=True)
 class Reported:
-    """The found schedule beside what it has to beat, as `schedsearch report` measured it.
+    """The found schedule on held-out samples, after a report beside what it has to beat.
 
     Attributes:
         metric: Name of the metric; larger is better.
@@ -169,7 +170,7 @@ class Reported:
         data_digest: Hash of its content.
         samples: How many there are.
         current: Whether it is of the result so far.
-        rows: The full model, the found schedule, then baselines.
+        rows: The full model, the found schedule, then baselines, if there was a report.
     """
 
     metric: str
@@ -204,7 +205,8 @@ class Compared:
         full_passes: What the search has cost, in passes of the full model.
         best: The result so far, on calibration samples; None before there is one.
         held_out: What other samples said, as its certificate was tested; empty without one.
-        reported: What held-out samples said of the result and of baselines; None before a report.
+        reported: What held-out samples said of the result, and after a report of baselines; None
+            where none were asked.
     """
 
     study: str

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from schedsearch.core.certificate import Certification
 from schedsearch.core.intervals import Interval
 from schedsearch.core.schedule import Schedule
 
@@ -59,6 +60,12 @@ class Loss:
     drop: Interval
 
 
+def loss_of(proven: Certification) -> Loss:
+    """What the found schedule loses on certify samples."""
+    assert proven.found.drop is not None, "it is asked whatever is proven"
+    return Loss(proven.request.data, proven.found.drop)
+
+
 @dataclass(frozen=True)
 class Comparison:
     """The found schedule beside what it has to beat.
@@ -93,3 +100,8 @@ class Comparison:
     prefill_batch: int
     evaluated: int
     certified: Certified | None = None
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is no baseline among the rows."""
+        return len(self.rows) == 2 + (self.certified is not None)

@@ -48,7 +48,7 @@ class Progress:
         pace: Evaluations per second since then.
         seconds_left: Estimate from the pace so far; None while there is none.
         best_flops_ratio: Of the result so far.
-        best_drop: Likewise.
+        best_drop: Likewise, on the calibration samples, which chose it.
         workers: Those on a cluster; empty where the coordinator evaluates itself.
     """
 

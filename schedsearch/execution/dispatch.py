@@ -7,7 +7,6 @@ what to hand to whom.
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 
 from schedsearch.core.sample import Grid, Split
 from schedsearch.core.trial import Evaluated, Portion, Task
@@ -72,10 +71,10 @@ class _Worker:
 class Dispatch:
     """Hands tasks to workers.
 
-    Tasks go out in the order in which they were submitted. The same samples go to the same worker
-    while it lives, unless they would wait there for long; at first, to the one that has read most
-    of them. When nothing waits, what another worker is late with is handed out once more, and the
-    first answer counts.
+    The same samples go to the same worker while it lives, unless they would wait there for long;
+    new ones to the worker that has read them, where it has nothing else to do. Of several tasks
+    that could go to a worker the one goes that was submitted first. When nothing waits, what
+    another worker is late with is handed out once more, and the first answer counts.
 
     Args:
         pace: How long tasks take.
@@ -141,7 +140,14 @@ class Dispatch:
 
     def hand_out(self, now: float) -> Iterator[tuple[str, Ticket, Task]]:
         """Which worker is to begin which task now."""
-        for take in (self._at_home, self._homeless, self._waiting_long, self._straggler):
+        for take in (
+            self._at_home,
+            self._has_read,
+            self._unread,
+            self._new,
+            self._waiting_long,
+            self._straggler,
+        ):
             for name in [name for name, one in self._workers.items() if one.free]:
                 if job := take(name, now):
                     if job in self._queue:
@@ -233,17 +239,24 @@ class Dispatch:
     def _at_home(self, name: str, _now: float) -> _Job | None:
         return self._first(name, lambda job: self._homes.get(job.task.portion) == name)
 
-    def _homeless(self, name: str, _now: float) -> _Job | None:
-        new = [job for job in self._queue if job.task.portion not in self._homes]
-        able = [job for job in new if self._may(name, job)]
-        return min(able, key=partial(self._distance, name), default=None)
+    def _has_read(self, name: str, _now: float) -> _Job | None:
+        return self._first(name, lambda job: self._homeless(job) and self._reader(job) == name)
 
-    def _distance(self, name: str, job: _Job) -> int:
-        """0 where this worker has read most of a task, 1 where nobody has, 2 where another has."""
+    def _unread(self, name: str, _now: float) -> _Job | None:
+        return self._first(name, lambda job: self._homeless(job) and not self._reader(job))
+
+    def _new(self, name: str, _now: float) -> _Job | None:
+        return self._first(name, self._homeless)
+
+    def _homeless(self, job: _Job) -> bool:
+        return job.task.portion not in self._homes
+
+    def _reader(self, job: _Job) -> str:
+        """The worker that has read at least half of a task; empty where none has."""
         split, grid, ids = job.task.portion
         read = Counter(self._readers.get((split, grid, one), "") for one in ids)
-        most = next((one for one, _ in read.most_common() if one in self._workers), "")
-        return 0 if most == name else 2 if most else 1
+        name, samples = read.most_common(1)[0]
+        return name if name in self._workers and 2 * samples >= len(ids) else ""
 
     def _waiting_long(self, name: str, now: float) -> _Job | None:
         """The last of the longest line before another worker, or who has waited in vain."""

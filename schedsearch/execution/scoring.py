@@ -18,6 +18,9 @@ from schedsearch.store.evaluations import Evaluation, EvaluationKey
 from schedsearch.store.rescue import Scored
 from schedsearch.store.store import Store
 
+CHUNK = 64
+"""Most samples that are read at once, and so in a task."""
+
 _HELD = 100_000
 """Scores that are kept at hand for a store that gets lost: some 25 MB."""
 
@@ -56,7 +59,7 @@ class Scoring:
         subject: Subject,
         store: Store,
         executor: Executor,
-        chunk: int = 64,
+        chunk: int = CHUNK,
         cuts: Sequence[int] = (),
         concurrent_trials: int = 1,
     ) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 
 from schedsearch.core.comparison import Loss
 from schedsearch.core.progress import Progress
@@ -215,8 +215,10 @@ class LossOut(Body):
     high: float
 
     @classmethod
-    def of(cls, loss: Loss) -> Self:
+    def of(cls, loss: Loss | None) -> Self | None:
         """What a study knows."""
+        if loss is None:
+            return None
         drop = loss.drop
         return cls(data=loss.data, samples=drop.n, value=drop.value, low=drop.low, high=drop.high)
 
@@ -227,13 +229,17 @@ class BestOut(Body):
     trial: int | None
     flops_ratio: float
     kv_ratio: float
-    drop: float | None = Field(description="The value of `loss`.")
     loss: LossOut | None = Field(
         description="What it loses against the full model; none where no samples were asked that "
         "did not choose it."
     )
     claim: str | None = Field(description="What is proven of it; none where nothing is.")
     schedule: ScheduleOut
+
+    @computed_field(description="The value of `loss`: on samples that did not choose it.")
+    def drop(self) -> float | None:
+        """Mean loss against the full model."""
+        return self.loss.value if self.loss else None
 
 
 class ValidOut(Body):

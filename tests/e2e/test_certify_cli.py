@@ -4,7 +4,9 @@ import json
 
 import pytest
 
-from schedsearch import Schedule
+from schedsearch import RunError, Schedule
+from schedsearch.app import conclude
+from schedsearch.store.place import ReadOnlyPlace
 
 STUDY = """
 study: small
@@ -93,6 +95,33 @@ def test_search_without_certify_samples_measures_its_result_on_held_out_ones(run
     reported = run("report", file)
     assert "random tokens" in reported.out
     assert last in run("show", "small").out
+
+    other = written("  held_out: demo:held-out\n  held_out_samples: 12")
+    assert "on 12 samples of ShapesVQA held-out" in run("search", other).out
+    seen = written("  held_out: demo:held-out\n  held_out_samples: 1")
+    refused = run("search", seen)
+    assert refused.code == 2 and "at least 2 held-out samples" in refused.err
+
+
+def test_held_out_samples_that_fail_take_nothing_from_the_result(run, written, monkeypatch):
+    def fail(*_arguments, **_named):
+        raise RunError("the device is on fire; put it out")
+
+    monkeypatch.setattr(conclude, "compare", fail)
+    searched = run("search", written("  held_out: demo:held-out\n  held_out_samples: 20"))
+    assert searched.code == 0
+    assert "what the result loses is not measured: the device is on fire" in searched.err
+    assert "What it loses is not known" in searched.out
+
+
+def test_read_only_store_is_shown_and_exported_with_what_its_result_loses(
+    run, written, monkeypatch
+):
+    run("search", written("  held_out: demo:held-out\n  held_out_samples: 20"))
+    monkeypatch.setattr(ReadOnlyPlace, "_connect_in_place", lambda *_: None)  # it is copied
+    for command in (("show", "small"), ("export", "small", "e.json")):
+        said = run(*command)
+        assert said.code == 0 and "which did not choose it" in said.out, said.err
 
 
 def test_search_on_shares_of_one_set(run, written):

@@ -257,7 +257,7 @@ def test_report_says_first_which_schedule_it_hands_out_and_what_is_proven_of_it(
     claim, best = found.certificate.claim, study.best_trial
     assert found.best.schedule == study.best
     assert summary().startswith("schedule.json is the found schedule. ")
-    assert f" of its KV cache. **{claim}** No held-out" in summary()
+    assert f" of its KV cache. **{claim}** The found schedule loses" in summary()
     assert "cheaper" not in summary()
 
     whole = Schedule.full(8)
@@ -273,6 +273,21 @@ def test_report_says_first_which_schedule_it_hands_out_and_what_is_proven_of_it(
 
     monkeypatch.setattr(Study, "certification", property(lambda _: None))
     assert "is not certified" in summary() and claim not in summary()
+
+
+def test_certify_samples_say_what_the_found_schedule_loses_and_not_what_the_certified_one_does(
+    study, found, monkeypatch
+):
+    lost = study.loss(study.best)
+    assert (lost.data, lost.drop) == (found.request.data, found.found.drop)
+    whole = Schedule.full(8)
+    link = replace(found.found, schedule=whole)
+    proof = replace(found.certificate, schedule=whole.digest())
+    milder = replace(found, links=(link, *found.links), proven=1, certificate=proof)
+    monkeypatch.setattr(Study, "certification", property(lambda _: milder))
+    assert study.certified == whole
+    assert study.loss(study.certified) is None  # it was chosen by these samples
+    assert study.loss(study.best) == lost
 
 
 def test_runtime_says_the_claim_and_warns_of_other_weights(found, caplog):

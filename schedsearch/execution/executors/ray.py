@@ -392,7 +392,7 @@ class _Pool:
     def _answered(self, member: Member, answer: Answer) -> None:
         self._dispatch.give_back(member.name)
         question = self._asked.pop(member.name)
-        for read in question.args:
+        for read in question.args if answer.error is None else ():
             if isinstance(read, Portion):
                 self._dispatch.has_read(member.name, read)
         question.reply.put(answer.error or answer)

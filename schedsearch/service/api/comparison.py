@@ -81,14 +81,16 @@ class RowOut(Body):
 
 
 class ReportedOut(Body):
-    """The found schedule beside what it has to beat, as `schedsearch report` measured it."""
+    """The found schedule on held-out samples, after a report beside what it has to beat."""
 
     metric: str
     data: str
     data_digest: str
     samples: int
     current: bool = Field(description="Whether it is of the result so far.")
-    rows: list[RowOut] = Field(description="The full model, the found schedule, then baselines.")
+    rows: list[RowOut] = Field(
+        description="The full model, the found schedule, then baselines, if there was a report."
+    )
 
     @classmethod
     def of(cls, one: Beside) -> Self | None:

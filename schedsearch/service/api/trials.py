@@ -8,7 +8,6 @@ from fastapi import APIRouter, Path, Query, Response
 from fastapi.responses import Response as Plain
 
 from schedsearch.app.report import schedule_file
-from schedsearch.core.comparison import Loss
 from schedsearch.core.schedule import Schedule
 from schedsearch.core.schedule_file import schedule_bytes
 from schedsearch.core.trial import Trial, TrialState
@@ -178,15 +177,14 @@ def best(
     """Return what is certified, else what was found; or another trial, by cost or drop."""
     check_begun(office, name)
     view = office.views.of(name)
-    proof = view.certification
-    link = proof.best if proof else None
-    if proof is not None and link is not None and budget is None and max_drop is None:
+    link = view.certification.best if view.certification else None
+    if link is not None and budget is None and max_drop is None:
         assert link.schedule.certificate is not None
         return BestOut(
             trial=None,
             flops_ratio=link.flops_ratio,
             kv_ratio=link.kv_ratio,
-            **_lost(Loss(proof.request.data, link.drop) if link.drop else None),
+            loss=LossOut.of(view.loss(link.schedule)),
             claim=link.schedule.certificate.claim,
             schedule=ScheduleOut.of(link.schedule),
         )
@@ -200,16 +198,10 @@ def best(
         trial=trial.number,
         flops_ratio=measured.flops_ratio,
         kv_ratio=measured.kv_ratio,
-        **_lost(view.loss if trial.schedule == view.best else None),
+        loss=LossOut.of(view.loss(trial.schedule)),
         claim=None,
         schedule=ScheduleOut.of(trial.schedule),
     )
-
-
-def _lost(loss: Loss | None) -> dict[str, Any]:
-    if loss is None:
-        return {"drop": None, "loss": None}
-    return {"drop": loss.drop.value, "loss": LossOut.of(loss)}
 
 
 @router.get(

@@ -258,6 +258,7 @@ def test_saved_schedule_is_what_the_service_gives(searched, tmp_path):
     view = StudyView(store, SEARCHED)
     best = study.best()
     assert (best.trial, best.schedule) == (view.best_trial.number, view.best)
+    assert (best.drop, best.loss) == (None, None)  # none but the samples that chose it were asked
     best.save(tmp_path / "schedule.json")
     assert (tmp_path / "schedule.json").read_bytes() == best.content
     assert Schedule.load(tmp_path / "schedule.json") == view.best

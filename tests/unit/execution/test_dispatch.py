@@ -82,6 +82,20 @@ def test_worker_without_any_that_it_has_read_takes_what_nobody_has_then_what_oth
     assert handed(made, 1.0) == {"b": 1}
 
 
+def test_lone_task_goes_to_the_worker_that_has_read_it_where_others_are_idle_too():
+    made = dispatch("a", "b")
+    made.has_read("b", task("q0").portion)
+    submit(made, task("q0"))
+    assert handed(made) == {"b": 0}
+
+
+def test_who_has_read_less_than_half_of_a_task_is_not_waited_for():
+    made = dispatch("a", "b")
+    made.has_read("b", task("q0").portion)
+    submit(made, task("q0", "q1", "q2"))
+    assert handed(made) == {"a": 0}
+
+
 def test_what_a_lost_worker_has_read_counts_no_more():
     made = dispatch("a", "b", "c")
     made.has_read("a", task("q1").portion)
