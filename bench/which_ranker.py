@@ -3,12 +3,13 @@
 Every search has a store of its own, so that each pays for its keep-all. Held-out samples say what
 a search is worth: its result, and the least FLOPs ratio at the drops that are asked for, among its
 undominated trials and the schedules between keep-all and its result that a certificate would test;
-that compares searches at equal drop.
+that compares searches at equal drop. `auto` comes last and is asked for the held-out drop of every
+other result, too: `beside` has the FLOPs ratio of that result, and what `auto` has for that drop.
 """
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from schedsearch.core.pareto import costs
 from schedsearch.core.schedule import RankerSpec, Schedule
 
 
-def row(args: argparse.Namespace, name: str, ranker: str | RankerSpec) -> dict[str, Any]:
+def row(
+    args: argparse.Namespace, name: str, ranker: str | RankerSpec, drops: Sequence[float]
+) -> dict[str, Any]:
     """Search, and say what became of it."""
     samples = open_samples(DataRef(f"{args.model}:calibration", args.samples))
     settings = {"tolerance": args.tolerance, "first": args.first}
@@ -44,7 +47,7 @@ def row(args: argparse.Namespace, name: str, ranker: str | RankerSpec) -> dict[s
         seconds = study.run().seconds
         best = study.best_trial
         flops, drop = costs(best)
-        found = held_out(args, study)
+        found = held_out(args, study, drops)
         return {
             "ranker": name,
             "found": study.ranker.words,
@@ -61,7 +64,7 @@ def row(args: argparse.Namespace, name: str, ranker: str | RankerSpec) -> dict[s
         }
 
 
-def held_out(args: argparse.Namespace, study: Study) -> dict[str, Any]:
+def held_out(args: argparse.Namespace, study: Study, drops: Sequence[float]) -> dict[str, Any]:
     """What the result loses, and what each drop costs, on samples that the search has not seen."""
     bench = HeldOut(study, open_samples(DataRef(f"{args.model}:held-out", args.held_out)), silent)
     full = bench.values("full", bench.subject.full)
@@ -72,16 +75,16 @@ def held_out(args: argparse.Namespace, study: Study) -> dict[str, Any]:
     def loss(schedule: Schedule) -> intervals.Interval:
         return intervals.paired_difference(full, bench.values("schedule", schedule))
 
-    result, most = loss(study.best_trial.schedule), max(args.drops)
+    result, most = loss(study.best_trial.schedule), max(drops)
     schedules = [trial.schedule for trial in study.frontier.trials if costs(trial)[1] <= most]
     schedules += chain(study.best_trial.schedule, study.sampler.n_max, args.links)
     at: dict[str, float] = {}
     for schedule in sorted(schedules, key=flops):
         lost = loss(schedule).value
-        for drop in args.drops:
+        for drop in drops:
             if lost <= drop:
                 at.setdefault(f"{drop:g}", flops(schedule))
-        if len(at) == len(args.drops):
+        if len(at) == len({f"{drop:g}" for drop in drops}):
             break
     return {"held_out": [result.value, result.low, result.high], "flops_at": at}
 
@@ -95,11 +98,21 @@ def main(args: argparse.Namespace) -> None:
     """Search by each, print a line, and write the rows so far."""
     torch.set_num_threads(1)
     several = rankers_of("auto", {}, args.first)
-    rows = []
-    for name, ranker in [("auto", "auto"), *((one.words, one) for one in several)]:
-        rows.append(row(args, name, ranker))
-        print({key: value for key, value in rows[-1].items()}, flush=True)  # noqa: T201
-        record.write(args, rows)
+    rows: list[dict[str, Any]] = []
+    for one in several:
+        keep(args, rows, row(args, one.words, one, args.drops))
+    found = {one["ranker"]: (one["held_out"][0], one["flops"]) for one in rows}
+    auto = row(args, "auto", "auto", [*args.drops, *(drop for drop, _ in found.values())])
+    at = auto["flops_at"]
+    auto["beside"] = {name: (own, at.get(f"{drop:g}")) for name, (drop, own) in found.items()}
+    keep(args, rows, auto)
+
+
+def keep(args: argparse.Namespace, rows: list[dict[str, Any]], one: dict[str, Any]) -> None:
+    """Add a row, print it, and write all so far."""
+    rows.append(one)
+    print(one, flush=True)  # noqa: T201
+    record.write(args, rows)
 
 
 if __name__ == "__main__":
