@@ -17,7 +17,9 @@ from schedsearch.core.trial import Evaluated, SampleScore, Task, Work
 class Worker(Protocol):
     """What evaluates.
 
-    Of its other methods an executor knows the names alone, see `Executor.ask`.
+    If its `evaluate` takes `on_progress`, to be called between batches, it may not come back from
+    there: the task was cancelled. Of its other methods an executor knows the names alone, see
+    `Executor.ask`.
     """
 
     def evaluate(self, task: Task) -> Evaluated:

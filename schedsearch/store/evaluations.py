@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from sqlalchemy import (
@@ -106,7 +107,7 @@ def scores(
     ]
     if not asked:
         return {}
-    listed = _listed(connection, JSON())
+    listed = _listed(connection.dialect.name, JSON())
     pair = listed.c.value
     # Outer joins, so that SQLite's planner cannot begin with the evaluations: without statistics it
     # believes a context to hold ten, and would compare all of them with all that is asked.
@@ -193,7 +194,7 @@ def _added(
     # Only new ones, because PostgreSQL uses up a number for every row that it then ignores.
     new = sorted(names - set(known))
     if new:
-        listed = _listed(connection, Text())
+        listed = _listed(connection.dialect.name, Text())
         rows = select(listed.c.value).where(
             listed.c.value.is_not(None)
         )  # a condition, or SQLite takes ON for a join's
@@ -210,21 +211,25 @@ def ids(
     connection: Connection, name: InstrumentedAttribute[str], names: Iterable[str]
 ) -> dict[str, int]:
     """Return the id of each name that is there, in one query."""
-    table = name.class_
-    listed = select(_listed(connection, Text()).c.value)
-    among: ColumnElement[bool] = name.in_(listed)
-    if connection.dialect.name == "postgresql":
-        # Its planner believes that a list has a hundred rows, and reads the whole table for them.
-        among = name == any_(func.array(listed.scalar_subquery()))
-    statement = select(name, table.id).where(among)
+    statement = _ids(name, connection.dialect.name)
     rows = connection.execute(statement, {"values": list(names)})
     return {item: key for item, key in rows}
 
 
-def _listed(connection: Connection, kind: TypeEngine[Any]) -> FromClause:
+@cache  # made anew for each task, it would take longer than its execution
+def _ids(name: InstrumentedAttribute[str], dialect: str) -> Select[str, int]:
+    listed = select(_listed(dialect, Text()).c.value)
+    among: ColumnElement[bool] = name.in_(listed)
+    if dialect == "postgresql":
+        # Its planner believes that a list has a hundred rows, and reads the whole table for them.
+        among = name == any_(func.array(listed.scalar_subquery()))
+    return select(name, name.class_.id).where(among)
+
+
+def _listed(dialect: str, kind: TypeEngine[Any]) -> FromClause:
     """Return a JSON list as rows with the column `value`: one parameter, whatever its length."""
     values = bindparam("values", type_=JSON())
-    if connection.dialect.name == "sqlite":
+    if dialect == "sqlite":
         function = func.json_each(values)
     elif isinstance(kind, JSON):
         function = func.json_array_elements(values)
@@ -233,5 +238,6 @@ def _listed(connection: Connection, kind: TypeEngine[Any]) -> FromClause:
     return function.table_valued(column("value", kind))
 
 
+@lru_cache(4096)  # most samples of a task have the same counts
 def _text(counts: tuple[int, ...]) -> str:
     return ",".join(str(int(count)) for count in counts)

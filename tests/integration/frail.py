@@ -5,6 +5,7 @@ import os
 import signal
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,12 +68,14 @@ class FrailWorker:
         self._late = late
         self._inner = FunctionWorker(evaluate)
 
-    def evaluate(self, task: Task) -> Evaluated:
+    def evaluate(
+        self, task: Task, on_progress: Callable[[int, int], None] = lambda _done, _all: None
+    ) -> Evaluated:
         if "q1" in task.sample_ids:
             before = len(self._way.begun)
             (self._way.folder / f"begun-{os.getpid()}-{before}").touch()
             if before < self._way.times:
-                self._suffer()
+                self._suffer(on_progress)
         return self._inner.evaluate(task)
 
     def who(self) -> int:
@@ -100,8 +103,11 @@ class FrailWorker:
     def environment(self, name: str) -> str | None:
         return os.environ.get(name)
 
-    def _suffer(self) -> None:
+    def _suffer(self, on_progress: Callable[[int, int], None]) -> None:
         fault = self._way.fault
+        while fault == "never ends":
+            on_progress(0, 1)
+            time.sleep(0.02)
         if fault == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
         if fault == "hangs":

@@ -157,6 +157,17 @@ def test_task_of_a_slow_worker_goes_to_an_idle_one_and_counts_once(tmp_path, poo
     }, "the answer that came too late is passed over"
 
 
+def test_cancelled_task_is_abandoned_between_two_batches(tmp_path, pool):
+    way = Frail(tmp_path, "never ends")
+    executor = pool(way, workers=1, pace=Pace())
+    executor.submit(Ticket(7, 1, 0), task_of("q1"))
+    until(lambda: way.begun)
+    executor.cancel([Ticket(7, 1, 0)])
+    found = outcomes(executor, TASKS)
+    assert scores(found) == RIGHT
+    assert Ticket(7, 1, 0) not in [one.ticket for one in found]
+
+
 def test_worker_that_cannot_be_opened_ends_it_with_node_and_reason(tmp_path, pool):
     executor = pool(Frail(tmp_path, "refuses"))
     with pytest.raises(InputError, match=rf"on {os.uname().nodename}.*/models/llava is a path"):

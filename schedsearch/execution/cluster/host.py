@@ -10,11 +10,13 @@ import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any
 
 import ray
 
 from schedsearch.core.stint import process_name
+from schedsearch.core.trial import Evaluated, Task
 from schedsearch.errors import RunError, SchedsearchError
 from schedsearch.execution.executor import Worker
 
@@ -83,6 +85,8 @@ class Host:
         self._heard = time.monotonic()
         threading.Thread(target=self._watch, daemon=True).start()
         self._worker: Worker | None = None
+        self._tells = False
+        self._abandoned = 0
         self._said = _Said()
         for name in ("", "transformers"):  # which tells its parents nothing
             logging.getLogger(name).addHandler(self._said)
@@ -109,6 +113,7 @@ class Host:
 
         def opened() -> Any:
             self._worker = open_worker()
+            self._tells = "on_progress" in signature(self._worker.evaluate).parameters
             return getattr(self._worker, "identity", dict)()
 
         return self._answer(opened)
@@ -116,6 +121,29 @@ class Host:
     def call(self, method: str, args: Sequence[Any], named: Mapping[str, Any]) -> Answer:
         """Call a method of the worker."""
         return self._answer(lambda: getattr(self._worker, method)(*args, **named))
+
+    def evaluate(self, number: int, task: Task) -> Answer:
+        """Have the worker evaluate a task, until `abandon` is called with its number."""
+
+        def look(*_progress: int) -> None:
+            if self._abandoned == number:
+                raise _AbandonedError
+
+        def work() -> Evaluated:
+            worker: Any = self._worker
+            told = {"on_progress": look} if self._tells else {}
+            try:
+                found: Evaluated = worker.evaluate(task, **told)
+            except _AbandonedError:
+                return Evaluated(failure="abandoned")
+            return found
+
+        return self._answer(work)
+
+    @ray.method(concurrency_group=SIGNS)
+    def abandon(self, number: int) -> None:
+        """Hear that nobody waits for an evaluation any more."""
+        self._abandoned = number
 
     def tell(self, method: str, args: Sequence[Any]) -> Answer:
         """Call a method of the worker with arguments that came by the object store."""
@@ -130,6 +158,10 @@ class Host:
             if not isinstance(raised, SchedsearchError):
                 error.add_note(f"in a worker on {self.place().name}:\n{traceback.format_exc()}")
         return Answer(value, error, self._said.taken())
+
+
+class _AbandonedError(BaseException):
+    """Nobody waits for the evaluation at work."""
 
 
 class _Said(logging.Handler):

@@ -167,6 +167,8 @@ class _Pool:
         self._outcomes: SimpleQueue[Outcome | BaseException] = SimpleQueue()
         self._questions: deque[_Question] = deque()
         self._asked: dict[str, _Question] = {}
+        self._evaluations = 0
+        self._at_work: dict[str, int] = {}
         self._told: list[tuple[str, Any]] = []
         self._heard: set[str] = set()
         self._failure: BaseException | None = None
@@ -259,9 +261,10 @@ class _Pool:
         while self._questions and (idle := self._dispatch.take_idle()):
             self._put(idle, self._questions.popleft())
         for name, _, task in self._dispatch.hand_out(now):
-            member = self._crew.members[name]
-            then = partial(self._evaluated, datetime.now(UTC))
-            self._call(member, "call", ("evaluate", (task,), {}), then)
+            member, then = self._crew.members[name], partial(self._evaluated, datetime.now(UTC))
+            self._evaluations += 1
+            self._at_work[name] = self._evaluations
+            self._call(member, "evaluate", (self._evaluations, task), then)
 
     def _shift(self, seconds: float, now: float) -> None:
         """Forget time in which this process was frozen."""
@@ -294,6 +297,8 @@ class _Pool:
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
         self._dispatch.cancel(tickets)
+        for name in [name for name in self._at_work if self._dispatch.cancelled(name)]:
+            self._crew.members[name].actor.abandon.remote(self._at_work.pop(name))
 
     def ask(self, question: _Question) -> None:
         if isinstance(self._failure, Exception):
@@ -378,10 +383,11 @@ class _Pool:
 
     def _evaluated(self, began: datetime, member: Member, answer: Answer) -> None:
         found = answer.value if answer.error is None else Evaluated(failure="defect")
+        self._at_work.pop(member.name, None)
         needless = self._dispatch.cancelled(member.name)
         outcome = self._dispatch.ended(member.name, found, time.monotonic())
         self._scored |= answer.error is None
-        if outcome is not None:
+        if outcome is not None and not (needless and outcome.failure):
             if answer.error is None:
                 assert member.place is not None, "it is open"
                 stint = Stint.since(began, member.place.process)
@@ -415,6 +421,7 @@ class _Pool:
             self._outcomes.put(failed)
         self._crew.lost(member, time.monotonic(), reason, blamed)
         self._asked.pop(member.name, None)
+        self._at_work.pop(member.name, None)
         if question is not None:
             question.deaths += blamed
             if question.deaths < self._deaths:
