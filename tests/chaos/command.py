@@ -56,10 +56,12 @@ def faced(only: str, processes: int) -> Iterator[Record]:
     """Outcomes as they come; each process takes every n-th case, and has a server of its own."""
     context = multiprocessing.get_context("spawn")
     ends: list[Connection] = []
+    serving = []
     for number in range(processes):
         ours, theirs = context.Pipe(duplex=False)
         args = (theirs, only, number, processes)
-        context.Process(target=_serve, args=args, name=f"faults {number}").start()
+        serving.append(context.Process(target=_serve, args=args, name=f"faults {number}"))
+        serving[-1].start()
         theirs.close()
         ends.append(ours)
     while ends:
@@ -69,6 +71,10 @@ def faced(only: str, processes: int) -> Iterator[Record]:
                 yield end.recv()
             except EOFError:
                 ends.remove(end)
+    for process in serving:
+        process.join()
+        if process.exitcode:
+            sys.exit(f"{process.name} has ended without all of its faults; nothing is written")
 
 
 def _serve(told: Connection, only: str, number: int, processes: int) -> None:

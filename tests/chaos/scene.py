@@ -74,7 +74,10 @@ class Coordinator:
 
     def freeze(self) -> bool:
         """Halt it; say whether it had not ended before."""
-        os.kill(self.pid, signal.SIGSTOP)
+        try:
+            os.kill(self.pid, signal.SIGSTOP)
+        except ProcessLookupError:
+            return False
         until(lambda: self.frozen or self.ended, f"process {self.pid} is frozen")
         return self.frozen
 
