@@ -39,7 +39,9 @@ class Death:
 class _Job:
     ticket: Ticket
     task: Task
+    portion: Portion
     asked: float
+    reader: str
     cancelled: bool = False
     begun: dict[str, float] = field(default_factory=dict)
     deaths: list[Death] = field(default_factory=list)
@@ -92,7 +94,8 @@ class Dispatch:
 
     def submit(self, ticket: Ticket, task: Task, now: float) -> None:
         """Queue a task."""
-        job = self._open[ticket] = _Job(ticket, task, now)
+        portion = task.portion
+        job = self._open[ticket] = _Job(ticket, task, portion, now, self._reader_of(portion))
         self._queue.append(job)
 
     def cancel(self, tickets: Collection[Ticket]) -> None:
@@ -152,7 +155,7 @@ class Dispatch:
                 if job := take(name, now):
                     if job in self._queue:
                         self._queue.remove(job)
-                        self._homes[job.task.portion] = name
+                        self._homes[job.portion] = name
                     yield self._begin(name, job, now)
 
     def ended(self, worker: str, found: Evaluated, now: float) -> Outcome | None:
@@ -171,7 +174,7 @@ class Dispatch:
             return None
         if found.short and len(self._workers) > 1 and not (job.cancelled or job.blamed):
             job.deaths.append(Death(one.node, found.failure, blamed=True))
-            self._homes.pop(job.task.portion, None)
+            self._homes.pop(job.portion, None)
             if not job.begun:
                 self._queue.insert(0, job)
             return None
@@ -237,7 +240,7 @@ class Dispatch:
     # Who may take what
 
     def _at_home(self, name: str, _now: float) -> _Job | None:
-        return self._first(name, lambda job: self._homes.get(job.task.portion) == name)
+        return self._first(name, lambda job: self._homes.get(job.portion) == name)
 
     def _has_read(self, name: str, _now: float) -> _Job | None:
         return self._first(name, lambda job: self._homeless(job) and self._reader(job) == name)
@@ -249,20 +252,24 @@ class Dispatch:
         return self._first(name, self._homeless)
 
     def _homeless(self, job: _Job) -> bool:
-        return job.task.portion not in self._homes
+        return job.portion not in self._homes
 
     def _reader(self, job: _Job) -> str:
-        """The worker that has read at least half of a task; empty where none has."""
-        split, grid, ids = job.task.portion
+        return job.reader if job.reader in self._workers else ""
+
+    def _reader_of(self, portion: Portion) -> str:
+        """The worker that has read at least half of some samples; empty where none has."""
+        split, grid, ids = portion
         read = Counter(self._readers.get((split, grid, one), "") for one in ids)
-        name, samples = read.most_common(1)[0]
-        return name if name in self._workers and 2 * samples >= len(ids) else ""
+        del read[""]
+        name, samples = next(iter(read.most_common(1)), ("", 0))
+        return name if 2 * samples >= len(ids) else ""
 
     def _waiting_long(self, name: str, now: float) -> _Job | None:
         """The last of the longest line before another worker, or who has waited in vain."""
         lines: dict[str, list[_Job]] = {}
         for job in self._queue:
-            if home := self._homes.get(job.task.portion):
+            if home := self._homes.get(job.portion):
                 lines.setdefault(home, []).append(job)
         longest = max(lines.values(), key=len, default=[])
         if len(longest) > 1:

@@ -24,6 +24,7 @@ from schedsearch.app.study_view import StudyView
 from schedsearch.app.tokens import create_token
 from schedsearch.client import Client, Status, Study, UnreachableError
 from schedsearch.client.archives import packed
+from schedsearch.core.comparison import Loss
 from schedsearch.core.progress import Progress, WorkerSeen
 from schedsearch.core.trial import Trial
 from schedsearch.execution.loop import run_study
@@ -277,11 +278,16 @@ def test_studies_are_compared(tmp_path):
             one, other = (found := client.studies.compare(SEARCHED, "other")).studies
             with pytest.raises(InputError, match="there is no study `none`"):
                 client.studies.compare("none")
+            held_out = replace(COMPARISON, schedule=StudyView(listening.store, "other").best)
+            listening.store.put_comparison("other", held_out)
+            measured = client.studies.get("other").best()
         best = StudyView(listening.store, SEARCHED).best_trial
         [proof] = listening.store.certifications(SEARCHED)
     finally:
         listening.end()
     assert (one.best, found.differ, other.held_out) == (best, (), ())
+    assert measured.loss == Loss(COMPARISON.data, COMPARISON.drop)
+    assert measured.drop == COMPARISON.drop.value
     assert other.reported is None
     assert (one.reported.rows, one.reported.current) == (COMPARISON.rows, False)
     assert (one.reported.data, one.reported.samples) == (COMPARISON.data, COMPARISON.samples)
