@@ -83,6 +83,7 @@ def ended(client: httpx2.Client) -> dict:
     raise AssertionError(f"the search does not end: {study}")
 
 
+@pytest.mark.full
 def test_whole_life_of_a_study_by_rest(tmp_path):
     with serving(tmp_path) as service, service.client as client:
         kind = {"Content-Type": "application/x-tar"}

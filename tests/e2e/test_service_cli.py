@@ -97,6 +97,7 @@ def test_search_at_a_service_is_followed_shown_and_exported(run, url, study, tmp
     assert applied.code == 0, applied.err
 
 
+@pytest.mark.full
 def test_interrupted_search_goes_on_at_the_service(run, url, study, tmp_path):
     study.write_text(STUDY.replace("12", "60").replace("floor: 60", "floor: 0"))
     child = subprocess.Popen(

@@ -208,6 +208,7 @@ def test_trial_that_was_running_gets_another_attempt(tmp_path):
     assert reasons == ["superseded by attempt 2", ""]
 
 
+@pytest.mark.full
 def test_bayesian_search_killed_twice_asks_the_same_questions(tmp_path):
     sampler = Bayes(
         family=Sigmoid(first=1),

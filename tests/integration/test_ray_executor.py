@@ -95,6 +95,7 @@ def test_worker_whose_device_fails_is_ended_and_its_task_goes_to_another(tmp_pat
     until(lambda: executor.slots == 4)
 
 
+@pytest.mark.full
 def test_task_under_which_each_device_fails_is_poison(tmp_path, pool):
     found = outcomes(pool(Frail(tmp_path, "device", times=9)), TASKS)
     assert scores(found) == {**RIGHT, TASKS[1]: ()}
@@ -215,7 +216,11 @@ def test_workers_that_would_score_otherwise_are_refused(tmp_path, pool):
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
-        ("refuses late", r"on .*: `model` /models/llava is a path"),
+        pytest.param(
+            "refuses late",
+            r"on .*: `model` /models/llava is a path",
+            marks=pytest.mark.full,
+        ),
         ("differs late", r"the same weights, but the one on .* has decaf where others have c0ffee"),
     ],
 )

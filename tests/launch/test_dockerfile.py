@@ -72,6 +72,7 @@ def version(own):
     return ran.stdout.strip()
 
 
+@pytest.mark.full
 def test_the_steps_install_the_package_from_what_is_sent(tmp_path):
     # The dependencies are those of this environment, so that nothing but the package is installed.
     here = sysconfig.get_path("purelib")

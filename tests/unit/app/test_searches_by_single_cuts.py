@@ -16,6 +16,7 @@ from schedsearch.core.trial import Effort
 from schedsearch.samplers.auto import Auto
 from schedsearch.samplers.greedy import GSearch
 from schedsearch.store.store import open_store
+from tests.pace import some
 
 LAYERS, N_MAX = 8, 64
 SUBJECT = Subject(
@@ -74,7 +75,11 @@ def test_study_that_exists_keeps_what_it_began_with_and_what_that_has_cost(tmp_p
         assert store.effort("s") == Effort(1.5, 0.0)
 
 
-@pytest.mark.parametrize("settings", [G_SEARCH, BAYES, FRONTIER, ADDITIVE, AUTO], ids=str)
+@pytest.mark.parametrize(
+    "settings",
+    some([G_SEARCH, BAYES, FRONTIER, ADDITIVE, AUTO], fast=[G_SEARCH, BAYES, ADDITIVE, AUTO]),
+    ids=str,
+)
 def test_each_of_several_rankers_has_single_cuts_of_its_own(tmp_path, settings):
     needs = {RankerSpec("last"): 1.0, RankerSpec("text"): 0.5, RankerSpec("local"): 0.25}
     rankers, facts = tuple(needs), Facts.of(SUBJECT.shape, SUBJECT.tokens)
