@@ -2,6 +2,7 @@
 
 import logging
 
+from schedsearch.app.attended import attended
 from schedsearch.app.bootstrap import Progress
 from schedsearch.app.compare import compare
 from schedsearch.app.config import CertifyConfig
@@ -18,7 +19,8 @@ def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification
     """Certify the result; without samples for that, measure it on held-out ones, if there are any.
 
     Scores and what comes of them are stored: what was interrupted goes on, and what is known is not
-    asked again. What goes wrong with held-out samples takes nothing from the result.
+    asked again. What goes wrong with held-out samples takes nothing from the result. Others see
+    where it stands, and may stop it.
 
     Args:
         study: Finished, with a result.
@@ -30,21 +32,28 @@ def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification
 
     Raises:
         InputError: Something cannot be certified.
-        RunError: A schedule cannot be evaluated for that.
+        RunError: A schedule cannot be evaluated for that, or another process coordinates the study.
+        StopStudy: Somebody wishes that it stops or pauses.
     """
     if ready.certify is not None:
-        return prove(study, ready.certify, ready.config.certify, progress)
+        with attended(study, progress) as told:
+            return prove(study, ready.certify, ready.config.certify, told)
     if ready.held_out is None:
         return None
     known, now = study.comparison, study.snapshot()
     if known is None or (known.schedule, known.data_digest) != (now.best, ready.held_out.digest()):
-        try:
-            found = compare(now, ready.held_out, now.best, progress, alone=True)
-        except SchedsearchError as error:
-            log.warning("what the result loses is not measured: %s", error)
-        else:
-            study.store.put_comparison(study.name, found)
+        with attended(study, progress) as told:
+            _measure(study, now, ready.held_out, told)
     return None
+
+
+def _measure(study: Study, now: Study, held_out: SampleSet, progress: Progress) -> None:
+    try:
+        found = compare(now, held_out, now.best, progress, alone=True)
+    except SchedsearchError as error:
+        log.warning("what the result loses is not measured: %s", error)
+    else:
+        study.store.put_comparison(study.name, found)
 
 
 def prove(

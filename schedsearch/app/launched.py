@@ -16,6 +16,7 @@ from schedsearch.app.config import StudyConfig, check_study, read_study_file
 from schedsearch.app.configured import Prepared, prepare
 from schedsearch.app.exhibits import exhibit_last
 from schedsearch.errors import InputError, SchedsearchError
+from schedsearch.execution.heartbeat import StopStudy
 from schedsearch.store.launches import Launch
 from schedsearch.store.patience import PATIENCE
 from schedsearch.store.process import Process
@@ -83,7 +84,10 @@ def searched(ready: Prepared) -> str:
     with ready.open() as study:
         run = study.run()
         if run.ending == "finished" and run.best is not None:
-            conclude(study, ready, silent)
+            try:
+                conclude(study, ready, silent)
+            except StopStudy:
+                return "stopped"
             exhibit_last(study, ready.config.exhibits, silent)
         return run.ending
 

@@ -3,6 +3,7 @@
 import gc
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +89,7 @@ def search(
     from schedsearch.app.conclude import conclude
     from schedsearch.app.configured import prepare
     from schedsearch.app.exhibits import exhibit_last
+    from schedsearch.execution.heartbeat import StopStudy
 
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
     where = asked(executor, address, workers, gpus_per_worker)
@@ -106,13 +108,18 @@ def search(
             render.run(run, study)
         proof = loss = None
         if run.ending == "finished" and run.best is not None:
-            with progress() as start:
-                proof = conclude(study, ready, start)
-                loss = study.loss(run.best.schedule)
-            if not as_json:
-                render.proof_or_loss(proof, loss)
-            with progress() as start:
-                exhibit_last(study, config.exhibits, start)
+            try:
+                with progress() as start:
+                    proof = conclude(study, ready, start)
+                    loss = study.loss(run.best.schedule)
+            except (KeyboardInterrupt, StopStudy) as request:
+                stopped = isinstance(request, StopStudy)
+                run = replace(run, ending="stopped" if stopped else "interrupted")
+            else:
+                if not as_json:
+                    render.proof_or_loss(proof, loss)
+                with progress() as start:
+                    exhibit_last(study, config.exhibits, start)
         if as_json:
             print_json({**vars(run), "certification": proof, "loss": loss})
         if run.ending != "finished":

@@ -1,12 +1,16 @@
 """Certificates from the command line, and what a search says last."""
 
 import json
+import time
 
 import pytest
 
 from schedsearch import RunError, Schedule
 from schedsearch.app import conclude
+from schedsearch.app.held_out import HeldOut
 from schedsearch.store.place import ReadOnlyPlace
+from schedsearch.store.store import open_store
+from schedsearch.store.terms import HEARTBEAT
 
 STUDY = """
 study: small
@@ -112,6 +116,35 @@ def test_held_out_samples_that_fail_take_nothing_from_the_result(run, written, m
     assert searched.code == 0
     assert "what the result loses is not measured: the device is on fire" in searched.err
     assert "What it loses is not known" in searched.out
+
+
+@pytest.mark.parametrize("wish", ["stop", "pause"])
+def test_last_step_is_seen_and_stopped_by_others_and_goes_on(run, written, monkeypatch, wish):
+    monkeypatch.setenv(HEARTBEAT, "0.05")
+    seen = []
+
+    def watched(bench, name, *rest):
+        found = values(bench, name, *rest)
+        with open_store("schedsearch.db", create=False) as store:
+            while not (look := store.study("small").progress) or look.done < look.samples:
+                time.sleep(0.05)
+            seen.append(look)
+            store.wish("small", wish)
+            time.sleep(20)
+        return found
+
+    values = HeldOut.values
+    with monkeypatch.context() as patched:
+        patched.setattr(HeldOut, "values", watched)
+        stopped = run("search", written())
+    assert stopped.code == 0, stopped.err
+    assert "stopped; continue with: schedsearch search study.yaml" in stopped.err
+    [look] = seen
+    assert look.phase == "the result is judged: full model"
+    assert (look.done, look.samples, look.evaluated, look.trials_left) == (40, 40, 40, 0)
+    assert look.best_flops_ratio is not None
+
+    assert "loses at most 50.0 points" in run("search", "study.yaml").out
 
 
 def test_read_only_store_is_shown_and_exported_with_what_its_result_loses(
