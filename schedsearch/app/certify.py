@@ -20,7 +20,7 @@ from schedsearch.core.certificate import (
     chain_digest,
     claim,
 )
-from schedsearch.core.sample import Part, SampleSet
+from schedsearch.core.sample import SampleSet, used_as
 from schedsearch.core.subject import Subject
 from schedsearch.errors import InputError
 
@@ -134,10 +134,7 @@ def certify_set(given: "Calibration") -> SampleSet:
         from schedsearch.evaluation.data.in_memory import MemorySet
 
         return MemorySet(cast(Iterable[Any], given), split="certify")
-    found = cast(SampleSet, given)
-    if found.split == "certify":
-        return found
-    return Part(found, frozenset(one.id for one in found), "certify")
+    return used_as(cast(SampleSet, given), "certify")
 
 
 def demands_of(

@@ -65,7 +65,7 @@ def compare(
     beaten = () if alone else tuple(_baselines(bench, study.sampler.first, schedule, own))
     timing = study.executor.ask(
         "time_prefill",
-        held_out.split,
+        bench.subject.split,
         schedule,
         repeats,
         on_progress=progress("prefill time"),

@@ -7,12 +7,24 @@ from schedsearch.app.bootstrap import Progress
 from schedsearch.app.compare import compare
 from schedsearch.app.config import CertifyConfig
 from schedsearch.app.configured import Prepared
+from schedsearch.app.held_out import check_unseen
 from schedsearch.app.study import Study
 from schedsearch.core.certificate import Certification
 from schedsearch.core.sample import SampleSet
 from schedsearch.errors import SchedsearchError
 
 log = logging.getLogger(__name__)
+
+
+def check_conclusive(study: Study, ready: Prepared) -> None:
+    """Refuse, before a search, samples that cannot say at its end what its result loses.
+
+    Raises:
+        InputError: A study that this one begins with was searched on them.
+    """
+    for samples in (ready.certify, ready.held_out):
+        if samples is not None:
+            check_unseen(study, samples)
 
 
 def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification | None:

@@ -21,7 +21,7 @@ from schedsearch.app.sample_size import check_size
 from schedsearch.app.splits import Images, check_apart, images_of, split_samples
 from schedsearch.app.stores import look
 from schedsearch.core.reading import place_of
-from schedsearch.core.sample import SampleSet, Split
+from schedsearch.core.sample import SampleSet, Split, used_as
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import check_answers, make_metric
@@ -214,7 +214,7 @@ def _sets(config: StudyConfig, folder: Path, progress: Progress | None) -> dict[
     def opened(split: Split, name: str | None, limit: int | None, key: str) -> None:
         if name is not None:
             ref = DataRef(name, limit, images, folder, f"data.{key}_samples")
-            sets[split] = open_samples(ref, split, progress)
+            sets[split] = used_as(open_samples(ref, split, progress), split)
 
     sets: dict[Split, SampleSet] = {}
     opened("calibration", data.calibration, data.calibration_samples, "calibration")

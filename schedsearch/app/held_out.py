@@ -14,7 +14,7 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.comparison import Row
 from schedsearch.core.families.base import Family
 from schedsearch.core.flops import prompt_ratios
-from schedsearch.core.sample import SampleSet
+from schedsearch.core.sample import SampleSet, used_as
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.errors import InputError
@@ -45,12 +45,14 @@ class HeldOut:
 
     def __init__(self, study: Study, samples: SampleSet, progress: Progress) -> None:
         identity = study.subject.context["metric"]
+        if samples.split != "certify":
+            samples = used_as(samples, "held-out")
         study.executor.tell("add_set", samples)
         self.subject = subject_of(study.executor, samples.split, identity=identity)
         seen = dict(zip(study.subject.ids, study.subject.images, strict=True))
         own = dict(zip(self.subject.ids, self.subject.images, strict=True))
         check_apart({study.subject.split: seen}, self.subject.split, own)
-        _check_unseen(study, samples)
+        check_unseen(study, samples)
         check_unchanged(identity, study.metric_identity())
         self.evaluated = 0
         self._study = study
@@ -122,10 +124,13 @@ class HeldOut:
         return _row(name, what, values, against, costs, kept)
 
 
-def _check_unseen(study: Study, samples: SampleSet) -> None:
+def check_unseen(study: Study, samples: SampleSet) -> None:
     """Refuse a set on which a study was searched that this one begins with, directly or not.
 
     Or a part of such a set. By digest: a store does not know which images another study has seen.
+
+    Raises:
+        InputError: It is one.
     """
     specs, looked_at = [study.spec], {study.name}
     while specs:

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from schedsearch.app.bootstrap import silent
-from schedsearch.app.conclude import conclude
+from schedsearch.app.conclude import check_conclusive, conclude
 from schedsearch.app.config import StudyConfig, check_study, read_study_file
 from schedsearch.app.configured import Prepared, prepare
 from schedsearch.app.exhibits import exhibit_last
@@ -82,6 +82,7 @@ def _config(launch: Launch) -> StudyConfig:
 def searched(ready: Prepared) -> str:
     """Search a study, prove or measure and show what is found, and return how that has ended."""
     with ready.open() as study:
+        check_conclusive(study, ready)
         run = study.run()
         if run.ending == "finished" and run.best is not None:
             try:

@@ -14,7 +14,7 @@ from schedsearch.app.bootstrap import (
     samples_elsewhere,
 )
 from schedsearch.app.sample_size import check_size
-from schedsearch.core.sample import SampleSet
+from schedsearch.core.sample import SampleSet, used_as
 from schedsearch.core.schedule import RankerSpec
 from schedsearch.errors import InputError
 from schedsearch.evaluation.metrics import Metric, check_answers
@@ -83,6 +83,7 @@ class WorkerSpec:
         samples = self.data
         if isinstance(samples, DataRef):
             samples = open_samples(samples, "calibration")
+        samples = used_as(samples, "calibration")
         check_answers(samples, self.metric)
         if self.rankers:
             check_size(len(samples))

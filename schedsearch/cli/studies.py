@@ -86,7 +86,7 @@ def search(
 
     config = read_study_file(file)
 
-    from schedsearch.app.conclude import conclude
+    from schedsearch.app.conclude import check_conclusive, conclude
     from schedsearch.app.configured import prepare
     from schedsearch.app.exhibits import exhibit_last
     from schedsearch.execution.heartbeat import StopStudy
@@ -102,6 +102,7 @@ def search(
             progress=start,
         )
     with opened as study, SearchDisplay(study.name) as display:
+        check_conclusive(study, ready)
         run = study.run(trials, timeout, [display.closed], display.show)
         display.close()
         if not as_json:

@@ -184,6 +184,30 @@ class Part(Portable):
 
 
 @dataclass(frozen=True)
+class _Used(Portable):
+    whole: SampleSet
+    split: Split
+
+    @property
+    def name(self) -> str:
+        return self.whole.name
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.whole)
+
+    def digest(self) -> str:
+        return self.whole.digest()
+
+
+def used_as(samples: SampleSet, split: Split) -> SampleSet:
+    """The same set, which serves this use, whatever it was made for."""
+    return samples if samples.split == split else _Used(samples, split)
+
+
+@dataclass(frozen=True)
 class Grid:
     """Patches that an image is cut into; each becomes one vision token."""
 

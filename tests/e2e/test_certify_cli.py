@@ -21,6 +21,20 @@ data:
 {data}
 search: {{tolerance: 0.5, floor: 60, first: 7}}
 """
+BEGINS = """
+study: {}
+model: demo
+data:
+  calibration: demo:{}
+  calibration_samples: 12
+  {}
+search:
+  sampler: random
+  trials: 1
+  family: linear
+  budget: {{flops: 0.9}}
+  warm_start: ["{}"]
+"""
 CERTIFY = "  certify: demo:certify\n  certify_samples: 40"
 
 
@@ -184,6 +198,23 @@ def test_what_cannot_be_certified_is_refused(run, written, data, more, message):
     searched = run("search", written(data, more))
     assert searched.code == 2
     assert message in searched.err
+
+
+@pytest.mark.parametrize(
+    ("split", "more"), [("certify", "\ncertify: {tolerance: 0.5}"), ("held_out", "")]
+)
+def test_set_on_which_a_start_was_searched_is_refused_before_the_search(run, tmp_path, split, more):
+    former, later = tmp_path / "former.yaml", tmp_path / "later.yaml"
+    former.write_text(BEGINS.format("former", "certify", "", "published"))
+    assert run("search", former, "--store", tmp_path / "s.db").code == 0
+
+    judges = f"{split}: demo:certify\n  {split}_samples: 12{more}"
+    later.write_text(BEGINS.format("later", "calibration", judges, "study:former"))
+    refused = run("search", later, "--store", tmp_path / "s.db")
+    assert refused.code == 2
+    assert "study `later` begins with the result of study `former`" in refused.err
+    with open_store(tmp_path / "s.db", create=False) as store:
+        assert store.trials("later") == []
 
 
 def test_default_tolerance_of_0_is_refused(run, written, tmp_path):

@@ -389,3 +389,19 @@ def test_picture_is_an_image(reported):
     with Image.open(reported.folder / "schedule.png") as picture:
         picture.load()
     assert picture.width > picture.height > 300
+
+
+def test_sets_serve_the_use_that_they_are_given_for(tmp_path):
+    (model, processor), made = embedded(), ShapesVQA("certify", 12)
+    others = ShapesVQA("calibration", 12)
+    options = {"processor": processor, "sampler": {"tolerance": 0.5, "floor": 60, "first": 7}}
+    with open_study(model, made, store=tmp_path / "s.db", **options) as study:
+        study.run(n_trials=1)
+        found = compare(study, others, study.best, silent, alone=True)
+        assert (found.data, found.data_digest) == (others.name, others.digest())
+        assert study.run().ending == "finished"
+        shown = study.exhibit(samples=2)
+        exhibits = study.store.exhibits(study.name, shown.trial)
+        assert [one.split for one in exhibits] == ["calibration"] * 2
+        proof = study.certify(ShapesVQA("held-out", 12), 0.5)
+        assert proof.request.data_digest == ShapesVQA("held-out", 12).digest()
