@@ -63,7 +63,7 @@ def certify(
 
     study = study.snapshot()
     links = chain(study, study.subject)
-    bench = HeldOut(study, samples, progress)
+    bench = HeldOut(study, samples, progress, "certify")
     subject = bench.subject
     _check(study, subject, demands, alpha)
     evidence = Evidence.of(subject, samples, demands, per_image, study.spec.seed)

@@ -2,7 +2,6 @@
 
 import logging
 
-from schedsearch.app.attended import attended
 from schedsearch.app.bootstrap import Progress
 from schedsearch.app.compare import compare
 from schedsearch.app.config import CertifyConfig
@@ -12,6 +11,8 @@ from schedsearch.app.study import Study
 from schedsearch.core.certificate import Certification
 from schedsearch.core.sample import SampleSet
 from schedsearch.errors import SchedsearchError
+from schedsearch.store.lease import LeaseLostError
+from schedsearch.store.place import StoreLostError
 
 log = logging.getLogger(__name__)
 
@@ -22,17 +23,16 @@ def check_conclusive(study: Study, ready: Prepared) -> None:
     Raises:
         InputError: A study that this one begins with was searched on them.
     """
-    for samples in (ready.certify, ready.held_out):
-        if samples is not None:
-            check_unseen(study, samples)
+    samples = ready.held_out if ready.certify is None else ready.certify
+    if samples is not None:
+        check_unseen(study, samples)
 
 
 def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification | None:
     """Certify the result; without samples for that, measure it on held-out ones, if there are any.
 
     Scores and what comes of them are stored: what was interrupted goes on, and what is known is not
-    asked again. What goes wrong with held-out samples takes nothing from the result. Others see
-    where it stands, and may stop it.
+    asked again. What goes wrong with held-out samples takes nothing from the result.
 
     Args:
         study: Finished, with a result.
@@ -44,28 +44,23 @@ def conclude(study: Study, ready: Prepared, progress: Progress) -> Certification
 
     Raises:
         InputError: Something cannot be certified.
-        RunError: A schedule cannot be evaluated for that, or another process coordinates the study.
-        StopStudy: Somebody wishes that it stops or pauses.
+        RunError: A schedule cannot be evaluated for that.
     """
     if ready.certify is not None:
-        with attended(study, progress) as told:
-            return prove(study, ready.certify, ready.config.certify, told)
+        return prove(study, ready.certify, ready.config.certify, progress)
     if ready.held_out is None:
         return None
     known, now = study.comparison, study.snapshot()
     if known is None or (known.schedule, known.data_digest) != (now.best, ready.held_out.digest()):
-        with attended(study, progress) as told:
-            _measure(study, now, ready.held_out, told)
+        try:
+            found = compare(now, ready.held_out, now.best, progress, alone=True)
+        except (LeaseLostError, StoreLostError):
+            raise
+        except SchedsearchError as error:
+            log.warning("what the result loses is not measured: %s", error)
+        else:
+            study.store.put_comparison(study.name, found)
     return None
-
-
-def _measure(study: Study, now: Study, held_out: SampleSet, progress: Progress) -> None:
-    try:
-        found = compare(now, held_out, now.best, progress, alone=True)
-    except SchedsearchError as error:
-        log.warning("what the result loses is not measured: %s", error)
-    else:
-        study.store.put_comparison(study.name, found)
 
 
 def prove(

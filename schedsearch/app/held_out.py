@@ -14,7 +14,7 @@ from schedsearch.core.budget import Budget
 from schedsearch.core.comparison import Row
 from schedsearch.core.families.base import Family
 from schedsearch.core.flops import prompt_ratios
-from schedsearch.core.sample import SampleSet, used_as
+from schedsearch.core.sample import SampleSet, Split, used_as
 from schedsearch.core.schedule import RankerSpec, Schedule
 from schedsearch.core.subject import Subject
 from schedsearch.errors import InputError
@@ -32,6 +32,7 @@ class HeldOut:
         study: Gives model, metric, store, and the calibration samples.
         samples: The held-out set.
         progress: Starts a progress bar by name.
+        split: What it serves.
 
     Attributes:
         subject: Of the held-out set.
@@ -43,10 +44,11 @@ class HeldOut:
             begins with was searched on this very set.
     """
 
-    def __init__(self, study: Study, samples: SampleSet, progress: Progress) -> None:
+    def __init__(
+        self, study: Study, samples: SampleSet, progress: Progress, split: Split = "held-out"
+    ) -> None:
         identity = study.subject.context["metric"]
-        if samples.split != "certify":
-            samples = used_as(samples, "held-out")
+        samples = used_as(samples, split)
         study.executor.tell("add_set", samples)
         self.subject = subject_of(study.executor, samples.split, identity=identity)
         seen = dict(zip(study.subject.ids, study.subject.images, strict=True))

@@ -10,13 +10,13 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
+from schedsearch.app.attended import attended
 from schedsearch.app.bootstrap import silent
 from schedsearch.app.conclude import check_conclusive, conclude
 from schedsearch.app.config import StudyConfig, check_study, read_study_file
 from schedsearch.app.configured import Prepared, prepare
 from schedsearch.app.exhibits import exhibit_last
 from schedsearch.errors import InputError, SchedsearchError
-from schedsearch.execution.heartbeat import StopStudy
 from schedsearch.store.launches import Launch
 from schedsearch.store.patience import PATIENCE
 from schedsearch.store.process import Process
@@ -85,10 +85,10 @@ def searched(ready: Prepared) -> str:
         check_conclusive(study, ready)
         run = study.run()
         if run.ending == "finished" and run.best is not None:
-            try:
-                conclude(study, ready, silent)
-            except StopStudy:
-                return "stopped"
+            with attended(study, run, silent) as last:
+                conclude(study, ready, last.start)
+            if last.ending != "finished":
+                return last.ending
             exhibit_last(study, ready.config.exhibits, silent)
         return run.ending
 

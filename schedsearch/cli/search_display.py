@@ -89,7 +89,7 @@ def describe(standing: "Standing") -> str:
     left = standing.trials_left
     about = "" if left is None else f" of about {standing.closed + left}"
     words = [
-        f"trial {standing.closed + 1}{about}" if left != 0 else f"{standing.closed} trials",
+        f"trial {standing.closed + 1}{about}" if left != 0 else "",
         f"{standing.evaluated} evaluations, {standing.pace:.3g} a second",
         standing.phase,
     ]

@@ -86,10 +86,10 @@ def search(
 
     config = read_study_file(file)
 
+    from schedsearch.app.attended import attended
     from schedsearch.app.conclude import check_conclusive, conclude
     from schedsearch.app.configured import prepare
     from schedsearch.app.exhibits import exhibit_last
-    from schedsearch.execution.heartbeat import StopStudy
 
     prefix_bytes = None if prefix_memory is None else round(prefix_memory * 2**30)
     where = asked(executor, address, workers, gpus_per_worker)
@@ -101,22 +101,19 @@ def search(
             store_patience=store_patience,
             progress=start,
         )
-    with opened as study, SearchDisplay(study.name) as display:
+    with opened as study:
         check_conclusive(study, ready)
-        run = study.run(trials, timeout, [display.closed], display.show)
-        display.close()
+        with SearchDisplay(study.name) as display:
+            run = study.run(trials, timeout, [display.closed], display.show)
         if not as_json:
             render.run(run, study)
         proof = loss = None
         if run.ending == "finished" and run.best is not None:
-            try:
-                with progress() as start:
-                    proof = conclude(study, ready, start)
-                    loss = study.loss(run.best.schedule)
-            except (KeyboardInterrupt, StopStudy) as request:
-                stopped = isinstance(request, StopStudy)
-                run = replace(run, ending="stopped" if stopped else "interrupted")
-            else:
+            with progress() as start, attended(study, run, start) as last:
+                proof = conclude(study, ready, last.start)
+                loss = study.loss(run.best.schedule)
+            run = replace(run, ending=last.ending)
+            if run.ending == "finished":
                 if not as_json:
                     render.proof_or_loss(proof, loss)
                 with progress() as start:

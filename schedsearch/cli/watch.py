@@ -74,16 +74,20 @@ def _draw(store: "Store", study: str) -> None:
 
 
 def _looks(store: "Store", study: str) -> Iterator["StudySummary"]:
-    """The study, look after look, until nobody searches it.
+    """The study, look after look, until twice nobody searches it: then nobody judges it either.
 
     Raises:
         RunError: Whoever searched is gone.
     """
-    while (found := store.study(study)).holder is not None:
+    free = 0
+    while free < 2:
+        found = store.study(study)
+        free = free + 1 if found.holder is None else 0
         yield found
-        _check_alive(found)
-        time.sleep(POLL)
-    yield found
+        if free == 0:
+            _check_alive(found)
+        if free < 2:
+            time.sleep(POLL)
 
 
 class Closed:

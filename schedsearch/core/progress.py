@@ -42,7 +42,7 @@ class Progress:
         high: Greatest one.
         closed: Trials closed by this run.
         trials_left: Estimate of the trials still to close, the one at work included; None where
-            no end is in sight; 0 when all are, and the result is judged on other samples.
+            no end is in sight; 0 when all are closed, and while the result is judged.
         evaluated: Samples that this run has really evaluated.
         seconds: Since the run began.
         pace: Evaluations per second since then.

@@ -1,6 +1,7 @@
 """Certificates from the command line, and what a search says last."""
 
 import json
+import signal
 import time
 
 import pytest
@@ -132,8 +133,11 @@ def test_held_out_samples_that_fail_take_nothing_from_the_result(run, written, m
     assert "What it loses is not known" in searched.out
 
 
-@pytest.mark.parametrize("wish", ["stop", "pause"])
-def test_last_step_is_seen_and_stopped_by_others_and_goes_on(run, written, monkeypatch, wish):
+@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
+@pytest.mark.parametrize("wish", ["stop", "pause", "free"])
+def test_last_step_is_seen_and_ended_by_others_and_goes_on(
+    run, written, monkeypatch, wish, handler
+):
     monkeypatch.setenv(HEARTBEAT, "0.05")
     seen = []
 
@@ -143,21 +147,36 @@ def test_last_step_is_seen_and_stopped_by_others_and_goes_on(run, written, monke
             while not (look := store.study("small").progress) or look.done < look.samples:
                 time.sleep(0.05)
             seen.append(look)
-            store.wish("small", wish)
-            time.sleep(20)
+            store.free("small") if wish == "free" else store.wish("small", wish)
+            time.sleep(0.5 if handler is signal.SIG_IGN else 20)
         return found
 
-    values = HeldOut.values
-    with monkeypatch.context() as patched:
-        patched.setattr(HeldOut, "values", watched)
-        stopped = run("search", written())
-    assert stopped.code == 0, stopped.err
-    assert "stopped; continue with: schedsearch search study.yaml" in stopped.err
+    values, before = HeldOut.values, signal.signal(signal.SIGINT, handler)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(HeldOut, "values", watched)
+            ended = run("search", written())
+    finally:
+        signal.signal(signal.SIGINT, before)
+    said = {"stop": "stopped; continue", "pause": "paused; continue", "free": "lost the lease"}
+    assert (ended.code, said[wish] in ended.err) == (wish == "free", True), ended.err
     [look] = seen
     assert look.phase == "the result is judged: full model"
     assert (look.done, look.samples, look.evaluated, look.trials_left) == (40, 40, 40, 0)
     assert look.best_flops_ratio is not None
 
+    assert "loses at most 50.0 points" in run("search", "study.yaml").out
+
+
+def test_last_step_that_is_interrupted_says_how_to_go_on(run, written, monkeypatch):
+    def interrupted(*_arguments, **_named):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(HeldOut, "values", interrupted)
+        ended = run("search", written())
+    assert ended.code == 130
+    assert "interrupted; continue with: schedsearch search study.yaml" in ended.err
     assert "loses at most 50.0 points" in run("search", "study.yaml").out
 
 

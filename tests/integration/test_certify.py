@@ -13,6 +13,7 @@ import torch
 from peft import LoraConfig
 
 from schedsearch import DataError, InputError, Schedule, open_study, reduce
+from schedsearch.app.attended import attended
 from schedsearch.app.bootstrap import silent
 from schedsearch.app.held_out import HeldOut
 from schedsearch.app.report import write_report, write_schedule
@@ -187,6 +188,22 @@ def test_set_that_a_study_was_searched_on_judges_none_that_begins_with_it(tmp_pa
                 HeldOut(study, Part(known, frozenset(one.id for one in known), "held-out"), silent)
             assert study.store.check().rows["certification"] == number
             assert study.certify(FEW, 0.5).attempt == 1
+
+
+def test_what_was_wished_while_the_last_trial_was_at_work_holds_for_the_last_step(tmp_path):
+    with opened(
+        tmp_path, sampler={"sampler": "random", "trials": 1, "budget": {"flops": 0.9}}
+    ) as one:
+        run = one.run(callbacks=[lambda study, _trial: study.store.wish(study.name, "pause")])
+        assert run.ending == "finished"
+        with attended(one, run, silent) as last:
+            one.certify(FRESH, 0.5, progress=last.start)
+        assert last.ending == "paused"
+        assert one.certification is None
+        with attended(one, one.run(), silent) as last:
+            one.certify(FRESH, 0.5, progress=last.start)
+        assert last.ending == "finished"
+        assert one.store.study(one.name).progress.phase == "the result is judged: found schedule"
 
 
 def test_too_few_samples_say_how_many_it_takes(tmp_path):
