@@ -3,6 +3,7 @@
 import json
 import signal
 import time
+from itertools import product
 
 import pytest
 
@@ -12,6 +13,7 @@ from schedsearch.app.held_out import HeldOut
 from schedsearch.store.place import ReadOnlyPlace
 from schedsearch.store.store import open_store
 from schedsearch.store.terms import HEARTBEAT
+from tests.pace import some
 
 STUDY = """
 study: small
@@ -133,8 +135,17 @@ def test_held_out_samples_that_fail_take_nothing_from_the_result(run, written, m
     assert "What it loses is not known" in searched.out
 
 
-@pytest.mark.parametrize("handler", [signal.default_int_handler, signal.SIG_IGN])
-@pytest.mark.parametrize("wish", ["stop", "pause", "free"])
+@pytest.mark.parametrize(
+    ("wish", "handler"),
+    some(
+        product(("stop", "pause", "free"), (signal.default_int_handler, signal.SIG_IGN)),
+        fast=[
+            ("stop", signal.default_int_handler),
+            ("pause", signal.SIG_IGN),
+            ("free", signal.default_int_handler),
+        ],
+    ),
+)
 def test_last_step_is_seen_and_ended_by_others_and_goes_on(
     run, written, monkeypatch, wish, handler
 ):

@@ -59,6 +59,7 @@ def applied(schedule: Path) -> str:
     return ended.stdout
 
 
+@pytest.mark.full
 def test_study_goes_from_the_form_to_a_schedule_that_applies(
     browser: Browser, site: Site, tmp_path: Path
 ) -> None:
