@@ -35,23 +35,23 @@ def attended(study: Study, run: Run, progress: Progress) -> Iterator["Attended"]
     """
     store, work = study.store, Attended(study, run, progress)
     wished = store.study(study.name).wish
-    try:
-        with store.lease(study.name) as lease:
-            work.pulse = pulse = Pulse(store, lease, work.standing)
-            heard = store.beat(lease, work.standing())
-            pulse.wish = heard if wished == "run" else wished
+    with store.lease(study.name) as lease:
+        work.pulse = pulse = Pulse(store, lease, work.standing)
+        heard = store.beat(lease, work.standing())
+        pulse.wish = heard if wished == "run" else wished
+        try:
             with Heartbeat(work.beat).at_work():
                 yield work
-            try:
-                store.beat(lease, work.standing())
-            except LeaseLostError:
-                raise
-            except SchedsearchError as error:
-                log.info("others may not see how this has ended: %s", error)
-    except StopStudy:
-        work.ending = "paused" if work.pulse and work.pulse.wish == "pause" else "stopped"
-    except KeyboardInterrupt:
-        work.ending = "interrupted"
+        except StopStudy:
+            work.ending = "paused" if pulse.wish == "pause" else "stopped"
+        except KeyboardInterrupt:
+            work.ending = "interrupted"
+        try:
+            store.beat(lease, work.standing())
+        except LeaseLostError:
+            raise
+        except SchedsearchError as error:
+            log.info("others may not see how this has ended: %s", error)
 
 
 class Attended:
