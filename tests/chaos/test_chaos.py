@@ -22,7 +22,10 @@ FEW = [
     ("two coordinators at once", START, "sqlite"),
     ("frozen, replaced, woken at the end", TASK, "postgresql"),
     ("disk full", TASK, "sqlite"),
+]
+RAY = [
     ("Ray: worker killed in its task", TASK, "sqlite"),
+    ("Ray: node killed in its task", TASK, "sqlite"),
 ]
 
 
@@ -33,10 +36,7 @@ def stages(postgresql_server):
     cluster.end()
 
 
-@pytest.mark.parametrize(
-    ("name", "moment", "kind"),
-    some([*FEW, ("Ray: node killed in its task", TASK, "sqlite")], fast=FEW),
-)
+@pytest.mark.parametrize(("name", "moment", "kind"), some([*FEW, *RAY], fast=FEW))
 def test_fault_changes_nothing(stages, name, moment, kind):
     stage = stages[kind]
     fault, points = next(

@@ -16,7 +16,6 @@ import httpx2
 import pytest
 
 from tests.archives import demo_set, tar
-from tests.pace import some
 
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - refused
 STUDY = """
@@ -137,7 +136,8 @@ MOMENTS: dict[str, Callable[[dict], bool]] = {
 }
 
 
-@pytest.mark.parametrize("moment", some(MOMENTS, fast=["its first trial is complete"]))
+@pytest.mark.full
+@pytest.mark.parametrize("moment", MOMENTS)
 def test_search_outlives_the_service_and_a_new_one_shows_it(tmp_path, moment):
     with serving(tmp_path) as first, first.client as client:
         study = client.post("/studies", content=STUDY, params={"start": True}).json()

@@ -98,7 +98,8 @@ def assert_same_end(place: Place, expected: Uninterrupted) -> None:
         assert store.studies()[0].holder is None
 
 
-@pytest.mark.parametrize("when", some(["before", "after"], ["before"]))
+@pytest.mark.full
+@pytest.mark.parametrize("when", ["before", "after"])
 def test_search_killed_at_any_commit_ends_as_if_it_had_not_been(when, short, tmp_path):
     tasks_lost = 0
     for number in range(1, short.commits + 1):

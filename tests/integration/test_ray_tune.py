@@ -24,7 +24,6 @@ from schedsearch.execution.scoring import Scoring
 from schedsearch.execution.tune import StudySearcher, TuneExecutor, study_trainable, tune_space
 from schedsearch.store import Store
 from schedsearch.store.store import find_store
-from tests.pace import some
 from tests.unit.execution.synthetic import (
     CHUNK,
     SEARCH,
@@ -93,21 +92,18 @@ def on_tune(place: Place, trials: int | None = None) -> tuple[Run | None, list[d
 
 
 @pytest.mark.usefixtures("ray_cluster")
-@pytest.mark.parametrize(
-    ("left", "dies"),
-    some([(False, False), (True, False), (True, True)], fast=[(False, False)]),
-)
+@pytest.mark.full
+@pytest.mark.parametrize("dies", [False, True])
 def test_search_on_tune_that_is_left_and_loses_a_worker_finds_the_same_trials(
-    tmp_path, monkeypatch, left, dies
+    tmp_path, monkeypatch, dies
 ):
     monkeypatch.setenv("TUNE_DISABLE_SIGINT_HANDLER", "1")  # it would stay for what comes later
     place = new_place(tmp_path)
     if not dies:
         (place.folder / "died").touch()
-    if left:
-        begun, _ = on_tune(place, trials=3)
-        assert begun and begun.ending == "trials"
+    begun, _ = on_tune(place, trials=3)
     finished, told = on_tune(place)
+    assert begun and begun.ending == "trials"
     assert finished and finished.ending == "finished"
     assert (place.folder / "died").exists()
     assert place.trials() == uninterrupted()
